@@ -1,0 +1,169 @@
+"""The functions of a component: the decorator that registers them, and the run of one invocation."""
+
+import inspect
+import re
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar, overload
+
+from skylark.context import Context, Request, Response
+from skylark.state import Backend, Bundle, Placement, State
+from skylark.wire import Buffer
+
+Returned = Mapping[str, Buffer] | Response | None
+Function = Callable[[Bundle, Context], Returned]
+F = TypeVar("F", bound=Callable[[Bundle, Context], Mapping[str, bytes] | Mapping[str, Buffer] | Response | None])
+
+REGISTRY: dict[str, Function] = {}
+"""The functions of this component by name, in the order of their definition."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+
+@overload
+def function(f: F, /) -> F: ...
+
+
+@overload
+def function(*, name: str) -> Callable[[F], F]: ...
+
+
+def function(f: F | None = None, /, *, name: str | None = None) -> F | Callable[[F], F]:
+    """Registers a function of the component; it stays callable as it is.
+
+    Args:
+        f: Takes the predecessor's bundle and the context. Returns the fields of the chain's next bundle, a `Response`,
+            or None to store and answer nothing of its own.
+        name: The name to invoke it by; the function's own name if absent.
+
+    Raises:
+        ValueError: Another function has that name, or the name is not 1 to 128 of A-Z a-z 0-9 . _ -.
+        TypeError: It is a coroutine function, or cannot be called with two arguments.
+    """
+    if f is None:
+        return lambda decorated: _register(decorated, name or decorated.__name__)
+    return _register(f, name or f.__name__)
+
+
+def _register(f: F, name: str) -> F:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"function name {name!r} is not 1 to 128 of A-Z a-z 0-9 . _ -")
+    if name in REGISTRY:
+        raise ValueError(f"two functions have the name {name!r}")
+    if inspect.iscoroutinefunction(f):
+        raise TypeError(f"function {name!r} is a coroutine function; use asyncio.run inside a plain one")
+    try:
+        inspect.signature(f).bind(None, None)
+    except TypeError as error:
+        raise TypeError(f"function {name!r} has to take (bundle, ctx): {error}") from None
+    REGISTRY[name] = f
+    return f
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One execution of one function, or of several that share a sandbox and a bundle (fusion)."""
+
+    functions: tuple[str, ...]
+    chain_id: str
+    task_id: str
+    node: str
+    request: Request
+    state_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an execution gave: the key of the bundle that it stored, and the last response that a function made."""
+
+    key: str | None
+    response: Response | None
+
+
+class FunctionError(Exception):
+    """A function raised, or returned what cannot be stored; the exception is the `__cause__`."""
+
+    def __init__(self, function: str, cause: BaseException) -> None:
+        super().__init__(f"{function}: {type(cause).__name__}: {cause}")
+        self.function = function
+        self.kind = type(cause).__name__
+        self.message = str(cause)
+        self.traceback = "".join(traceback.format_exception(cause))
+
+
+def run(invocation: Invocation, backend: Backend) -> Outcome:
+    """Runs the functions of an invocation: one fetch, each function in turn, one store.
+
+    Raises:
+        FunctionError: A function, the fetch before or the store after it failed.
+    """
+    at = invocation.functions[0] if invocation.functions else ""
+    response: Response | None = None
+    fields: dict[str, Buffer] = {}
+    try:
+        bundle = _predecessor(invocation, backend)
+        for at in invocation.functions:
+            context = Context(
+                function=at,
+                chain_id=invocation.chain_id,
+                task_id=invocation.task_id,
+                node=invocation.node,
+                request=invocation.request,
+                state=State(backend),
+            )
+            returned = _look_up(at)(bundle.overlaid(fields) if fields else bundle, context)
+            if isinstance(returned, Response):
+                response = returned
+            fields.update(_fields(at, returned))
+        key = backend.store(fields, Placement()).key if fields else None
+    except (Exception, SystemExit) as error:
+        raise FunctionError(at, error) from error
+    return Outcome(key, response)
+
+
+def _predecessor(invocation: Invocation, backend: Backend) -> Bundle:
+    if invocation.state_key is None:
+        return Bundle({}, key=None)
+    return backend.fetch(invocation.state_key, ())
+
+
+def _look_up(name: str) -> Function:
+    try:
+        return REGISTRY[name]
+    except KeyError:
+        raise LookupError(f"no function {name!r} in this component; it has: {', '.join(REGISTRY) or 'none'}") from None
+
+
+def _fields(name: str, returned: object) -> Mapping[str, Buffer]:
+    """The fields of the next bundle, whatever a function returned."""
+    if returned is None:
+        return {}
+    if isinstance(returned, Response):
+        _check_response(name, returned)
+        return _fields(name, returned.state)
+    if not isinstance(returned, Mapping):
+        raise TypeError(
+            f"function {name!r} returned {type(returned).__name__}; expected a dict of str to bytes, "
+            "a skylark.Response or None"
+        )
+    for field, value in returned.items():
+        if not isinstance(field, str) or not _NAME.fullmatch(field):
+            raise TypeError(f"function {name!r} returned the field {field!r}; expected 1 to 128 of A-Z a-z 0-9 . _ -")
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise TypeError(f"function {name!r} returned {type(value).__name__} in field {field!r}; expected bytes")
+    return {field: _flat(value) for field, value in returned.items()}
+
+
+def _check_response(name: str, response: Response) -> None:
+    if not isinstance(response.body, (bytes, bytearray, memoryview)):
+        raise TypeError(f"function {name!r} answered with a body of {type(response.body).__name__}; expected bytes")
+    if not isinstance(response.status, int) or not 200 <= response.status <= 599:
+        raise ValueError(f"function {name!r} answered with status {response.status!r}; expected 200 to 599")
+    if not isinstance(response.content_type, str) or not response.content_type.isprintable():
+        raise TypeError(f"function {name!r} answered with content type {response.content_type!r}; expected a str")
+
+
+def _flat(value: Buffer) -> Buffer:
+    """Bytes as a view whose length is their number, whatever the item size and shape of a memoryview."""
+    return value.cast("B") if isinstance(value, memoryview) and (value.itemsize != 1 or value.ndim != 1) else value

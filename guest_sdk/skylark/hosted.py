@@ -1,0 +1,129 @@
+"""A component of the world `skylark:state/hosted`: the SDK over WIT imports. Imported only in the sandbox."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import wit_world.exports
+from componentize_py_types import Err
+from wit_world.exports.handler import Failure
+from wit_world.exports.handler import Invocation as WitInvocation
+from wit_world.exports.handler import Outcome as WitOutcome
+from wit_world.exports.handler import Response as WitResponse
+from wit_world.imports import bundles, types
+
+from skylark import errors, exchange, wire
+from skylark.context import Request, Response
+from skylark.functions import REGISTRY, FunctionError, Invocation, run
+from skylark.state import Bundle, Placement, Policy, Stored
+
+
+def _received(payload: types.Payload) -> memoryview:
+    match payload:
+        case types.Payload_Inline(value):
+            return memoryview(value.encode("latin-1"))
+        case types.Payload_File(value):
+            return exchange.read(value)
+
+
+def _sent(name: str, parts: Sequence[wire.Buffer]) -> types.Payload:
+    if sum(map(len, parts)) <= exchange.INLINE_LIMIT_BYTES:
+        return types.Payload_Inline(b"".join(parts).decode("latin-1"))
+    exchange.write(name, parts)
+    return types.Payload_File(name)
+
+
+def _raised(error: Err[types.Error]) -> errors.SkylarkError:
+    match error.value:
+        case types.Error_Conflict(value):
+            return errors.Conflict(value.expected, value.actual)
+        case types.Error_TooLarge(value):
+            return errors.TooLarge(value.size_bytes, value.limit_bytes)
+        case types.Error_NotFound(value):
+            return errors.NotFound(value)
+        case types.Error_InvalidKey(value):
+            return errors.InvalidKey(value)
+        case types.Error_InvalidArgument(value):
+            return errors.InvalidArgument(value)
+        case types.Error_Unavailable(value):
+            return errors.Unavailable(value)
+        case types.Error_TimedOut(value):
+            return errors.TimedOut(value)
+        case types.Error_Internal(value):
+            return errors.Internal(value)
+
+
+class WitBackend:
+    """State over the WIT interface `bundles`."""
+
+    def fetch(self, key: str, fields: Collection[str]) -> Bundle:
+        try:
+            fetched = bundles.fetch(key, list(fields))
+        except Err as error:
+            raise _raised(error) from None
+        return Bundle(
+            wire.decode(_received(fetched.contents)),
+            key=fetched.key,
+            version=fetched.version,
+            origin=fetched.origin,
+            hops=fetched.hops,
+        )
+
+    def store(self, fields: Mapping[str, wire.Buffer], placement: Placement) -> Stored:
+        contents = _sent("bundle.out", wire.encode(fields))
+        try:
+            stored = bundles.store(contents, _placed(placement))
+        except Err as error:
+            raise _raised(error) from None
+        return Stored(stored.key, stored.version)
+
+    def delete(self, key: str) -> bool:
+        try:
+            return bundles.delete(key)
+        except Err as error:
+            raise _raised(error) from None
+
+
+_POLICIES = {
+    Policy.SKYLARK: types.Policy.SKYLARK,
+    Policy.RANDOM: types.Policy.RANDOM,
+    Policy.STATELESS: types.Policy.STATELESS,
+}
+
+
+def _placed(placement: Placement) -> bundles.Placement:
+    return bundles.Placement(
+        key=placement.key,
+        destination=placement.destination,
+        policy=_POLICIES[placement.policy] if placement.policy is not None else None,
+        ttl_ms=placement.ttl_ms,
+        expected_version=placement.expected_version,
+    )
+
+
+def _responded(response: Response | None) -> WitResponse | None:
+    if response is None:
+        return None
+    return WitResponse(response.status, response.content_type, _sent("response", [response.body]))
+
+
+class Handler(wit_world.exports.Handler):
+    """The exported interface `handler`."""
+
+    def functions(self) -> list[str]:
+        return list(REGISTRY)
+
+    def handle(self, invocation: WitInvocation) -> WitOutcome:
+        try:
+            outcome = run(
+                Invocation(
+                    functions=tuple(invocation.functions),
+                    chain_id=invocation.chain_id,
+                    task_id=invocation.task_id,
+                    node=invocation.node,
+                    request=Request(_received(invocation.body), invocation.content_type),
+                    state_key=invocation.state,
+                ),
+                WitBackend(),
+            )
+            return WitOutcome(outcome.key, _responded(outcome.response))
+        except FunctionError as error:
+            raise Err(Failure(error.function, error.kind, error.message, error.traceback)) from None

@@ -1,0 +1,185 @@
+"""Every error that Skylark raises: one base, one class for each thing that can go wrong.
+
+An error says whether a retry can help (`retryable`), carries its numbers as attributes, and has one `code`,
+which is the WIT variant's case and the HTTP answer's `error.code`. `HTTP_STATUS` maps the codes to statuses.
+"""
+
+from typing import ClassVar
+
+
+class SkylarkError(Exception):
+    """Base of all errors of Skylark."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    @property
+    def message(self) -> str:
+        """The sentence for people."""
+        return str(self)
+
+
+class InvalidArgument(SkylarkError):
+    """A value from outside is not what was expected."""
+
+    code = "invalid-argument"
+
+    def __init__(self, field: str, value: object, expected: str) -> None:
+        super().__init__(f"{field}: {value!r} is not valid; expected {expected}")
+        self.field = field
+        self.value = value
+        self.expected = expected
+
+
+class InvalidKey(InvalidArgument):
+    """A state key does not have the form `<chain_id>:<node>:<task_id>`."""
+
+    code = "invalid-key"
+
+
+class ConfigError(SkylarkError):
+    """A setting is missing or wrong; raised at start only."""
+
+    code = "config"
+
+    def __init__(self, key: str, value: object, expected: str) -> None:
+        super().__init__(f"{key}={value!r} is not valid; expected {expected}")
+        self.key = key
+        self.value = value
+        self.expected = expected
+
+
+class NotFound(SkylarkError):
+    """What was asked for does not exist at any place where it was looked for."""
+
+    code = "not-found"
+
+    def __init__(self, what: str, name: str, looked_at: tuple[str, ...] = ()) -> None:
+        where = f" (looked at: {', '.join(looked_at)})" if looked_at else ""
+        super().__init__(f"no {what} {name!r}{where}")
+        self.what = what
+        self.name = name
+        self.looked_at = looked_at
+
+
+class Conflict(SkylarkError):
+    """The stored version is not the one that the writer expected; nothing was written."""
+
+    code = "conflict"
+
+    def __init__(self, key: str, expected: int, actual: int) -> None:
+        super().__init__(f"bundle {key!r} has version {actual}, expected {expected}")
+        self.key = key
+        self.expected = expected
+        self.actual = actual
+
+
+class TooLarge(SkylarkError):
+    """Something exceeds a limit in bytes."""
+
+    code = "too-large"
+
+    def __init__(self, what: str, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"{what} has {size_bytes} bytes, the limit is {limit_bytes}")
+        self.what = what
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class StoreUnavailable(SkylarkError):
+    """Redis cannot be reached or refuses to serve; nothing was acknowledged."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class StoreTimeout(StoreUnavailable):
+    """Redis did not answer in time; a write may or may not have happened."""
+
+    code = "timed-out"
+
+
+class PeerUnreachable(SkylarkError):
+    """Another node's proxy cannot be reached."""
+
+    code = "unavailable"
+    retryable = True
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(f"node {node!r} cannot be reached: {reason}")
+        self.node = node
+        self.reason = reason
+
+
+class PeerTimeout(PeerUnreachable):
+    """Another node's proxy did not answer in time."""
+
+    code = "timed-out"
+
+
+class UnknownNode(SkylarkError):
+    """A node that is not in the topology was named."""
+
+    code = "unknown-node"
+
+    def __init__(self, node: str, known: tuple[str, ...] = ()) -> None:
+        hint = f"; known nodes: {', '.join(known[:20])}" if known else ""
+        super().__init__(f"unknown node {node!r}{hint}")
+        self.node = node
+
+
+class NoRoute(SkylarkError):
+    """No path of live links leads from one node to another."""
+
+    code = "no-route"
+    retryable = True
+
+    def __init__(self, source: str, target: str) -> None:
+        super().__init__(f"no path of live links from {source!r} to {target!r}")
+        self.source = source
+        self.target = target
+
+
+class FunctionFailed(SkylarkError):
+    """A function raised, returned nonsense, or was ended by the sandbox."""
+
+    code = "function-failed"
+
+    def __init__(self, function: str, cause: str, detail: str, traceback: str = "") -> None:
+        super().__init__(f"function {function!r} failed ({cause}): {detail}")
+        self.function = function
+        self.cause = cause
+        self.detail = detail
+        self.traceback = traceback
+
+
+class FunctionTimeout(FunctionFailed):
+    """A function did not end before its deadline."""
+
+    code = "function-timeout"
+
+
+class Overloaded(SkylarkError):
+    """The proxy has no free worker for another invocation."""
+
+    code = "overloaded"
+    retryable = True
+
+
+HTTP_STATUS: dict[str, int] = {
+    "invalid-argument": 400,
+    "invalid-key": 400,
+    "not-found": 404,
+    "unknown-node": 404,
+    "conflict": 409,
+    "too-large": 413,
+    "function-failed": 422,
+    "overloaded": 503,
+    "unavailable": 503,
+    "no-route": 503,
+    "timed-out": 504,
+    "function-timeout": 504,
+    "config": 500,
+    "internal": 500,
+}
+"""The HTTP status of each error code. A function's own failure is 422: the request was understood, the code failed."""

@@ -1,0 +1,126 @@
+"""The words of Skylark as types. This module knows no other module but the errors."""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from skylark_proxy.errors import InvalidArgument, InvalidKey
+
+NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+"""What a chain id, task id, node name, field name or function name may look like: no colon, no glob, no brace."""
+
+_NAME = re.compile(NAME_PATTERN)
+
+
+def check_name(field_name: str, value: str) -> str:
+    """Returns `value` if it is a name.
+
+    Raises:
+        InvalidArgument: It is not; the error names `field_name`.
+    """
+    if not _NAME.fullmatch(value):
+        raise InvalidArgument(field_name, value, "1 to 128 of A-Z a-z 0-9 . _ - that do not begin with . or -")
+    return value
+
+
+class Tier(StrEnum):
+    """Where a node stands; the Kubernetes label `node-type` has the same values."""
+
+    CLOUD = "Cloud"
+    EDGE = "Edge"
+    SAT = "Sat"
+
+
+class Policy(StrEnum):
+    """How the node that holds a bundle is chosen."""
+
+    SKYLARK = "skylark"
+    RANDOM = "random"
+    STATELESS = "stateless"
+
+
+@dataclass(frozen=True, slots=True)
+class StateKey:
+    """`<chain_id>:<node>:<task_id>`, or `<chain_id>:<task_id>` where the node is not known (`node` is None)."""
+
+    chain_id: str
+    task_id: str
+    node: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, field_name: str = "key") -> "StateKey":
+        """Reads a key of two or three parts.
+
+        Raises:
+            InvalidKey: The text is not a state key.
+        """
+        parts = text.split(":")
+        if len(parts) not in (2, 3) or not all(_NAME.fullmatch(part) for part in parts):
+            raise InvalidKey(field_name, text, "<chain_id>:<node>:<task_id> or <chain_id>:<task_id>")
+        return cls(chain_id=parts[0], task_id=parts[-1], node=parts[1] if len(parts) == 3 else None)
+
+    def at(self, node: str) -> "StateKey":
+        """The same bundle's key at another node."""
+        return StateKey(self.chain_id, self.task_id, node)
+
+    def __str__(self) -> str:
+        middle = f":{self.node}" if self.node is not None else ""
+        return f"{self.chain_id}{middle}:{self.task_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A host that runs one proxy. `address` is a host or `host:port`; without a port it is the default, 30002."""
+
+    name: str
+    address: str
+    tier: Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link between two nodes, the same in both directions.
+
+    `up_from_s` and `up_until_s` bound the contact window in seconds since the epoch; None means unbounded.
+    """
+
+    source: str
+    target: str
+    latency_ms: float
+    bandwidth_mbps: float
+    up_from_s: float | None = None
+    up_until_s: float | None = None
+
+    def is_up(self, at_s: float) -> bool:
+        """Whether the link has contact at the time `at_s`."""
+        return (self.up_from_s is None or self.up_from_s <= at_s) and (self.up_until_s is None or at_s < self.up_until_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What the operator asks of a migration. `min_bandwidth_mbps` 0 asks nothing of the bandwidth."""
+
+    max_latency_ms: float = 150.0
+    min_bandwidth_mbps: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BundleInfo:
+    """A bundle's metadata: everything but its bytes.
+
+    `created_ms` is in milliseconds since the epoch, `origin` the node whose function made the bundle, `crc32` the
+    checksum of all fields' bytes in the order of `sizes`, `expires_ms` when it ends (None: never).
+    """
+
+    key: StateKey
+    version: int
+    created_ms: int
+    origin: str
+    crc32: int
+    sizes: dict[str, int] = field(default_factory=dict)
+    expires_ms: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all fields together."""
+        return sum(self.sizes.values())

@@ -1,0 +1,22 @@
+"""Runs functions in sandboxes. wasmtime's types stay in here."""
+
+from skylark_proxy.runtime.engine import Engine
+from skylark_proxy.runtime.functions import Functions, Manifest
+from skylark_proxy.runtime.interface import Fetched, Placement, State, Stored
+from skylark_proxy.runtime.sandbox import Invocation, Limits, Outcome, Response
+from skylark_proxy.runtime.workers import Workers
+
+__all__ = [
+    "Engine",
+    "Fetched",
+    "Functions",
+    "Invocation",
+    "Limits",
+    "Manifest",
+    "Outcome",
+    "Placement",
+    "Response",
+    "State",
+    "Stored",
+    "Workers",
+]

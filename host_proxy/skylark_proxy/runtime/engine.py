@@ -1,0 +1,109 @@
+"""The wasmtime engine of a proxy, and the disk cache of compiled components."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from wasmtime import Config, WasmtimeError
+from wasmtime import Engine as WasmtimeEngine
+from wasmtime.component import Component
+
+from skylark_proxy.errors import InvalidArgument
+
+TICK_MS = 10
+"""How often running guests look at their deadline and quota."""
+
+_STACK_BYTES = 2 << 20
+
+
+class Engine:
+    """Compiles components, once for each content and wasmtime version, and makes running guests look up every tick.
+
+    Args:
+        cache_dir: Where compiled components are kept. Whoever can write there can run native code in the proxy: it is
+            made accessible to its owner only.
+    """
+
+    def __init__(self, cache_dir: Path) -> None:
+        config = Config()
+        config.epoch_interruption = True
+        config.wasm_component_model = True
+        config.max_wasm_stack = _STACK_BYTES
+        self.wasmtime = WasmtimeEngine(config)
+        self._cache_dir = cache_dir
+        self._ended = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="epoch-ticker", daemon=True)
+        self._ticker.start()
+
+    def close(self) -> None:
+        """Stops the ticker; running guests are no longer interrupted."""
+        self._ended.set()
+        self._ticker.join()
+
+    def load(self, wasm: Path) -> Component:
+        """The compiled component of a file, from the cache where it can be. Compiling takes seconds.
+
+        Raises:
+            InvalidArgument: The file cannot be read, or is no component that this wasmtime version can compile.
+        """
+        content = self._read(wasm)
+        cached = self._cache_dir / f"{digest(content)}-wasmtime-{version('wasmtime')}.cwasm"
+        self._cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(cached.with_suffix(".lock")):
+            if cached.exists():
+                with contextlib.suppress(WasmtimeError):
+                    return Component.deserialize_file(self.wasmtime, str(cached))
+            component = self._compile(wasm, content)
+            _write_atomically(cached, bytes(component.serialize()))
+        return component
+
+    def _compile(self, wasm: Path, content: bytes) -> Component:
+        try:
+            return Component(self.wasmtime, content)
+        except WasmtimeError as error:
+            raise InvalidArgument("component", str(wasm), f"a WebAssembly component ({_first_line(error)})") from error
+
+    @staticmethod
+    def _read(wasm: Path) -> bytes:
+        try:
+            return wasm.read_bytes()
+        except OSError as error:
+            raise InvalidArgument("component", str(wasm), f"a readable file ({error.strerror})") from error
+
+    def _tick(self) -> None:
+        while not self._ended.wait(TICK_MS / 1000):
+            self.wasmtime.increment_epoch()
+
+
+def digest(content: bytes) -> str:
+    """The name of a content: its SHA-256 in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds a lock that other processes respect: several proxies of one machine compile a component only once."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as file:
+        try:
+            file.write(content)
+            file.close()
+            os.replace(file.name, path)  # noqa: PTH105
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

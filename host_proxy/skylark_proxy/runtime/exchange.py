@@ -1,0 +1,151 @@
+"""The host's end of the exchange directory: a private folder on tmpfs, one for each sandbox, the guest's only files.
+
+The guest may do in it what it likes: make links, folders, thousands of files. The host therefore opens only plain
+names, never follows a link, and removes the whole folder in the end.
+"""
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from skylark.exchange import INLINE_LIMIT_BYTES
+from skylark.wire import Buffer
+from skylark_proxy.errors import InvalidArgument, TooLarge
+from skylark_proxy.runtime.values import Case
+
+_MAX_ENTRIES = 4096
+_BLOCK_BYTES = 512
+_MAX_PARTS = 512
+
+
+def default_root() -> Path:
+    """The machine's tmpfs, where there is one, else its folder for temporary files."""
+    shm = Path("/dev/shm")  # noqa: S108
+    return shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
+
+
+class ExchangeDirectory:
+    """One exchange directory; `path` is what the sandbox preopens."""
+
+    def __init__(self, root: Path, quota_bytes: int) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="x-", dir=root))
+        self.quota_bytes = quota_bytes
+
+    def send(self, name: str, parts: Sequence[Buffer]) -> Case:
+        """Puts contents where the guest finds them; returns the WIT `payload`.
+
+        Raises:
+            TooLarge: They exceed the quota.
+        """
+        size_bytes = sum(map(len, parts))
+        if size_bytes <= INLINE_LIMIT_BYTES:
+            return Case("inline", b"".join(parts).decode("latin-1"))
+        if size_bytes > self.quota_bytes:
+            raise TooLarge(f"exchange file {name!r}", size_bytes, self.quota_bytes)
+        fd = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        try:
+            _write_all(fd, parts)
+        finally:
+            os.close(fd)
+        return Case("file", name)
+
+    def adopt(self, name: str, file: Path) -> Case:
+        """Moves a file of the same file system in; returns the WIT `payload`."""
+        os.replace(file, self.path / name)  # noqa: PTH105
+        return Case("file", name)
+
+    def receive(self, payload: Case) -> Buffer:
+        """The contents of a WIT `payload` that the guest sent.
+
+        Raises:
+            InvalidArgument: It names no regular file of the folder, or has characters that are not bytes.
+            TooLarge: The file exceeds the quota.
+        """
+        if payload.name == "inline":
+            try:
+                return str(payload.value).encode("latin-1")
+            except UnicodeEncodeError as error:
+                raise InvalidArgument("payload.inline", payload.value[:20], "characters below U+0100") from error
+        return self._read(str(payload.value))
+
+    def _read(self, name: str) -> Buffer:
+        if "/" in name or name in ("", ".", ".."):
+            raise InvalidArgument("payload.file", name, "the plain name of a file in the exchange directory")
+        try:
+            fd = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            raise InvalidArgument("payload.file", name, f"a file in the exchange directory ({error.strerror})") from error
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise InvalidArgument("payload.file", name, "a regular file")
+            if status.st_size > self.quota_bytes:
+                raise TooLarge(f"exchange file {name!r}", status.st_size, self.quota_bytes)
+            data = bytearray(status.st_size)
+            view, done = memoryview(data), 0
+            while done < len(data) and (count := file.readinto(view[done:])):
+                done += count
+        return view[:done]
+
+    def over_quota(self) -> bool:
+        """Whether the folder holds more than its quota, or more files than anyone needs."""
+        size_bytes = 0
+        for entries, status in enumerate(self._statuses()):
+            size_bytes += status.st_blocks * _BLOCK_BYTES
+            if size_bytes > self.quota_bytes or entries > _MAX_ENTRIES:
+                return True
+        return False
+
+    def _statuses(self) -> Iterator[os.stat_result]:
+        folders = [self.path]
+        while folders:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    try:
+                        yield entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+        yield from self._deleted_but_open()
+
+    def _deleted_but_open(self) -> Iterator[os.stat_result]:
+        """Files that the guest has deleted and still writes to: only this process's descriptors know them (Linux)."""
+        prefix = f"{self.path}/"
+        try:
+            descriptors = os.listdir("/proc/self/fd")
+        except FileNotFoundError:
+            return
+        for fd in descriptors:
+            try:
+                target = os.readlink(f"/proc/self/fd/{fd}")
+                if target.startswith(prefix) and target.endswith(" (deleted)"):
+                    yield os.stat(f"/proc/self/fd/{fd}")  # noqa: PTH116
+            except OSError:
+                continue
+
+    def clear(self) -> None:
+        """Removes what is in the folder, for the next invocation of a sandbox that is used again."""
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                else:
+                    os.unlink(entry.path)  # noqa: PTH108
+
+    def close(self) -> None:
+        """Removes the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _write_all(fd: int, parts: Sequence[Buffer]) -> None:
+    rest = [memoryview(part) for part in parts if len(part)]
+    while rest:
+        written = os.writev(fd, rest[:_MAX_PARTS])
+        while rest and written >= len(rest[0]):
+            written -= len(rest.pop(0))
+        if written:
+            rest[0] = rest[0][written:]

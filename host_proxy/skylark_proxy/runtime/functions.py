@@ -1,0 +1,133 @@
+"""The functions of a node: which component has which, its manifest, and the invocation in a sandbox of its pool."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from skylark_proxy.errors import InvalidArgument, NotFound
+from skylark_proxy.runtime.engine import Engine
+from skylark_proxy.runtime.exchange import default_root
+from skylark_proxy.runtime.imports import link
+from skylark_proxy.runtime.interface import State
+from skylark_proxy.runtime.pool import Preparer, SandboxPool
+from skylark_proxy.runtime.sandbox import Invocation, Limits, Outcome, Sandbox, SandboxConfig
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file `NAME.toml` beside `NAME.wasm`; every member may be missing.
+
+    Attributes:
+        ready: How many sandboxes to keep ready.
+        reuse: Whether a sandbox serves more than one invocation.
+        limits: What a sandbox may use.
+        environment: The environment variables of the guest. There are no others.
+    """
+
+    ready: int = 2
+    reuse: bool = False
+    limits: Limits = msgspec.field(default_factory=Limits)
+    environment: dict[str, str] = msgspec.field(default_factory=dict)
+
+    @classmethod
+    def beside(cls, wasm: Path) -> "Manifest":
+        """The manifest of a component file; the defaults where there is none.
+
+        Raises:
+            InvalidArgument: The file is no valid manifest; the error names the member.
+        """
+        path = wasm.with_suffix(".toml")
+        if not path.is_file():
+            return cls()
+        try:
+            manifest = msgspec.toml.decode(path.read_bytes(), type=cls)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise InvalidArgument("manifest", str(path), f"a valid manifest ({error})") from error
+        limits = manifest.limits
+        if manifest.ready < 0 or min(limits.memory_bytes, limits.deadline_ms, limits.exchange_bytes) <= 0:
+            raise InvalidArgument("manifest", str(path), "limits above 0 and ready of 0 or more")
+        return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A component of this node."""
+
+    path: Path
+    functions: tuple[str, ...]
+    manifest: Manifest
+    pool: SandboxPool
+
+
+class Functions:
+    """What this node can run.
+
+    Args:
+        exchange_root: Where exchange directories are made; a folder on tmpfs.
+    """
+
+    def __init__(self, engine: Engine, exchange_root: Path | None = None) -> None:
+        self._engine = engine
+        self._linker = link(engine)
+        self._preparer = Preparer()
+        self._exchange_root = exchange_root or default_root()
+        self._by_name: dict[str, Loaded] = {}
+
+    def load(self, wasm: Path, manifest: Manifest | None = None) -> tuple[str, ...]:
+        """Makes a component's functions ready to be invoked; takes seconds where it has to be compiled first.
+
+        Returns:
+            The names of its functions.
+
+        Raises:
+            InvalidArgument: It is no component of functions, its manifest is wrong, or another one has that name.
+        """
+        manifest = manifest or Manifest.beside(wasm)
+        component = self._engine.load(wasm)
+        config = SandboxConfig(self._exchange_root, manifest.limits, manifest.environment)
+
+        def make() -> Sandbox:
+            return Sandbox(self._engine, self._linker, component, config)
+
+        sandbox = make()
+        try:
+            names = tuple(sandbox.functions())
+        finally:
+            sandbox.close()
+        for name in names:
+            if name in self._by_name:
+                raise InvalidArgument("function", name, f"one component with it; {self._by_name[name].path} has it too")
+        pool = SandboxPool(make, self._preparer, manifest.ready, manifest.reuse)
+        self._by_name.update(dict.fromkeys(names, Loaded(wasm, names, manifest, pool)))
+        return names
+
+    def all(self) -> dict[str, Loaded]:
+        """The functions by name."""
+        return dict(self._by_name)
+
+    def component(self, functions: tuple[str, ...]) -> Loaded:
+        """The one component that has these functions.
+
+        Raises:
+            NotFound: There is no such function here.
+            InvalidArgument: They are of several components, or none is named.
+        """
+        found = []
+        for name in functions:
+            if name not in self._by_name:
+                raise NotFound("function", name, tuple(self._by_name))
+            found.append(self._by_name[name])
+        if not found or any(other.pool is not found[0].pool for other in found):
+            raise InvalidArgument("functions", "+".join(functions), "one or more functions of the same component")
+        return found[0]
+
+    def invoke(self, invocation: Invocation, state: State) -> Outcome:
+        """Runs an invocation in this thread; see `Sandbox.invoke` for what it raises."""
+        with self.component(invocation.functions).pool.sandbox() as sandbox:
+            return sandbox.invoke(invocation, state)
+
+    def close(self) -> None:
+        """Frees all sandboxes."""
+        self._preparer.close()
+        for loaded in self._by_name.values():
+            loaded.pool.close()

@@ -1,0 +1,72 @@
+"""Ends a guest that runs too long or fills its exchange directory.
+
+Every tick of the engine's epoch, a running guest calls back into the host, which looks at this sandbox's own deadline
+and quota. The C API has the callback (`wasmtime_store_epoch_deadline_callback`, store.h); wasmtime-py's classes do not.
+A guest that is blocked in a call to WASI (a sleep, say) does not come by here: see `workers`.
+"""
+
+import ctypes
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from wasmtime import Store
+from wasmtime import _ffi as ffi
+
+_QUOTA_EVERY_TICKS = 2
+
+_guards: dict[int, "Guard"] = {}
+_ids = itertools.count(1)
+
+
+class Guard:
+    """Watches one sandbox. `reason` says why it ended the guest, if it did."""
+
+    def __init__(self, store: Store, over_quota: Callable[[], bool]) -> None:
+        self.reason: str | None = None
+        self._deadline_s = float("inf")
+        self._over_quota = over_quota
+        self._ticks = 0
+        self._id = next(_ids)
+        _guards[self._id] = self
+        ffi.wasmtime_store_epoch_deadline_callback(store.ptr(), _on_tick, self._id, _on_store_deleted)
+        store.set_epoch_deadline(1)
+
+    def start(self, deadline_ms: int) -> None:
+        """Begins an invocation that has to end within `deadline_ms`."""
+        self.reason = None
+        self._deadline_s = time.monotonic() + deadline_ms / 1000
+
+    def check(self) -> str | None:
+        """The reason to end the guest now, or None."""
+        self._ticks += 1
+        if time.monotonic() >= self._deadline_s:
+            self.reason = "deadline"
+        elif self._ticks % _QUOTA_EVERY_TICKS == 0 and self._over_quota():
+            self.reason = "quota"
+        return self.reason
+
+
+@ctypes.CFUNCTYPE(
+    ctypes.c_size_t,
+    ctypes.POINTER(ffi.wasmtime_context_t),
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_uint64),
+    ctypes.POINTER(ffi.wasmtime_update_deadline_kind_t),
+)
+def _on_tick(_context: Any, guard_id: int, delta: Any, _kind: Any) -> int:
+    try:
+        reason = _guards[guard_id].check()
+    except Exception as error:
+        reason = f"guard failed: {error}"
+    if reason is None:
+        delta[0] = 1
+        return 0
+    pointer = ffi.wasmtime_error_new(f"ended by the host: {reason}".encode())
+    return ctypes.cast(pointer, ctypes.c_void_p).value or 0
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def _on_store_deleted(guard_id: int) -> None:
+    _guards.pop(guard_id, None)

@@ -1,0 +1,218 @@
+"""One sandbox: an instance of a component with its store, exchange directory, limits and guards."""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wasmtime import Store, WasiConfig, WasmtimeError
+from wasmtime import _ffi as ffi
+from wasmtime.component import Component, Linker
+
+from skylark.wire import Buffer
+from skylark_proxy.errors import FunctionFailed, FunctionTimeout, InvalidArgument, TooLarge
+from skylark_proxy.runtime import interface, values
+from skylark_proxy.runtime.engine import Engine
+from skylark_proxy.runtime.exchange import ExchangeDirectory
+from skylark_proxy.runtime.guard import Guard
+from skylark_proxy.runtime.imports import CURRENT
+from skylark_proxy.runtime.output import GuestOutput
+from skylark_proxy.runtime.values import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a sandbox may use.
+
+    Attributes:
+        memory_bytes: Its linear memory, the Python interpreter's 40 MB included.
+        deadline_ms: The time of one invocation.
+        exchange_bytes: Its exchange directory: request, response and bundles on their way.
+    """
+
+    memory_bytes: int = 512 << 20
+    deadline_ms: int = 30_000
+    exchange_bytes: int = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One execution: `functions` run one after the other and share the sandbox and the bundle `state_key`.
+
+    `body` is the request's body, or a file on the exchange directories' file system that the sandbox may take.
+    """
+
+    functions: tuple[str, ...]
+    chain_id: str
+    task_id: str
+    node: str
+    state_key: str | None = None
+    body: Buffer | Path = b""
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A function's own answer."""
+
+    status: int
+    content_type: str
+    body: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an invocation gave: the key of the bundle that it stored and its own answer, each None if there is none."""
+
+    key: str | None
+    response: Response | None
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxConfig:
+    """How the sandboxes of a component are made: limits, environment, the folder of the exchange directories."""
+
+    exchange_root: Path
+    limits: Limits = field(default_factory=Limits)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Sandbox:
+    """An instance. It runs one invocation at a time, in the thread that calls.
+
+    Raises:
+        InvalidArgument: The component is not of the world `skylark:state/hosted`, or needs more than its limits.
+    """
+
+    def __init__(self, engine: Engine, linker: Linker, component: Component, config: SandboxConfig) -> None:
+        self._limits = config.limits
+        self._exchange = ExchangeDirectory(config.exchange_root, config.limits.exchange_bytes)
+        self._outputs = (GuestOutput("stdout"), GuestOutput("stderr"))
+        self._store = Store(engine.wasmtime)
+        try:
+            self._store.set_limits(memory_size=config.limits.memory_bytes)
+            self._store.set_wasi(self._wasi(config.environment))
+            self._guard = Guard(self._store, self._exchange.over_quota)
+            self._guard.start(config.limits.deadline_ms)
+            instance = linker.instantiate(self._store, component)
+            handler = instance.get_export_index(self._store, interface.HANDLER)
+            self._functions, self._handle = (
+                instance.get_func(self._store, instance.get_export_index(self._store, name, handler))
+                for name in ("functions", "handle")
+            )
+        except (WasmtimeError, TypeError, AttributeError) as error:
+            self.close()
+            raise InvalidArgument("component", "its world", f"skylark:state/hosted@0.1.0 ({error})") from error
+        if self._handle is None or self._functions is None:
+            self.close()
+            raise InvalidArgument("component", "its exports", f"the interface {interface.HANDLER}")
+
+    def functions(self) -> list[str]:
+        """The names of the component's functions."""
+        names: list[str] = self._call(self._functions, [])
+        return names
+
+    def invoke(self, invocation: Invocation, state: interface.State) -> Outcome:
+        """Runs an invocation.
+
+        Raises:
+            FunctionTimeout: It did not end before the deadline.
+            FunctionFailed: It raised, was ended by the host, trapped, or answered with what is not an answer. The
+                sandbox must not be used again unless the function raised.
+            TooLarge: The request's body exceeds the quota of the exchange directory.
+        """
+        name = "+".join(invocation.functions)
+        body = self._send_body(invocation.body)
+        for output in self._outputs:
+            output.start(name, invocation.chain_id)
+        CURRENT.state, CURRENT.exchange = state, self._exchange
+        self._guard.start(self._limits.deadline_ms)
+        try:
+            answer = self._call(self._handle, [_arguments(invocation, body)])
+            return self._outcome(name, answer)
+        except WasmtimeError as error:
+            raise self._ended(name, error) from error
+        finally:
+            CURRENT.state = CURRENT.exchange = None
+            for output in self._outputs:
+                output.flush()
+
+    def clear(self) -> None:
+        """Makes the sandbox ready for another invocation: what the last one left in the exchange directory goes."""
+        self._exchange.clear()
+
+    def close(self) -> None:
+        """Frees the instance and removes its exchange directory."""
+        self._store.close()
+        self._exchange.close()
+
+    def _wasi(self, environment: Mapping[str, str]) -> WasiConfig:
+        wasi = WasiConfig()
+        wasi.env = list(environment.items())
+        wasi.preopen_dir(str(self._exchange.path), "/exchange")
+        wasi.stdout_custom = self._outputs[0].write
+        wasi.stderr_custom = self._outputs[1].write
+        return wasi
+
+    def _send_body(self, body: Buffer | Path) -> Case:
+        return self._exchange.adopt("request", body) if isinstance(body, Path) else self._exchange.send("request", [body])
+
+    def _call(self, function: Any, lowered: Sequence[tuple[values.Lower, object]]) -> Any:
+        arguments = (ffi.wasmtime_component_val_t * max(1, len(lowered)))()
+        for slot, (lower, value) in zip(arguments, lowered, strict=False):
+            lower(slot, value)
+        result = ffi.wasmtime_component_val_t()
+        pointer, context = ctypes.byref(function._func), self._store._context()
+        try:
+            _check(
+                ffi.wasmtime_component_func_call(pointer, context, arguments, len(lowered), ctypes.byref(result), 1)
+            )
+        finally:
+            for slot in arguments[: len(lowered)]:
+                ffi.wasmtime_component_val_delete(ctypes.byref(slot))
+        answer = values.lift(result)
+        ffi.wasmtime_component_val_delete(ctypes.byref(result))
+        _check(ffi.wasmtime_component_func_post_return(pointer, context))
+        return answer
+
+    def _outcome(self, name: str, answer: Case) -> Outcome:
+        if answer.name == "err":
+            failure = answer.value
+            raise FunctionFailed(failure["function"] or name, failure["kind"], failure["message"], failure["traceback"])
+        response = answer.value["response"]
+        if response is None:
+            return Outcome(answer.value["key"], None)
+        try:
+            body = self._exchange.receive(response["body"])
+        except (InvalidArgument, TooLarge) as error:
+            raise FunctionFailed(name, "response", error.message) from error
+        return Outcome(answer.value["key"], Response(response["status"], response["content-type"], body))
+
+    def _ended(self, name: str, error: WasmtimeError) -> FunctionFailed:
+        """What to tell the caller of a guest that did not come back."""
+        if self._guard.reason == "deadline":
+            return FunctionTimeout(name, "deadline", f"it did not end within {self._limits.deadline_ms} ms")
+        if self._guard.reason == "quota":
+            limit = self._limits.exchange_bytes
+            return FunctionFailed(name, "quota", f"it put more than {limit} bytes, or too many files, into /exchange")
+        lines = [line.strip() for line in str(error).splitlines() if line.strip() and "wasm function" not in line]
+        memory = f"its memory limit is {self._limits.memory_bytes} bytes"
+        return FunctionFailed(name, "trap", f"{' '.join(lines[-2:])} ({memory})")
+
+
+def _arguments(invocation: Invocation, body: Case) -> tuple[values.Lower, object]:
+    return interface.INVOCATION, (
+        invocation.functions,
+        invocation.chain_id,
+        invocation.task_id,
+        invocation.node,
+        invocation.state_key,
+        invocation.content_type,
+        body,
+    )
+
+
+def _check(error: Any) -> None:
+    if error:
+        raise WasmtimeError._from_ptr(error)

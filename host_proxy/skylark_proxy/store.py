@@ -1,0 +1,583 @@
+"""State bundles in Redis: one hash for each bundle, read with one command and replaced with one round trip.
+
+A bundle's hash holds each field's bytes under the field's name, its version in `@version` and the rest of its
+metadata, as JSON, in `@meta`; no name begins with `@` (`model.NAME_PATTERN`). Its key is
+`skylark:bundle:{<chain_id>}:<task_id>`: the braces are Redis Cluster's hash tag, so a chain is in one slot.
+"""
+
+import re
+import time
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+import msgspec
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
+from redis.connection import parse_url
+from redis.exceptions import BusyLoadingError, MovedError, RedisClusterException
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from skylark_proxy.errors import (
+    ConfigError,
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    SkylarkError,
+    StoreTimeout,
+    StoreUnavailable,
+    TooLarge,
+)
+from skylark_proxy.model import BundleInfo, StateKey, check_name
+
+Client = redis.Redis | redis.RedisCluster
+"""What `connect` returns and `Store` takes. A Sentinel's client is a `redis.Redis` with a pool of its own."""
+
+MAX_VERSION = 2**53 - 1
+"""The largest version: Lua, which compares the versions in Redis, counts in doubles."""
+
+_STAGING_TTL_MS = 60_000
+_INLINE_BYTES = 16 * 1024
+_SEND_BYTES = 1024 * 1024
+_SOCKET_READ_BYTES = 256 * 1024
+_SCAN_COUNT = 1000
+
+_Command = tuple[bytes | memoryview, ...]
+_Replies = list[Any]
+_Chunks = list[bytes | memoryview]
+
+_COMMIT = b"""
+local current = tonumber(redis.call('HGET', KEYS[1], '@version') or 0)
+local parts, expected, version = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local crc32, ttl_ms = tonumber(ARGV[4]), ARGV[5]
+local function refuse(outcome)
+  redis.call('UNLINK', KEYS[2])
+  return {outcome, current}
+end
+if redis.call('HLEN', KEYS[2]) ~= parts then return refuse('incomplete') end
+if expected and expected ~= current then return refuse('conflict') end
+if version and version == current then
+  local same = cjson.decode(redis.call('HGET', KEYS[1], '@meta')).crc32 == crc32
+  return refuse(same and 'same' or 'conflict')
+end
+if version and version < current then return refuse('conflict') end
+version = version or current + 1
+local written = redis.pcall('HSET', KEYS[2], '@version', string.format('%.0f', version))
+if type(written) == 'table' and written.err then
+  redis.call('UNLINK', KEYS[2])
+  return written
+end
+redis.call('RENAME', KEYS[2], KEYS[1])
+if ttl_ms == '' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIRE', KEYS[1], ttl_ms) end
+return {'stored', version}
+"""
+"""Publishes a staged bundle, or drops it. Nothing is written to the bundle's own key but by RENAME.
+
+KEYS: the bundle, its staging key. ARGV: the number of fields that the staging key must have, the version that the
+bundle must have (or empty), the version to store (or empty: the next), the checksum, the time to live (or empty).
+"""
+
+_DELETE = b"""
+local current = tonumber(redis.call('HGET', KEYS[1], '@version') or 0)
+if current == tonumber(ARGV[1]) then redis.call('UNLINK', KEYS[1]) end
+return current
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBundle:
+    """A bundle as it was read: its metadata, and the bytes of the fields that were asked for and exist."""
+
+    info: BundleInfo
+    fields: dict[str, bytes]
+
+
+class _Meta(msgspec.Struct, omit_defaults=True):
+    """What `@meta` holds. `crc32` is read by the commit script too."""
+
+    created_ms: int
+    origin: str
+    crc32: int
+    sizes: dict[str, int]
+    expires_ms: int | None = None
+
+
+class _Connection(Protocol):
+    """The part of redis-py's connection that one round trip needs."""
+
+    def send_packed_command(self, command: _Chunks) -> None: ...
+    def read_response(self) -> Any: ...
+    def disconnect(self) -> None: ...
+
+
+class _Pool(Protocol):
+    """The part of redis-py's connection pool that one round trip needs."""
+
+    def get_connection(self) -> _Connection: ...
+    def release(self, connection: _Connection) -> None: ...
+    def disconnect(self) -> None: ...
+
+
+class Store:
+    """The bundles of one node's Redis. Safe for threads; every call blocks until Redis has answered.
+
+    Every method that talks to Redis raises `StoreUnavailable` where Redis is away or refuses, and `StoreTimeout`
+    where it does not answer in time; both name the server.
+
+    Retries: a pooled connection that Redis has closed is replaced before anything is sent on it, for reads and
+    writes alike. Where a connection breaks later, reads, and puts that name the `version` to store, are sent once
+    more, because doing them twice is the same as once. No other write is repeated: its first try may have
+    happened, and then a second would count the version up again or meet a conflict with itself; the caller, who
+    gets `StoreUnavailable`, can read the version and decide. After a timeout nothing is repeated.
+    """
+
+    def __init__(self, client: Client, node: str, *, max_bundle_bytes: int = 256 * 1024 * 1024) -> None:
+        """Wraps a client made by `connect`, which the store closes.
+
+        Args:
+            client: The Redis, Sentinel or Cluster client. Its own retry policy does not matter.
+            node: The name of this node, which the keys in answers bear.
+            max_bundle_bytes: The bytes of all fields together that a put accepts. Redis itself takes at most
+                512 MB in one field.
+        """
+        self._client: Any = client  # Any: half of redis-py's methods are untyped
+        self._in_cluster = isinstance(client, redis.RedisCluster)
+        self._node = node
+        self._max_bundle_bytes = max_bundle_bytes
+        self._server = _describe(client)
+
+    def get(self, key: StateKey, fields: Collection[str] | None = None) -> StoredBundle:
+        """Reads a bundle with one command.
+
+        Args:
+            key: The bundle; its node is not looked at.
+            fields: Only these fields; one that the bundle does not have is left out. None reads all.
+
+        Raises:
+            NotFound: There is no such bundle, or it has expired.
+        """
+        if fields is None:
+            [reply] = self._read(_bundle_key(key), (b"HGETALL", _bundle_key(key)))
+            values = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+        else:
+            names = [check_name("fields", name).encode() for name in fields]
+            wanted = [b"@version", b"@meta", *names]
+            [reply] = self._read(_bundle_key(key), (b"HMGET", _bundle_key(key), *wanted))
+            values = {name: value for name, value in zip(wanted, reply, strict=True) if value is not None}
+        info = self._info(key, values.pop(b"@version", None), values.pop(b"@meta", None))
+        found = {name: values[name.encode()] for name in info.sizes if name.encode() in values}
+        if fields is None and len(found) != len(info.sizes):
+            raise StoreUnavailable(f"{self._server}: bundle {key} lacks fields that its metadata names")
+        return StoredBundle(info, found)
+
+    def head(self, key: StateKey) -> BundleInfo:
+        """Reads a bundle's metadata and none of its bytes.
+
+        Raises:
+            NotFound: There is no such bundle, or it has expired.
+        """
+        [reply] = self._read(_bundle_key(key), (b"HMGET", _bundle_key(key), b"@version", b"@meta"))
+        return self._info(key, *reply)
+
+    def put(
+        self,
+        key: StateKey,
+        fields: Mapping[str, bytes | memoryview],
+        *,
+        origin: str,
+        created_ms: int,
+        crc32: int,
+        expected_version: int | None = None,
+        version: int | None = None,
+        ttl_ms: int | None = None,
+    ) -> BundleInfo:
+        """Replaces a whole bundle, all or nothing, with one round trip.
+
+        The fields go to a staging key of their own, which a script then renames; a put that fails half-way leaves
+        the old bundle as it was, and its staging key ends by itself within a minute.
+
+        Args:
+            key: The bundle; its node is not looked at.
+            fields: Every field's bytes. A memoryview is sent without a copy.
+            origin: The node whose function made the bundle.
+            created_ms: When, in milliseconds since the epoch.
+            crc32: The checksum of all bytes, which is stored and not verified.
+            expected_version: The version that the bundle must have now; 0: it must not exist. None: any.
+            version: The version to store, for a bundle that another node made. It must be newer than the stored
+                one; the same version with the same checksum is a success and writes nothing. None: the next one.
+            ttl_ms: How long the bundle lives. None: for ever, also where the one before it had an end.
+
+        Raises:
+            Conflict: The stored version is not the expected one, or not older than `version`.
+            TooLarge: The fields exceed `max_bundle_bytes`.
+        """
+        _check_number("expected_version", expected_version, 0)
+        _check_number("version", version, 1)
+        _check_number("ttl_ms", ttl_ms, 1)
+        if version is not None and expected_version is not None:
+            raise InvalidArgument("expected_version", expected_version, "none where the version to store is given")
+        data = {check_name("fields", name): _flat(value) for name, value in fields.items()}
+        sizes = {name: len(value) for name, value in data.items()}
+        if sum(sizes.values()) > self._max_bundle_bytes:
+            raise TooLarge(f"bundle {key}", sum(sizes.values()), self._max_bundle_bytes)
+        expires_ms = time.time_ns() // 1_000_000 + ttl_ms if ttl_ms is not None else None
+        meta = _Meta(created_ms, origin, crc32, sizes, expires_ms)
+
+        commands = _put_commands(key, data, meta, expected_version, version, ttl_ms)
+        replies = self._exchange(_bundle_key(key), commands, repeatable=version is not None)
+        outcome, actual = replies[-1]
+        if outcome == b"conflict":
+            raise Conflict(str(key), cast(int, version if expected_version is None else expected_version), actual)
+        if outcome == b"incomplete":
+            raise StoreUnavailable(f"{self._server}: the fields of bundle {key} were lost before they were committed")
+        return _bundle_info(key.at(self._node), actual, meta)
+
+    def delete(self, key: StateKey, expected_version: int | None = None) -> bool:
+        """Deletes a bundle; Redis frees its memory in the background.
+
+        Args:
+            key: The bundle; its node is not looked at.
+            expected_version: The version that the bundle must have, from 1 on. None: any.
+
+        Returns:
+            Whether there was a bundle.
+
+        Raises:
+            Conflict: There is a bundle with another version.
+        """
+        name = _bundle_key(key)
+        if expected_version is None:
+            [removed] = self._exchange(name, [(b"UNLINK", name)], repeatable=False)
+            return bool(removed)
+        _check_number("expected_version", expected_version, 1)
+        command = (b"EVAL", _DELETE, b"1", name, b"%d" % expected_version)
+        [actual] = self._exchange(name, [command], repeatable=False)
+        if actual not in (0, expected_version):
+            raise Conflict(str(key), expected_version, actual)
+        return bool(actual)
+
+    def list(self, chain_id: str) -> Iterator[BundleInfo]:
+        """Yields the bundles of a chain, in no order, each once.
+
+        It walks over the keys of the whole database (in a cluster: of the node that has the chain) in bounded
+        steps and holds nothing up. A bundle that comes or goes meanwhile may be missing.
+        """
+        prefix = b"skylark:bundle:{%s}:" % check_name("chain_id", chain_id).encode()
+        seen: set[bytes] = set()
+        cursor = b"0"
+        while True:
+            scan = (b"SCAN", cursor, b"MATCH", prefix + b"*", b"COUNT", b"%d" % _SCAN_COUNT)
+            [(cursor, page)] = self._read(prefix, scan)
+            fresh = [name for name in dict.fromkeys(page) if name not in seen]
+            seen.update(fresh)
+            metas = self._read(prefix, *((b"HMGET", name, b"@version", b"@meta") for name in fresh)) if fresh else ()
+            for name, (version, meta) in zip(fresh, metas, strict=True):
+                if version is not None:
+                    yield self._info(StateKey(chain_id, name.removeprefix(prefix).decode()), version, meta)
+            if cursor == b"0":
+                return
+
+    def ping(self) -> None:
+        """Returns once Redis (in a cluster: every primary) has answered."""
+        for pool in self._pools():
+            self._read(pool, (b"PING",))
+
+    def durability(self) -> str | None:
+        """Whether what Redis acknowledges is on disk.
+
+        Returns:
+            None where it is (with `appendfsync everysec`: within a second), else a sentence for the log.
+        """
+        settings = (b"appendonly", b"appendfsync", b"maxmemory-policy")
+        for pool in self._pools():
+            try:
+                replies = self._read(pool, *((b"CONFIG", b"GET", name) for name in settings))
+            except StoreUnavailable as error:
+                if not isinstance(error.__cause__, redis.ResponseError):
+                    raise
+                return f"{self._server}: unknown whether Redis persists, since it does not let us read its settings"
+            appendonly, appendfsync, policy = (_setting(reply) for reply in replies)
+            if appendonly != b"yes":
+                return f"{self._server}: appendonly is not on, a crash of Redis loses acknowledged bundles"
+            if appendfsync == b"no":
+                return f"{self._server}: appendfsync is 'no', a power failure loses acknowledged bundles"
+            if policy != b"noeviction":
+                return f"{self._server}: maxmemory-policy is {policy.decode()!r}, Redis may evict bundles"
+        return None
+
+    def close(self) -> None:
+        """Closes every connection. The store cannot be used after it."""
+        self._client.close()
+        if self._in_cluster:
+            return
+        pool = self._client.connection_pool
+        pool.disconnect()
+        if isinstance(pool, SentinelConnectionPool):
+            for sentinel in pool.sentinel_manager.sentinels:
+                sentinel.close()
+
+    def _info(self, key: StateKey, version: bytes | None, meta: bytes | None) -> BundleInfo:
+        if version is None or meta is None:
+            raise NotFound("bundle", str(key), (self._node,))
+        try:
+            return _bundle_info(key.at(self._node), int(version), msgspec.json.decode(meta, type=_Meta))
+        except (ValueError, msgspec.DecodeError) as error:
+            raise StoreUnavailable(f"{self._server}: the metadata of bundle {key} is damaged: {error}") from error
+
+    def _read(self, where: bytes | _Pool, *commands: _Command) -> _Replies:
+        return self._exchange(where, commands, repeatable=True)
+
+    def _exchange(self, where: bytes | _Pool, commands: Sequence[_Command], *, repeatable: bool) -> _Replies:
+        """Sends commands to a pool, or to the server that has a key, all at once, and returns their replies.
+
+        Raises:
+            StoreUnavailable: The connection, or one of the commands, failed.
+        """
+        try:
+            try:
+                return _round_trip(self._pool(where), commands)
+            except MovedError:  # the cluster's node refused them all: the slot is elsewhere now
+                self._refresh()
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                if isinstance(error, BusyLoadingError | redis.AuthenticationError):
+                    raise
+                self._refresh()
+                if not repeatable or isinstance(error, redis.TimeoutError):
+                    raise
+            return _round_trip(self._pool(where), commands)
+        except (redis.RedisError, RedisClusterException) as error:
+            raise _translate(error, self._server) from error
+
+    def _pool(self, where: bytes | _Pool) -> _Pool:
+        if not isinstance(where, bytes):
+            return where
+        if self._in_cluster:
+            return self._node_pool(self._client.get_node_from_key(where))
+        return cast(_Pool, self._client.connection_pool)
+
+    def _pools(self) -> Sequence[_Pool]:
+        if self._in_cluster:
+            return [self._node_pool(node) for node in self._client.get_primaries()]
+        return [self._client.connection_pool]
+
+    def _node_pool(self, node: Any) -> _Pool:
+        """The pool of one node of a cluster. (Cluster pipelines block EVALSHA and SCAN; a node takes every command.)"""
+        return cast(_Pool, self._client.get_redis_connection(node).connection_pool)
+
+    def _refresh(self) -> None:
+        if self._in_cluster:
+            self._client.nodes_manager.initialize()
+
+
+def connect(url: str, *, timeout_s: float = 10.0, connect_timeout_s: float = 2.0, max_connections: int = 256) -> Client:
+    """Makes a client with one connection pool. Only a cluster is contacted now, the others at the first command.
+
+    Args:
+        url: `redis://` or `rediss://` `[user:password@]host[:port][/db]`, `unix:///path[?db=]`,
+            `redis+sentinel://[user:password@]host:port[,host:port]/service[/db]` (with `?sentinel_username=` and
+            `?sentinel_password=` where the sentinels ask for them), or
+            `redis+cluster://[user:password@]host:port[,host:port]`.
+        timeout_s: How long Redis may take for each answer, and for each megabyte that is sent.
+        connect_timeout_s: How long a new connection may take.
+        max_connections: The size of the pool. More callers at once than this get `StoreUnavailable`.
+
+    Raises:
+        ConfigError: The URL is none of these. The error never shows a password.
+        StoreUnavailable: No node of the cluster answers.
+    """
+    options: dict[str, Any] = {
+        "protocol": 2,  # RESP3's push messages have no place between our replies, and HELLO costs a round trip
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": connect_timeout_s,
+        "socket_read_size": _SOCKET_READ_BYTES,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "redis+sentinel":
+            return _connect_sentinel(parts, {**options, "max_connections": max_connections})
+        if parts.scheme == "redis+cluster":
+            return _connect_cluster(parts, {**options, "max_connections": max_connections})
+        return _connect_one(parts, url, options, max_connections)
+    except (ValueError, TypeError):
+        # Without the cause: its text can hold the password.
+        raise ConfigError(
+            "SKYLARK_REDIS_URL",
+            re.sub(r"(password=)[^&#]*", r"\1***", re.sub(r"^([\w+]*:?/{0,2}).*@", r"\1***@", url, flags=re.S)),
+            "redis://host[:port][/db], rediss://..., unix:///path, redis+sentinel://host:port[,host:port]/service[/db]"
+            " or redis+cluster://host:port[,host:port]",
+        ) from None
+    except (redis.RedisError, RedisClusterException) as error:
+        raise _translate(error, f"Redis cluster at {parts.netloc.rpartition('@')[2]}") from error
+
+
+def _connect_one(parts: SplitResult, url: str, options: dict[str, Any], max_connections: int) -> redis.Redis:
+    named = parts.path if parts.scheme == "unix" else parts.hostname
+    if not named or (parts.scheme == "unix" and parts.hostname):
+        raise ValueError("no server named")
+    if parts.scheme != "unix" and not re.fullmatch(r"(/\d*)?", parts.path):
+        raise ValueError("the database is not a number")
+    pool = redis.ConnectionPool(**{"max_connections": max_connections, **parse_url(url), **options})  # type: ignore[no-untyped-call]
+    pool.connection_class(**pool.connection_kwargs)  # an option that redis-py does not know fails here
+    return redis.Redis(connection_pool=pool)
+
+
+def _connect_sentinel(parts: SplitResult, options: dict[str, Any]) -> redis.Redis:
+    path = re.fullmatch(r"/([^/]+)(?:/(\d+))?", parts.path)
+    if path is None:
+        raise ValueError("no service named")
+    query = {name: values[-1] for name, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()}
+    own = {"username": query.pop("sentinel_username", None), "password": query.pop("sentinel_password", None)}
+    if query:
+        raise ValueError("unknown option")
+    sentinel_options = {name: value for name, value in options.items() if name != "max_connections"} | own
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
+        _hosts(parts), sentinel_kwargs=sentinel_options, **options, **_credentials(parts)
+    )
+    return cast(redis.Redis, sentinel.master_for(unquote(path[1]), db=int(path[2] or 0)))
+
+
+def _connect_cluster(parts: SplitResult, options: dict[str, Any]) -> redis.RedisCluster:
+    if parts.path not in ("", "/") or parts.query:
+        raise ValueError("a cluster has one database and takes no options")
+    nodes = [
+        ClusterNode(host, port)  # type: ignore[no-untyped-call]
+        for host, port in _hosts(parts)
+    ]
+    return redis.RedisCluster(startup_nodes=nodes, **options, **_credentials(parts))
+
+
+def _hosts(parts: SplitResult) -> list[tuple[str, int]]:
+    hosts = []
+    for text in parts.netloc.rpartition("@")[2].split(","):
+        one = urlsplit(f"//{text}")
+        if not one.hostname or not one.port:
+            raise ValueError("host and port are needed")
+        hosts.append((one.hostname, one.port))
+    return hosts
+
+
+def _credentials(parts: SplitResult) -> dict[str, Any]:
+    return {
+        "username": unquote(parts.username) if parts.username else None,
+        "password": unquote(parts.password) if parts.password else None,
+    }
+
+
+def _describe(client: Client) -> str:
+    if isinstance(client, redis.RedisCluster):
+        return f"Redis cluster at {', '.join(sorted(client.nodes_manager.nodes_cache))}"
+    pool = client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        return f"Redis service {pool.service_name!r} of Sentinel"
+    where = pool.connection_kwargs
+    return f"Redis at {where['path']}" if "path" in where else f"Redis at {where['host']}:{where.get('port', 6379)}"
+
+
+def _translate(error: Exception, server: str) -> SkylarkError:
+    kind = StoreTimeout if isinstance(error, redis.TimeoutError) else StoreUnavailable
+    return kind(f"{server}: {error or type(error).__name__}")
+
+
+def _round_trip(pool: _Pool, commands: Sequence[_Command]) -> _Replies:
+    """Raises the first error among the replies, after all of them were read."""
+    connection = pool.get_connection()
+    try:
+        connection.send_packed_command(_pack(commands))
+        replies = [_reply(connection) for _ in commands]
+    except BaseException:
+        connection.disconnect()  # its replies can no longer be told apart
+        raise
+    finally:
+        pool.release(connection)
+    for reply in replies:
+        if isinstance(reply, redis.RedisError):
+            raise reply
+    return replies
+
+
+def _reply(connection: _Connection) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
+
+
+def _pack(commands: Sequence[_Command]) -> _Chunks:
+    """Encodes commands as RESP arrays of bulk strings (Redis serialization protocol specification).
+
+    Large values stay as they are, in pieces, so that they are never copied and the socket's timeout, which is for a
+    whole `sendall`, does not depend on a bundle's size. hiredis' packer would copy every value twice, and redis-py
+    does not let a cluster client have another one.
+    """
+    chunks: _Chunks = []
+    head = bytearray()
+    for command in commands:
+        head += b"*%d\r\n" % len(command)
+        for value in command:
+            head += b"$%d\r\n" % len(value)
+            if len(value) < _INLINE_BYTES:
+                head += value
+            else:
+                chunks.append(bytes(head))
+                view = memoryview(value)
+                chunks += (view[start : start + _SEND_BYTES] for start in range(0, len(view), _SEND_BYTES))
+                head.clear()
+            head += b"\r\n"
+    chunks.append(bytes(head))
+    return chunks
+
+
+def _put_commands(
+    key: StateKey,
+    data: Mapping[str, bytes | memoryview],
+    meta: _Meta,
+    expected_version: int | None,
+    version: int | None,
+    ttl_ms: int | None,
+) -> list[_Command]:
+    """The metadata comes first, so that the staging key has its time to live before it has its bytes."""
+    staging = b"skylark:staging:{%s}:%s" % (key.chain_id.encode(), uuid.uuid4().hex.encode())
+    arguments = (_optional(expected_version), _optional(version), b"%d" % meta.crc32, _optional(ttl_ms))
+    commands: list[_Command] = [
+        (b"HSET", staging, b"@meta", msgspec.json.encode(meta)),
+        (b"PEXPIRE", staging, b"%d" % _STAGING_TTL_MS),
+        (b"EVAL", _COMMIT, b"2", _bundle_key(key), staging, b"%d" % (len(data) + 1), *arguments),
+    ]
+    if data:
+        fields = (part for name, value in data.items() for part in (name.encode(), value))
+        commands.insert(2, (b"HSET", staging, *fields))
+    return commands
+
+
+def _bundle_key(key: StateKey) -> bytes:
+    return f"skylark:bundle:{{{key.chain_id}}}:{key.task_id}".encode()
+
+
+def _bundle_info(key: StateKey, version: int, meta: _Meta) -> BundleInfo:
+    return BundleInfo(key, version, meta.created_ms, meta.origin, meta.crc32, meta.sizes, meta.expires_ms)
+
+
+def _flat(value: bytes | memoryview) -> bytes | memoryview:
+    if isinstance(value, bytes):
+        return value
+    view = memoryview(value)
+    return view.cast("B") if view.c_contiguous else view.tobytes()
+
+
+def _optional(value: int | None) -> bytes:
+    return b"" if value is None else b"%d" % value
+
+
+def _setting(reply: Any) -> bytes:
+    values = list(reply.values()) if isinstance(reply, dict) else reply[1::2]
+    return values[0] if values else b""
+
+
+def _check_number(field: str, value: int | None, least: int) -> None:
+    if value is not None and not least <= value <= MAX_VERSION:
+        raise InvalidArgument(field, value, f"a whole number from {least} to {MAX_VERSION}")

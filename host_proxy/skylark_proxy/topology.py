@@ -1,0 +1,401 @@
+"""Nodes and links at one moment, and their JSON.
+
+A topology is made by `Topology.build` or `Topology.parse`, which check it; what then reads it trusts it. Errors name
+a field by its path in the JSON form, such as `edges[3].latency`.
+"""
+
+import json
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import msgspec
+
+from skylark_proxy.errors import InvalidArgument, UnknownNode
+from skylark_proxy.model import Link, Node, Tier, check_name
+
+MAX_NODES = 2**16
+"""So that a path has fewer than 2**16 hops; see `paths`."""
+
+MAX_LATENCY_MS = 3_600_000.0
+"""An hour for one link: more than light needs to Mars and back."""
+
+MAX_TOTAL_LATENCY_US = 2**36
+"""What the latencies of all links may add up to (19 hours), so that no path's sum leaves float64's integers; see
+`paths`."""
+
+MIN_BANDWIDTH_MBPS = 1e-6
+"""One bit a second: keeps a migration time finite."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The continuum at one moment.
+
+    Args:
+        nodes: The nodes by name, sorted by name.
+        links: Undirected links. A pair of nodes may have several, such as one for each contact window.
+        epoch: Rises with every change.
+        links_of: The links at each node, by its name.
+        contact_changes_s: The times at which a contact window begins or ends, sorted, in seconds since the epoch.
+    """
+
+    nodes: Mapping[str, Node]
+    links: tuple[Link, ...]
+    epoch: int
+    links_of: Mapping[str, Sequence[Link]] = field(repr=False, compare=False)
+    contact_changes_s: Sequence[float] = field(repr=False, compare=False)
+
+    @classmethod
+    def build(cls, nodes: Iterable[Node], links: Iterable[Link], epoch: int) -> "Topology":
+        """Checks nodes and links, collapses duplicates (of a link also reversed) and keeps the rest in order.
+
+        Raises:
+            InvalidArgument: A value is out of range, a node is described twice differently, a link's end is unknown.
+        """
+        return _assemble(((f"nodes[{index}]", node) for index, node in enumerate(nodes)), links, epoch)
+
+    @classmethod
+    def parse(cls, data: bytes | str, epoch: int) -> "Topology":
+        """Reads the JSON form of design §6.
+
+        Args:
+            data: `{"edges": [{"source": N, "target": N, "latency": ms, "bandwidth": Mbps, "from": s, "until": s}],
+                "nodes": [N]}` with `N = {"node_name", "node_ip", "node_type"}`. `from`, `until` and `nodes` may be
+                missing; `nodes` is for nodes without links.
+            epoch: The epoch of the result; the JSON has none.
+
+        Raises:
+            InvalidArgument: The data is not such JSON; the error names the field and what was expected.
+        """
+        document = _decode(data)
+        return _assemble(document.described(), (edge.to_link() for edge in document.edges), epoch)
+
+    def to_json(self) -> bytes:
+        """The JSON form; `Topology.parse` with the same epoch reads an equal topology from it."""
+        described = {name: _NodeJson(node.name, node.address, node.tier) for name, node in self.nodes.items()}
+        edges = [
+            _EdgeJson(
+                described[link.source],
+                described[link.target],
+                link.latency_ms,
+                link.bandwidth_mbps,
+                link.up_from_s,
+                link.up_until_s,
+            )
+            for link in self.links
+        ]
+        alone = [node for name, node in described.items() if not self.links_of[name]]
+        return msgspec.json.encode(_TopologyJson(edges, alone))
+
+    def node(self, name: str) -> Node:
+        """The node of that name.
+
+        Raises:
+            UnknownNode: There is none; the error lists the known ones.
+        """
+        try:
+            return self.nodes[name]
+        except KeyError:
+            raise UnknownNode(name, tuple(self.nodes)) from None
+
+    def nodes_of(self, tier: Tier) -> tuple[Node, ...]:
+        """The nodes of a tier, sorted by name; empty where there is none."""
+        return tuple(node for node in self.nodes.values() if node.tier is tier)
+
+    def cloud_nodes(self) -> tuple[Node, ...]:
+        """The nodes of the cloud, sorted by name."""
+        return self.nodes_of(Tier.CLOUD)
+
+    def neighbors(self, name: str, at_s: float) -> dict[str, Link]:
+        """The nodes that `name` has contact with at the time `at_s`, sorted, each with the best link to it.
+
+        Between parallel links the one of lower latency (in whole microseconds) is better, then the one of higher
+        bandwidth, then the one whose contact window ends later, then the one that the topology names first.
+
+        Raises:
+            UnknownNode: There is no node `name`.
+        """
+        self.node(name)
+        best: dict[str, Link] = {}
+        for link in self.links_of[name]:
+            other = link.target if link.source == name else link.source
+            if link.is_up(at_s) and (other not in best or _rank(link) < _rank(best[other])):
+                best[other] = link
+        return dict(sorted(best.items()))
+
+    def contact_interval(self, at_s: float) -> int:
+        """The number of the interval that `at_s` lies in, counted from 0.
+
+        The ends of all contact windows cut time into intervals; within one the same links are up.
+
+        Raises:
+            InvalidArgument: `at_s` is not a finite number.
+        """
+        if not math.isfinite(at_s):
+            raise InvalidArgument("at_s", at_s, "a finite number of seconds since the epoch")
+        return bisect_right(self.contact_changes_s, at_s)
+
+
+class TopologyProvider(Protocol):
+    """Knows the topology at a time: from a file, from a rotation, drawn at random, from Kubernetes."""
+
+    def current(self, at_s: float) -> Topology:
+        """The topology at the time `at_s`. While nothing has changed it is the same object, not just an equal one."""
+        ...
+
+
+class StaticTopology:
+    """The topology of one JSON file, read once."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads the file.
+
+        Raises:
+            InvalidArgument: The file cannot be read or is not a topology; the error names the file and the field.
+        """
+        self._topology = load_topology(path, epoch=1)
+
+    def current(self, at_s: float) -> Topology:
+        """The file's topology, whatever the time; its links may still have contact windows."""
+        return self._topology
+
+
+def load_topology(path: Path, epoch: int) -> Topology:
+    """Reads a topology from a JSON file.
+
+    Raises:
+        InvalidArgument: The file cannot be read or is not a topology; the error names the file and the field.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise InvalidArgument("topology file", str(path), f"a file that can be read ({exc.strerror})") from exc
+    try:
+        return Topology.parse(data, epoch)
+    except InvalidArgument as exc:
+        raise InvalidArgument(f"{path}: {exc.field}", exc.value, exc.expected) from exc
+
+
+def latency_us(link: Link) -> int:
+    """A link's latency in whole microseconds: the form in which latencies are compared and added, without rounding."""
+    return round(link.latency_ms * 1000)
+
+
+def _rank(link: Link) -> tuple[int, float, float]:
+    return latency_us(link), -link.bandwidth_mbps, -math.inf if link.up_until_s is None else -link.up_until_s
+
+
+def _assemble(described: Iterable[tuple[str, Node]], links: Iterable[Link], epoch: int) -> Topology:
+    nodes = _collect_nodes(described)
+    kept = _collect_links(links, nodes)
+    if not nodes:
+        raise InvalidArgument("edges", [], "at least one edge, or at least one node in `nodes`")
+    if len(nodes) > MAX_NODES:
+        raise InvalidArgument("edges", f"{len(nodes)} nodes", f"at most {MAX_NODES} nodes")
+    total_us = sum(map(latency_us, kept))
+    if total_us > MAX_TOTAL_LATENCY_US:
+        expected = f"latencies of at most {MAX_TOTAL_LATENCY_US // 1000} ms together"
+        raise InvalidArgument("edges", f"{total_us // 1000} ms", expected)
+    return Topology(MappingProxyType(nodes), kept, epoch, _group(kept, nodes), _contact_changes_s(kept))
+
+
+def _collect_nodes(described: Iterable[tuple[str, Node]]) -> dict[str, Node]:
+    first: dict[str, tuple[str, Node]] = {}
+    for path, node in described:
+        known = first.get(node.name)
+        if known is None:
+            _check_node(path, node)
+            first[node.name] = path, node
+        elif known[1] != node:
+            expected = f"what {known[0]} says of this node: {_describe(known[1])}"
+            raise InvalidArgument(path, _describe(node), expected)
+    return {name: first[name][1] for name in sorted(first)}
+
+
+def _collect_links(links: Iterable[Link], nodes: Mapping[str, Node]) -> tuple[Link, ...]:
+    kept: dict[tuple[object, ...], Link] = {}
+    for index, link in enumerate(links):
+        _check_link(f"edges[{index}]", link, nodes)
+        pair = min(link.source, link.target), max(link.source, link.target)
+        kept.setdefault((pair, link.latency_ms, link.bandwidth_mbps, link.up_from_s, link.up_until_s), link)
+    return tuple(kept.values())
+
+
+def _group(links: Iterable[Link], nodes: Iterable[str]) -> dict[str, list[Link]]:
+    links_of: dict[str, list[Link]] = {name: [] for name in nodes}
+    for link in links:
+        links_of[link.source].append(link)
+        links_of[link.target].append(link)
+    return links_of
+
+
+def _contact_changes_s(links: Iterable[Link]) -> list[float]:
+    ends = {end for link in links for end in (link.up_from_s, link.up_until_s) if end is not None}
+    return sorted(ends)
+
+
+_ADDRESS = re.compile(
+    r"(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+)|[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?)"
+    r"(:(?P<port>[0-9]{1,5}))?"
+)
+
+
+def _check_node(path: str, node: Node) -> None:
+    check_name(f"{path}.node_name", node.name)
+    if not _is_address(node.address):
+        raise InvalidArgument(f"{path}.node_ip", node.address, _EXPECTED["node_ip"])
+
+
+def _is_address(text: str) -> bool:
+    match = _ADDRESS.fullmatch(text)
+    if match is None or not 1 <= int(match["port"] or 1) <= 65535:
+        return False
+    try:
+        if match["v6"]:
+            IPv6Address(match["v6"])
+        elif match["v4"]:
+            IPv4Address(match["v4"])
+    except ValueError:
+        return False
+    return True
+
+
+def _check_link(path: str, link: Link, nodes: Mapping[str, Node]) -> None:
+    for end, name in (("source", link.source), ("target", link.target)):
+        if name not in nodes:
+            raise InvalidArgument(f"{path}.{end}", name, "a node of the topology")
+    if link.source == link.target:
+        raise InvalidArgument(f"{path}.target", link.target, "a node other than the source")
+    if not 0 <= link.latency_ms <= MAX_LATENCY_MS:
+        raise InvalidArgument(f"{path}.latency", link.latency_ms, _EXPECTED["latency"])
+    if not MIN_BANDWIDTH_MBPS <= link.bandwidth_mbps < math.inf:
+        raise InvalidArgument(f"{path}.bandwidth", link.bandwidth_mbps, _EXPECTED["bandwidth"])
+    for end, time_s in (("from", link.up_from_s), ("until", link.up_until_s)):
+        if time_s is not None and not math.isfinite(time_s):
+            raise InvalidArgument(f"{path}.{end}", time_s, _EXPECTED[end])
+    if link.up_from_s is not None and link.up_until_s is not None and link.up_from_s >= link.up_until_s:
+        raise InvalidArgument(f"{path}.until", link.up_until_s, f"a time later than `from` ({link.up_from_s})")
+
+
+def _describe(node: Node) -> str:
+    return f"{node.name} at {node.address}, {node.tier}"
+
+
+class _NodeJson(msgspec.Struct, forbid_unknown_fields=True):
+    node_name: str
+    node_ip: str
+    node_type: Tier
+
+    def to_node(self) -> Node:
+        return Node(self.node_name, self.node_ip, self.node_type)
+
+
+class _EdgeJson(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    source: _NodeJson
+    target: _NodeJson
+    latency: float
+    bandwidth: float
+    up_from: float | None = msgspec.field(name="from", default=None)
+    until: float | None = None
+
+    def to_link(self) -> Link:
+        ends = self.source.node_name, self.target.node_name
+        return Link(*ends, self.latency, self.bandwidth, self.up_from, self.until)
+
+
+class _TopologyJson(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    edges: list[_EdgeJson]
+    nodes: list[_NodeJson] = []
+
+    def described(self) -> Iterator[tuple[str, Node]]:
+        """Each description of a node with its JSON path."""
+        for index, edge in enumerate(self.edges):
+            yield f"edges[{index}].source", edge.source.to_node()
+            yield f"edges[{index}].target", edge.target.to_node()
+        for index, node in enumerate(self.nodes):
+            yield f"nodes[{index}]", node.to_node()
+
+
+_EXPECTED = {
+    "topology": "an object with the fields `edges` and, if need be, `nodes`",
+    "edges": "an array of edges",
+    "nodes": "an array of nodes",
+    "edge": "an object with source, target, latency, bandwidth and, if need be, from and until",
+    "node": "an object with node_name, node_ip and node_type",
+    "node_name": "a name as text",
+    "node_ip": "a host name or IP address, with `:port` or without; an IPv6 address in brackets",
+    "node_type": f"one of {', '.join(Tier)}",
+    "latency": f"a number of ms from 0 to {MAX_LATENCY_MS:.0f}",
+    "bandwidth": f"a finite number of Mbps, at least {MIN_BANDWIDTH_MBPS:.6f}",
+    "from": "a number of seconds since the epoch, or null",
+    "until": "a number of seconds since the epoch, or null",
+}
+"""What is expected of each field; `source` and `target` are a `node`, an item of `edges` is an `edge`."""
+
+_MSGSPEC_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_MSGSPEC_FIELD = re.compile(r"Object (?P<what>missing required|contains unknown) field `(?P<name>[^`]*)`")
+
+
+def _decode(data: bytes | str) -> _TopologyJson:
+    try:
+        return msgspec.json.decode(data, type=_TopologyJson)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
+        raise _explain(data, exc) from exc
+
+
+def _explain(data: bytes | str, cause: Exception) -> InvalidArgument:
+    """Turns msgspec's error into ours: where in the JSON, which value, what was expected."""
+    try:
+        document = json.loads(data, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as exc:
+        return _not_json(data, f"{exc.msg} at line {exc.lineno} column {exc.colno}")
+    except (ValueError, RecursionError) as exc:
+        return _not_json(data, str(exc))
+    if not isinstance(cause, msgspec.ValidationError):
+        return _not_json(data, str(cause))
+    match = _MSGSPEC_PATH.search(str(cause))
+    path = match["path"] if match else ""
+    field = _MSGSPEC_FIELD.search(str(cause))
+    if field is None:
+        return InvalidArgument(path or "topology", _value_at(document, path), _expected_at(path))
+    place = f"{path}.{field['name']}".lstrip(".")
+    if field["what"] == "contains unknown":
+        return InvalidArgument(place, _value_at(document, place), f"no such field, but {_expected_at(path)}")
+    return InvalidArgument(place, None, f"{_expected_at(place)}; the field is missing")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _not_json(data: bytes | str, reason: str) -> InvalidArgument:
+    start = data[:40] if isinstance(data, str) else data[:40].decode(errors="replace")
+    return InvalidArgument("topology", start, f"JSON ({reason})")
+
+
+def _expected_at(path: str) -> str:
+    last = path.rpartition(".")[2] or "topology"
+    kinds = {"source": "node", "target": "node"}
+    if last.endswith("]"):
+        last = {"edges": "edge", "nodes": "node"}[last.partition("[")[0]]
+    return _EXPECTED[kinds.get(last, last)]
+
+
+def _value_at(document: Any, path: str) -> object:
+    """The value at a path, or what kind of thing it is where it has parts; None where a repeated key hides it."""
+    value = document
+    try:
+        for step in re.findall(r"[^.\[\]]+", path):
+            value = value[int(step) if isinstance(value, list) else step]
+    except (LookupError, TypeError, ValueError):
+        return None
+    if isinstance(value, dict):
+        return "an object"
+    return "an array" if isinstance(value, list) else value
