@@ -1,5 +1,9 @@
 """A component of the world `skylark:state/hosted`: the SDK over WIT imports. Imported only in the sandbox."""
 
+import encodings.idna  # noqa: F401  # a function that tries a socket is to see "not permitted", not a codec's absence
+import linecache
+import sys
+import time
 from collections.abc import Collection, Mapping, Sequence
 
 import wit_world.exports
@@ -14,6 +18,9 @@ from skylark import errors, exchange, wire
 from skylark.context import Request, Response
 from skylark.functions import REGISTRY, FunctionError, Invocation, run
 from skylark.state import Bundle, Placement, Policy, Stored
+
+_SLEEP_SLICE_S = 0.05
+_plain_sleep = time.sleep
 
 
 def _received(payload: types.Payload) -> memoryview:
@@ -127,3 +134,33 @@ class Handler(wit_world.exports.Handler):
             return WitOutcome(outcome.key, _responded(outcome.response))
         except FunctionError as error:
             raise Err(Failure(error.function, error.kind, error.message, error.traceback)) from None
+
+
+def seal() -> None:
+    """Ends the build: the last thing that runs before the interpreter is frozen into the component.
+
+    Raises:
+        RuntimeError: The component would have no function.
+    """
+    if not REGISTRY:
+        raise RuntimeError("no function is registered; decorate at least one with @skylark.function")
+    _remember_sources()
+    time.sleep = _sleep
+
+
+def _remember_sources() -> None:
+    """Keeps the source lines of the function's own modules, so that a traceback in the sandbox can show them."""
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if path and path.endswith(".py") and not path.startswith("/python/"):
+            lines = linecache.getlines(path)
+            linecache.cache[path] = (sum(map(len, lines)), None, lines, path)
+
+
+def _sleep(seconds: float) -> None:
+    """`time.sleep` in slices: between them the host can end a function that is past its deadline."""
+    if seconds < 0:
+        raise ValueError("sleep length must be non-negative")
+    end = time.monotonic() + seconds
+    while (rest := end - time.monotonic()) > 0:
+        _plain_sleep(min(rest, _SLEEP_SLICE_S))

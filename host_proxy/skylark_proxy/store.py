@@ -54,15 +54,15 @@ _COMMIT = b"""
 local current = tonumber(redis.call('HGET', KEYS[1], '@version') or 0)
 local parts, expected, version = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local crc32, ttl_ms = tonumber(ARGV[4]), ARGV[5]
-local function refuse(outcome)
+local function refuse(outcome, meta)
   redis.call('UNLINK', KEYS[2])
-  return {outcome, current}
+  return {outcome, current, meta}
 end
 if redis.call('HLEN', KEYS[2]) ~= parts then return refuse('incomplete') end
 if expected and expected ~= current then return refuse('conflict') end
 if version and version == current then
-  local same = cjson.decode(redis.call('HGET', KEYS[1], '@meta')).crc32 == crc32
-  return refuse(same and 'same' or 'conflict')
+  local meta = redis.call('HGET', KEYS[1], '@meta')
+  return refuse(cjson.decode(meta).crc32 == crc32 and 'same' or 'conflict', meta)
 end
 if version and version < current then return refuse('conflict') end
 version = version or current + 1
@@ -211,6 +211,9 @@ class Store:
                 one; the same version with the same checksum is a success and writes nothing. None: the next one.
             ttl_ms: How long the bundle lives. None: for ever, also where the one before it had an end.
 
+        Returns:
+            The metadata as it is stored now.
+
         Raises:
             Conflict: The stored version is not the expected one, or not older than `version`.
             TooLarge: The fields exceed `max_bundle_bytes`.
@@ -229,7 +232,9 @@ class Store:
 
         commands = _put_commands(key, data, meta, expected_version, version, ttl_ms)
         replies = self._exchange(_bundle_key(key), commands, repeatable=version is not None)
-        outcome, actual = replies[-1]
+        outcome, actual, *stored = replies[-1]
+        if outcome == b"same":
+            return self._info(key, b"%d" % actual, *stored)
         if outcome == b"conflict":
             raise Conflict(str(key), cast(int, version if expected_version is None else expected_version), actual)
         if outcome == b"incomplete":
@@ -365,7 +370,7 @@ class Store:
         return [self._client.connection_pool]
 
     def _node_pool(self, node: Any) -> _Pool:
-        """The pool of one node of a cluster. (Cluster pipelines block EVALSHA and SCAN; a node takes every command.)"""
+        """The pool of one node of a cluster. (Cluster pipelines block EVAL and SCAN; a node takes every command.)"""
         return cast(_Pool, self._client.get_redis_connection(node).connection_pool)
 
     def _refresh(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wasmtime import Store, WasiConfig, WasmtimeError
+from wasmtime import ExitTrap, Store, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
 from wasmtime.component import Component, Linker
 
@@ -196,9 +196,11 @@ class Sandbox:
         if self._guard.reason == "quota":
             limit = self._limits.exchange_bytes
             return FunctionFailed(name, "quota", f"it put more than {limit} bytes, or too many files, into /exchange")
+        if isinstance(error, ExitTrap):
+            return FunctionFailed(name, "exit", f"it ended its process with status {error.code}")
         lines = [line.strip() for line in str(error).splitlines() if line.strip() and "wasm function" not in line]
         memory = f"its memory limit is {self._limits.memory_bytes} bytes"
-        return FunctionFailed(name, "trap", f"{' '.join(lines[-2:])} ({memory})")
+        return FunctionFailed(name, "trap", f"{lines[-1] if lines else 'no reason given'} ({memory})")
 
 
 def _arguments(invocation: Invocation, body: Case) -> tuple[values.Lower, object]:

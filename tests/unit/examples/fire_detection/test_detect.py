@@ -95,6 +95,8 @@ def test_the_report_tells_its_thresholds() -> None:
         pytest.param(raster(40, 30, block(10, 8, 3, 1)), id="too small"),
         pytest.param(raster(40, 30, block(10, 8, 5, 4, EMBER)), id="orange that does not glare"),
         pytest.param(raster(40, 30, block(10, 8, 5, 4, (255, 255, 255))), id="white lamp"),
+        pytest.param(raster(40, 30, block(10, 8, 5, 4, (255, 235, 215))), id="pale lamp"),
+        pytest.param(raster(4, 4, block(1, 1, 2, 2)), id="no surroundings"),
         pytest.param(raster(40, 30, block(10, 8, 5, 4, (60, 120, 255))), id="blue lamp"),
         pytest.param(raster(40, 30, block(10, 8, 5, 4), ground=(240, 180, 90)), id="orange on orange"),
     ],

@@ -142,11 +142,11 @@ def test_boxes_follow_the_scale_of_the_upload(tmp_path: Path) -> None:
         assert drawn.getpixel((79, 110)) == drawn.getpixel((121, 110)) == (255, 45, 45)
 
 
-@pytest.mark.parametrize("corner", [(0, 0), (90, 0), (0, 70), (90, 70)])
-def test_the_score_stays_within_the_picture(tmp_path: Path, corner: tuple[int, int]) -> None:
-    """At any corner the dark digits of the score can be seen."""
+@pytest.mark.parametrize("box", [(0, 0, 10, 10), (90, 0, 10, 10), (0, 70, 10, 10), (90, 70, 10, 10), (0, 0, 100, 80)])
+def test_the_score_stays_within_the_picture(tmp_path: Path, box: tuple[int, int, int, int]) -> None:
+    """At any corner, and in a box as large as the picture, the dark digits of the score can be seen."""
     Image.new("RGB", (100, 80), "white").save(tmp_path / "a.png")
-    picture.annotate(tmp_path / "a.png", event((*corner, 10, 10, 0.88)), tmp_path / "b.png")
+    picture.annotate(tmp_path / "a.png", event((*box, 0.88)), tmp_path / "b.png")
     with Image.open(tmp_path / "b.png") as drawn:
         dark = drawn.convert("L").point(lambda level: 255 if level < 60 else 0).getbbox()
     assert dark is not None

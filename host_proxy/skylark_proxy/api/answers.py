@@ -1,0 +1,48 @@
+"""Answers: JSON, and the one form of an error."""
+
+import logging
+from typing import Any
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from skylark_proxy.errors import HTTP_STATUS, SkylarkError
+
+_LOG = logging.getLogger(__name__)
+_RETRY_AFTER_S = 1
+
+
+def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(msgspec.json.encode(content), status, headers, "application/json")
+
+
+def error_answer(error: SkylarkError, status: int | None = None) -> Response:
+    """`{"error": {"code", "message", "retryable", …}}`, with the error's own numbers, and the status of its code."""
+    status = status or HTTP_STATUS[error.code]
+    details = {name: value for name, value in vars(error).items() if isinstance(value, str | int | float | tuple)}
+    body = {"error": details | {"code": error.code, "message": error.message, "retryable": error.retryable}}
+    return json_answer(body, status, {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else None)
+
+
+async def on_skylark_error(_request: Request, error: Exception) -> Response:
+    """An error of ours."""
+    assert isinstance(error, SkylarkError)
+    return error_answer(error)
+
+
+async def on_http_error(_request: Request, error: Exception) -> Response:
+    """An unknown path or method."""
+    assert isinstance(error, HTTPException)
+    code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
+    body = {"error": {"code": code, "message": error.detail, "retryable": False}}
+    return json_answer(body, error.status_code, dict(error.headers or {}))
+
+
+async def on_defect(request: Request, error: Exception) -> Response:
+    """What nobody expected. The log has it; the caller gets no details of it."""
+    _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    body = {"error": {"code": "internal", "message": "the proxy failed; its log says why", "retryable": False}}
+    return json_answer(body, 500)

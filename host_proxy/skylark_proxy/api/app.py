@@ -1,0 +1,54 @@
+"""The ASGI application of a node."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from skylark_proxy.api.answers import json_answer, on_defect, on_http_error, on_skylark_error
+from skylark_proxy.api.bundles import BundlesApi
+from skylark_proxy.api.elections import ElectionsApi
+from skylark_proxy.api.functions import FunctionsApi
+from skylark_proxy.api.health import HealthApi
+from skylark_proxy.api.openapi import description
+from skylark_proxy.errors import SkylarkError
+from skylark_proxy.proxy import Proxy
+
+
+def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> Starlette:
+    """The application of an open proxy."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        if on_started is not None:
+            on_started()
+        yield
+
+    limit = proxy.config.max_bundle_bytes
+    routes = [
+        *BundlesApi(proxy.propagation, limit).routes(),
+        *FunctionsApi(proxy.invoker, limit, proxy.exchange_root).routes(),
+        *ElectionsApi(proxy.propagation).routes(),
+        *HealthApi(proxy.config.node, proxy.store, proxy.workers).routes(),
+        Route("/openapi.json", _openapi, methods=["GET"]),
+    ]
+    handlers = {
+        SkylarkError: on_skylark_error,
+        HTTPException: on_http_error,
+        ClientDisconnect: _on_disconnect,
+        Exception: on_defect,
+    }
+    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+
+
+async def _openapi(_request: Request) -> Response:
+    return json_answer(description())
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    """The caller went away before its body had arrived: nobody reads this answer."""
+    return Response(status_code=400)

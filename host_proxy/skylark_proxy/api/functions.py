@@ -1,0 +1,98 @@
+"""`/functions` and `/tasks`: invoking functions, and what invocations did."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from skylark_proxy import bundle_http
+from skylark_proxy.api import cloudevents, parameters
+from skylark_proxy.api.answers import json_answer
+from skylark_proxy.api.reports import report_json, server_timing
+from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.invocation import Call, Invoker, Report
+from skylark_proxy.model import StateKey, check_name
+from skylark_proxy.runtime import Outcome
+
+TASK, CHAIN = "Skylark-Task", "Skylark-Chain"
+
+
+@dataclass(frozen=True)
+class FunctionsApi:
+    """The functions of a node. `spool` is a folder on the exchange directories' file system for large bodies."""
+
+    invoker: Invoker
+    max_body_bytes: int
+    spool: Path
+
+    def routes(self) -> list[Route]:
+        """The routes."""
+        return [
+            Route("/functions", self.list, methods=["GET"]),
+            Route("/functions/{functions}", self.invoke, methods=["POST"]),
+            Route("/tasks/{task_id}", self.task, methods=["GET"]),
+        ]
+
+    async def list(self, _request: Request) -> Response:
+        """The functions that this node can run."""
+        functions = [
+            {
+                "name": name,
+                "component": loaded.path.name,
+                "reuse": loaded.manifest.reuse,
+                "limits": msgspec.to_builtins(loaded.manifest.limits),
+            }
+            for name, loaded in sorted(self.invoker.functions.all().items())
+        ]
+        return json_answer({"functions": functions})
+
+    async def invoke(self, request: Request) -> Response:
+        """Runs a function, or several of one component, joined by `+`."""
+        functions = tuple(check_name("functions", part) for part in request.path_params["functions"].split("+"))
+        self.invoker.functions.component(functions)
+        call = _call(request, functions)
+        body = await parameters.body_or_file(request, self.max_body_bytes, self.spool)
+        try:
+            outcome, report = await self.invoker.invoke(cloudevents.unwrap(request.headers, call, body))
+        finally:
+            if isinstance(body, Path):
+                body.unlink(missing_ok=True)
+        return _answer(outcome, report)
+
+    async def task(self, request: Request) -> Response:
+        """What one of the last invocations did."""
+        task_id = check_name("task_id", request.path_params["task_id"])
+        return json_answer(report_json(self.invoker.report(task_id)))
+
+
+def _call(request: Request, functions: tuple[str, ...]) -> Call:
+    key = parameters.text(request, "key")
+    state_key = StateKey.parse(key) if key is not None else None
+    chain_id = parameters.name(request, "chain")
+    if state_key is not None and chain_id not in (None, state_key.chain_id):
+        raise InvalidArgument("chain", chain_id, f"the chain of the key, {state_key.chain_id}")
+    return Call(
+        functions=functions,
+        state_key=state_key,
+        chain_id=chain_id,
+        destination=parameters.name(request, "destination"),
+        policy=parameters.policy(request),
+        ttl_ms=parameters.ttl_ms(request),
+        content_type=request.headers.get("content-type", ""),
+    )
+
+
+def _answer(outcome: Outcome, report: Report) -> Response:
+    """The function's own answer, where it made one; else the report."""
+    headers = {TASK: report.task_id, CHAIN: report.chain_id, "Server-Timing": server_timing(report)}
+    if report.key is not None:
+        headers[bundle_http.KEY] = str(report.key)
+    if outcome.response is None:
+        return json_answer(report_json(report), 200, headers)
+    own = outcome.response
+    content: Any = own.body if own.status not in (204, 304) else b""
+    return Response(bytes(content), own.status, headers | {"Content-Type": own.content_type})

@@ -1,0 +1,42 @@
+"""`/health`: whether the process lives, and whether it can serve."""
+
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from skylark_proxy.api.answers import json_answer
+from skylark_proxy.errors import SkylarkError
+from skylark_proxy.runtime import Workers
+from skylark_proxy.store import Store
+
+
+@dataclass(frozen=True)
+class HealthApi:
+    """Probes for an orchestrator."""
+
+    node: str
+    store: Store
+    workers: Workers
+
+    def routes(self) -> list[Route]:
+        """The routes."""
+        return [
+            Route("/health/liveness", self.liveness, methods=["GET"]),
+            Route("/health/readiness", self.readiness, methods=["GET"]),
+        ]
+
+    async def liveness(self, _request: Request) -> Response:
+        """503 once so many workers are blocked that the process should be started anew."""
+        healthy = self.workers.healthy
+        return json_answer({"node": self.node, "status": "alive" if healthy else "blocked"}, 200 if healthy else 503)
+
+    async def readiness(self, _request: Request) -> Response:
+        """503 while Redis does not answer."""
+        try:
+            await run_in_threadpool(self.store.ping)
+        except SkylarkError as error:
+            return json_answer({"node": self.node, "status": "not-ready", "reason": error.message}, 503)
+        return json_answer({"node": self.node, "status": "ready"})

@@ -1,0 +1,159 @@
+"""Parameters and bodies of requests, parsed once, with errors that name them."""
+
+import tempfile
+from pathlib import Path
+
+from starlette.requests import Request
+
+from skylark_proxy.election import MAX_SIZE_BYTES, parse_policy
+from skylark_proxy.errors import InvalidArgument, TooLarge
+from skylark_proxy.model import Policy, StateKey, check_name
+from skylark_proxy.store import MAX_VERSION
+
+_SPOOL_OVER_BYTES = 1 << 20
+_MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000
+
+
+def text(request: Request, name: str) -> str | None:
+    """A parameter of the query; None if it is missing.
+
+    Raises:
+        InvalidArgument: It is given more than once, or is empty.
+    """
+    values = request.query_params.getlist(name)
+    if len(values) > 1:
+        raise InvalidArgument(name, values, "one value")
+    if values and values[0] == "":
+        raise InvalidArgument(name, "", "a value, or no such parameter")
+    return values[0] if values else None
+
+
+def name(request: Request, parameter: str) -> str | None:
+    """A name of a node, chain or the like."""
+    value = text(request, parameter)
+    return check_name(parameter, value) if value is not None else None
+
+
+def number(request: Request, parameter: str, minimum: int, maximum: int) -> int | None:
+    """A whole number."""
+    value = text(request, parameter)
+    return None if value is None else _number(parameter, value, minimum, maximum)
+
+
+def ttl_ms(request: Request) -> int | None:
+    """`ttl_ms`, at most ten years."""
+    return number(request, "ttl_ms", 1, _MAX_TTL_MS)
+
+
+def size_bytes(request: Request) -> int:
+    """`size`, a bundle's size in bytes; 0 if missing."""
+    return number(request, "size", 0, MAX_SIZE_BYTES) or 0
+
+
+def seconds(request: Request, parameter: str) -> float | None:
+    """A time in seconds since the epoch."""
+    value = text(request, parameter)
+    if value is None:
+        return None
+    expected = "a number of seconds since the epoch"
+    try:
+        parsed = float(value)
+    except ValueError:
+        raise InvalidArgument(parameter, value, expected) from None
+    if not 0 <= parsed < 1e12:
+        raise InvalidArgument(parameter, value, expected)
+    return parsed
+
+
+def policy(request: Request) -> Policy | None:
+    """`policy`."""
+    value = text(request, "policy")
+    return parse_policy(value) if value is not None else None
+
+
+def names(request: Request, parameter: str) -> tuple[str, ...]:
+    """Names, separated by commas; none if the parameter is missing."""
+    value = text(request, parameter)
+    return tuple(check_name(parameter, part) for part in value.split(",")) if value is not None else ()
+
+
+def key_in_path(request: Request) -> StateKey:
+    """The state key that the path ends with."""
+    return StateKey.parse(request.path_params["key"])
+
+
+def local_only(request: Request) -> bool:
+    """Whether `scope=local`: ask this node alone, as nodes do among each other."""
+    value = text(request, "scope")
+    if value not in (None, "local"):
+        raise InvalidArgument("scope", value, "local, or no such parameter")
+    return value == "local"
+
+
+def expected_version(request: Request) -> int | None:
+    """The version that `If-Match` names; 0 for `If-None-Match: *`; None without either."""
+    match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
+    if none_match is not None:
+        if none_match.strip() != "*" or match is not None:
+            raise InvalidArgument("If-None-Match", none_match, "*, and no If-Match beside it")
+        return 0
+    if match is None or match.strip() == "*":
+        return None
+    return _number("If-Match", match.strip().strip('"'), 1, MAX_VERSION)
+
+
+def header_number(request: Request, header: str, maximum: int) -> int | None:
+    """A whole number in a header; None if it is missing."""
+    value = request.headers.get(header)
+    return None if value is None else _number(header, value, 0, maximum)
+
+
+async def body(request: Request, limit_bytes: int) -> bytearray:
+    """The whole body.
+
+    Raises:
+        TooLarge: It exceeds the limit; what comes after is not read.
+    """
+    data = bytearray()
+    _check_length(request, limit_bytes)
+    async for chunk in request.stream():
+        if len(data) + len(chunk) > limit_bytes:
+            raise TooLarge("body", len(data) + len(chunk), limit_bytes)
+        data += chunk
+    return data
+
+
+async def body_or_file(request: Request, limit_bytes: int, folder: Path) -> bytearray | Path:
+    """The whole body; one of more than 1 MiB as a file in `folder`, which the caller has to remove.
+
+    Raises:
+        TooLarge: It exceeds the limit.
+    """
+    if int(request.headers.get("content-length") or _SPOOL_OVER_BYTES + 1) <= _SPOOL_OVER_BYTES:
+        return await body(request, limit_bytes)
+    _check_length(request, limit_bytes)
+    size = 0
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="body-", delete=False) as file:
+        try:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit_bytes:
+                    raise TooLarge("body", size, limit_bytes)
+                file.write(chunk)
+        except BaseException:
+            Path(file.name).unlink()
+            raise
+    return Path(file.name)
+
+
+def _check_length(request: Request, limit_bytes: int) -> None:
+    length = request.headers.get("content-length")
+    if length is not None and int(length) > limit_bytes:
+        raise TooLarge("body", int(length), limit_bytes)
+
+
+def _number(parameter: str, value: str, minimum: int, maximum: int) -> int:
+    parsed = int(value) if value.isascii() and value.isdecimal() and len(value) < 20 else None
+    if parsed is None or not minimum <= parsed <= maximum:
+        raise InvalidArgument(parameter, value, f"a whole number from {minimum} to {maximum}")
+    return parsed

@@ -1,0 +1,61 @@
+"""What an invocation did, as JSON."""
+
+from typing import Any
+
+from skylark_proxy.invocation import Report
+from skylark_proxy.propagation import FetchedBundle, PlacedBundle
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """A report; the names of its timings are those of design and tables: f, ex, dr, dm."""
+    return {
+        "functions": list(report.functions),
+        "node": report.node,
+        "chain_id": report.chain_id,
+        "task_id": report.task_id,
+        "key": str(report.key) if report.key else None,
+        "started_ms": report.started_ms,
+        "timings_ms": timings_ms(report),
+        "fetches": [_fetch_json(fetched) for fetched in report.fetches],
+        "placements": [placement_json(placed) for placed in report.placements],
+        "error": {"code": report.error.code, "message": report.error.message} if report.error else None,
+    }
+
+
+def timings_ms(report: Report) -> dict[str, float]:
+    """T(f), T(ex), T(dr) and T(dm) in milliseconds."""
+    return {
+        "f": round(report.duration_ms, 3),
+        "ex": round(report.execution_ms, 3),
+        "dr": round(report.retrieval_ms, 3),
+        "dm": round(report.migration_ms, 3),
+    }
+
+
+def server_timing(report: Report) -> str:
+    """The header `Server-Timing`."""
+    return ", ".join(f"{name};dur={value}" for name, value in timings_ms(report).items())
+
+
+def placement_json(placed: PlacedBundle) -> dict[str, Any]:
+    """Where a bundle was put, and the election that says why."""
+    return {
+        "key": str(placed.key),
+        "version": placed.version,
+        "size_bytes": placed.size_bytes,
+        "duration_ms": round(placed.duration_ms, 3),
+        "objective_met": placed.objective_met,
+        "failed": [{"node": attempt.node, "error": attempt.error} for attempt in placed.failed],
+        "election": placed.election.to_dict() if placed.election else None,
+    }
+
+
+def _fetch_json(fetched: FetchedBundle) -> dict[str, Any]:
+    return {
+        "key": str(fetched.info.key),
+        "version": fetched.info.version,
+        "served_by": fetched.info.key.node,
+        "hops": fetched.hops,
+        "size_bytes": sum(map(len, fetched.fields.values())),
+        "duration_ms": round(fetched.duration_ms, 3),
+    }

@@ -1,0 +1,93 @@
+"""A bundle over HTTP: its bytes are the body, in the bundle format; its metadata are headers. Both ends use this."""
+
+import zlib
+from collections.abc import Iterable, Mapping
+
+from skylark import wire
+from skylark.wire import Buffer
+from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.model import BundleInfo, StateKey
+
+MEDIA_TYPE = wire.MEDIA_TYPE
+
+KEY = "Skylark-Key"
+ORIGIN = "Skylark-Origin"
+CREATED_MS = "Skylark-Created-Ms"
+CRC32 = "Skylark-Crc32"
+EXPIRES_MS = "Skylark-Expires-Ms"
+HOPS = "Skylark-Hops"
+SERVED_BY = "Skylark-Served-By"
+
+
+def checksum(fields: Iterable[Buffer]) -> int:
+    """The CRC-32 of all bytes of a bundle, in the order of its fields."""
+    value = 0
+    for data in fields:
+        value = zlib.crc32(data, value)
+    return value
+
+
+def headers(info: BundleInfo) -> dict[str, str]:
+    """The headers of a bundle's metadata."""
+    given = {
+        KEY: str(info.key),
+        "ETag": f'"{info.version}"',
+        ORIGIN: info.origin,
+        CREATED_MS: str(info.created_ms),
+        CRC32: str(info.crc32),
+    }
+    return given | ({EXPIRES_MS: str(info.expires_ms)} if info.expires_ms is not None else {})
+
+
+def parse_info(given: Mapping[str, str], sizes: Mapping[str, int]) -> BundleInfo:
+    """Reads the headers of `headers` again.
+
+    Raises:
+        InvalidArgument: A header is missing or not what it should be; the error names it.
+    """
+    return BundleInfo(
+        key=StateKey.parse(_text(given, KEY), KEY),
+        version=_number(given, "ETag"),
+        created_ms=_number(given, CREATED_MS),
+        origin=_text(given, ORIGIN),
+        crc32=_number(given, CRC32),
+        sizes=dict(sizes),
+        expires_ms=_number(given, EXPIRES_MS) if EXPIRES_MS in given else None,
+    )
+
+
+def verify(crc32: int, fields: Mapping[str, Buffer]) -> None:
+    """Checks that the bytes arrived as they were sent.
+
+    Raises:
+        InvalidArgument: They have another checksum than the one sent with them.
+    """
+    actual = checksum(fields.values())
+    if actual != crc32:
+        raise InvalidArgument(CRC32, crc32, f"{actual}, the checksum of the bytes that arrived")
+
+
+def decode(body: Buffer, field: str = "body") -> dict[str, memoryview]:
+    """The fields of a bundle in a body.
+
+    Raises:
+        InvalidArgument: The body is not a whole bundle.
+    """
+    try:
+        return wire.decode(body)
+    except wire.FormatError as error:
+        raise InvalidArgument(field, bytes(body[:16]), f"a bundle as {MEDIA_TYPE} ({error})") from error
+
+
+def _text(given: Mapping[str, str], name: str) -> str:
+    try:
+        return given[name]
+    except KeyError:
+        raise InvalidArgument(name, None, "a header with this name") from None
+
+
+def _number(given: Mapping[str, str], name: str) -> int:
+    text = _text(given, name).strip('"')
+    if not text.isdecimal():
+        raise InvalidArgument(name, text, "a whole number")
+    return int(text)

@@ -1,0 +1,250 @@
+"""Other nodes' proxies: fetching, forwarding and deleting bundles over HTTP, as binary streams."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+import urllib3
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, TimeoutError
+
+from skylark import wire
+from skylark.wire import Buffer
+from skylark_proxy import bundle_http
+from skylark_proxy.config import DEFAULT_PORT
+from skylark_proxy.errors import Conflict, InvalidArgument, NotFound, PeerTimeout, PeerUnreachable, SkylarkError, TooLarge
+from skylark_proxy.model import BundleInfo, Node, StateKey
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
+_CHUNK_BYTES = 1 << 20
+_CONNECTIONS_PER_PEER = 32
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """A bundle as a peer sent it."""
+
+    info: BundleInfo
+    fields: dict[str, memoryview]
+
+
+class ErrorBody(msgspec.Struct):
+    """The part of `{"error": {…}}` that makes the error again."""
+
+    code: str
+    message: str
+    expected: Any = 0
+    actual: Any = 0
+    size_bytes: int = 0
+    limit_bytes: int = 0
+
+
+class _Answer(msgspec.Struct):
+    error: ErrorBody
+
+
+class Peers:
+    """The other nodes of the topology. Connections are kept; a call blocks its thread until the peer has answered.
+
+    A call is repeated once, on a new connection, where the connection could not be made or was broken off; every
+    operation may be repeated (see `put` for why). After a timeout nothing is repeated.
+
+    Every method raises `PeerUnreachable`, or `PeerTimeout`, where the peer cannot serve.
+
+    Args:
+        connect_timeout_ms: How long a new connection may take.
+        timeout_ms: How long a peer may neither send nor take anything.
+    """
+
+    def __init__(self, connect_timeout_ms: int, timeout_ms: int) -> None:
+        timeout = urllib3.Timeout(connect=connect_timeout_ms / 1000, read=timeout_ms / 1000)
+        self._pool = urllib3.PoolManager(
+            num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
+        )
+
+    def get(self, node: Node, key: StateKey, fields: Collection[str] = ()) -> Bundle:
+        """Fetches a bundle that the node itself holds.
+
+        Raises:
+            NotFound: It does not hold it.
+        """
+        query = {"scope": "local"} | ({"fields": ",".join(fields)} if fields else {})
+
+        def attempt() -> Bundle:
+            with self._request(node, "GET", key, query) as response:
+                body = _read(response)
+            parts = bundle_http.decode(body, f"the bundle from node {node.name}")
+            info = bundle_http.parse_info(response.headers, {name: len(part) for name, part in parts.items()})
+            if not fields:
+                bundle_http.verify(info.crc32, parts)
+            return Bundle(info, parts)
+
+        return self._twice(node, attempt)
+
+    def head(self, node: Node, key: StateKey) -> BundleInfo:
+        """The metadata of a bundle that the node itself holds, without the sizes of its fields.
+
+        Raises:
+            NotFound: It does not hold it.
+        """
+
+        def attempt() -> BundleInfo:
+            with self._request(node, "HEAD", key, {"scope": "local"}) as response:
+                return bundle_http.parse_info(response.headers, {})
+
+        return self._twice(node, attempt)
+
+    def put(
+        self,
+        node: Node,
+        key: StateKey,
+        fields: Mapping[str, Buffer],
+        *,
+        origin: str,
+        created_ms: int,
+        crc32: int,
+        expected_version: int | None = None,
+        ttl_ms: int | None = None,
+    ) -> int:
+        """Has the node store a bundle; returns the version.
+
+        A first attempt that was broken off may have been carried out. Repeated, it stores the same bytes again under
+        the next version, or meets a conflict with itself, which is recognised by origin, time and checksum.
+
+        Raises:
+            Conflict: The node's bundle does not have the expected version.
+            TooLarge: The node does not take bundles of this size.
+        """
+        query = {"scope": "local"} | ({"ttl_ms": str(ttl_ms)} if ttl_ms is not None else {})
+        parts = wire.encode(fields)
+        headers = {
+            "Content-Type": bundle_http.MEDIA_TYPE,
+            "Content-Length": str(sum(map(len, parts))),
+            bundle_http.ORIGIN: origin,
+            bundle_http.CREATED_MS: str(created_ms),
+            bundle_http.CRC32: str(crc32),
+        } | _condition(expected_version)
+
+        def attempt() -> int:
+            with self._request(node, "PUT", key, query, headers, parts) as response:
+                return int(response.headers["ETag"].strip('"'))
+
+        try:
+            return self._twice(node, attempt)
+        except Conflict:
+            info = self.head(node, key) if expected_version is not None else None
+            if info and (info.origin, info.created_ms, info.crc32) == (origin, created_ms, crc32):
+                return info.version
+            raise
+
+    def delete(self, node: Node, key: StateKey) -> bool:
+        """Has the node delete a bundle; False if it had none."""
+
+        def attempt() -> bool:
+            with self._request(node, "DELETE", key, {"scope": "local"}):
+                return True
+
+        try:
+            return self._twice(node, attempt)
+        except NotFound:
+            return False
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._pool.clear()
+
+    def _twice(self, node: Node, attempt: Callable[[], T]) -> T:
+        try:
+            return attempt()
+        except PeerTimeout:
+            raise
+        except PeerUnreachable as error:
+            if not isinstance(error.__cause__, ProtocolError | NewConnectionError):
+                raise
+            _LOG.info("trying again: %s", error)
+            return attempt()
+
+    @contextlib.contextmanager
+    def _request(
+        self,
+        node: Node,
+        method: str,
+        key: StateKey,
+        query: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        parts: Sequence[Buffer] | None = None,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        address = node.address if ":" in node.address else f"{node.address}:{DEFAULT_PORT}"
+        url = f"http://{address}/bundles/{quote(str(key.at(node.name)))}?{urlencode(query)}"
+        try:
+            response = self._pool.request(
+                method, url, body=_chunks(parts) if parts else None, headers=headers, preload_content=False
+            )
+            try:
+                if response.status >= 400:
+                    raise _error(node, key, response.status, response.read())
+                yield response
+                response.drain_conn()
+            finally:
+                response.release_conn()
+        except TimeoutError as error:
+            if isinstance(error, NewConnectionError):
+                raise PeerUnreachable(node.name, _reason(error)) from error
+            raise PeerTimeout(node.name, _reason(error)) from error
+        except HTTPError as error:
+            raise PeerUnreachable(node.name, _reason(error)) from error
+
+
+def _chunks(parts: Sequence[Buffer]) -> Iterator[Buffer]:
+    """Pieces for the socket: large ones cut, so that a timeout is for each piece and not for a whole bundle."""
+    for part in parts:
+        view = memoryview(part)
+        for start in range(0, len(view), _CHUNK_BYTES):
+            yield view[start : start + _CHUNK_BYTES]
+
+
+def _read(response: urllib3.BaseHTTPResponse) -> memoryview:
+    data = bytearray(int(response.headers.get("Content-Length", 0)))
+    view, done = memoryview(data), 0
+    while done < len(data):
+        chunk = response.read(min(_CHUNK_BYTES, len(data) - done))
+        if not chunk:
+            raise ProtocolError(f"the connection ended after {done} of {len(data)} bytes")
+        view[done : done + len(chunk)] = chunk
+        done += len(chunk)
+    return view
+
+
+def _condition(expected_version: int | None) -> dict[str, str]:
+    if expected_version is None:
+        return {}
+    return {"If-None-Match": "*"} if expected_version == 0 else {"If-Match": f'"{expected_version}"'}
+
+
+def _error(node: Node, key: StateKey, status: int, body: bytes) -> SkylarkError:
+    """The peer's error, as if it had been raised here."""
+    if status == 404 and not body:
+        return NotFound("bundle", str(key), (node.name,))
+    try:
+        error = msgspec.json.decode(body, type=_Answer).error
+    except msgspec.MsgspecError:
+        return PeerUnreachable(node.name, f"it answered with status {status}")
+    match error.code:
+        case "not-found":
+            return NotFound("bundle", str(key), (node.name,))
+        case "conflict":
+            return Conflict(str(key), int(error.expected), int(error.actual))
+        case "too-large":
+            return TooLarge(f"bundle {key} at node {node.name}", error.size_bytes, error.limit_bytes)
+        case _ if status < 500:
+            return InvalidArgument("bundle", str(key), f"what node {node.name} accepts ({error.message})")
+        case _:
+            return PeerUnreachable(node.name, error.message)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error.args[-1] if error.args else error)
+    return text.rpartition(": ")[2] if "Connection" in text or ": " in text else text

@@ -1,0 +1,311 @@
+"""Moves bundles: the fetch ladder, and the carrying out of elections. What it did is in what it returns."""
+
+import logging
+import random
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypedDict
+
+from skylark.wire import Buffer
+from skylark_proxy import bundle_http
+from skylark_proxy.election import Election, Elector
+from skylark_proxy.errors import (
+    InvalidArgument,
+    NotFound,
+    PeerUnreachable,
+    SkylarkError,
+    StoreUnavailable,
+    UnknownNode,
+)
+from skylark_proxy.model import BundleInfo, Node, Objectives, Policy, StateKey
+from skylark_proxy.peers import Peers
+from skylark_proxy.store import Store
+from skylark_proxy.topology import Topology, TopologyProvider
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedBundle:
+    """A bundle and the way to it.
+
+    Attributes:
+        info: Its metadata; the key names the node that served it.
+        fields: The fields that were asked for and exist.
+        hops: How many nodes were asked before one had it: 0, the local node had it.
+        duration_ms: T(dr).
+    """
+
+    info: BundleInfo
+    fields: Mapping[str, Buffer]
+    hops: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """A node that was to store a bundle and did not."""
+
+    node: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedBundle:
+    """Where a bundle was put, and why.
+
+    Attributes:
+        key: Names the node that holds it.
+        election: The election that was carried out; None where the key named the node.
+        failed: The nodes that were tried before, with their errors.
+        duration_ms: T(dm), from the election to the acknowledgement.
+    """
+
+    key: StateKey
+    version: int
+    size_bytes: int
+    election: Election | None
+    failed: tuple[FailedAttempt, ...]
+    duration_ms: float
+
+    @property
+    def objective_met(self) -> bool | None:
+        """Whether the migration to where the bundle really is was to be within the objectives; None: no election."""
+        if self.election is None:
+            return None
+        if self.key.node == self.election.elected:
+            return self.election.objective_met
+        return True  # fallbacks are within the objectives, as is the local node
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A bundle to be stored.
+
+    Attributes:
+        key: The bundle. One that names a node is stored there, without an election.
+        destination: The node that the next function will run on; None: the node's default.
+        policy: The policy of the election; None: the node's default.
+        origin: The node whose function made the bundle; None: this one.
+        created_ms: When it was made, in milliseconds since the epoch; None: now.
+    """
+
+    key: StateKey
+    fields: Mapping[str, Buffer]
+    destination: str | None = None
+    policy: Policy | None = None
+    ttl_ms: int | None = None
+    expected_version: int | None = None
+    origin: str | None = None
+    created_ms: int | None = None
+
+    def with_fields(self, fields: Mapping[str, Buffer], crc32: int | None = None) -> "Write":
+        """The same with these fields.
+
+        Raises:
+            InvalidArgument: They do not have the checksum `crc32`.
+        """
+        if crc32 is not None:
+            bundle_http.verify(crc32, fields)
+        return replace(self, fields=fields)
+
+
+class _Sealed(TypedDict):
+    origin: str
+    created_ms: int
+    crc32: int
+    expected_version: int | None
+    ttl_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds where a request says nothing."""
+
+    destination: str | None = None
+    policy: Policy = Policy.SKYLARK
+    objectives: Objectives = field(default_factory=Objectives)
+    ttl_ms: int | None = None
+    keep_fetched: bool = False
+
+
+class Propagation:
+    """Fetches and places the bundles of one node. Safe for threads; every call blocks.
+
+    Args:
+        node: The name of the local node.
+    """
+
+    def __init__(self, node: str, store: Store, peers: Peers, provider: TopologyProvider, defaults: Defaults) -> None:
+        self.node = node
+        self.defaults = defaults
+        self.store = store
+        self._peers = peers
+        self._provider = provider
+        self._elector = Elector(node)
+        self._random = random.Random()  # noqa: S311  # a policy, not a secret
+
+    def topology(self) -> Topology:
+        """The topology now."""
+        return self._provider.current(time.time())
+
+    def destination(self, named: str | None = None) -> str:
+        """The node that elections lead to: the one that is named, else the default, else the first cloud node."""
+        if named or self.defaults.destination:
+            return named or self.defaults.destination or ""
+        cloud = self.topology().cloud_nodes()
+        return cloud[0].name if cloud else self.node
+
+    def fetch(self, key: StateKey, fields: Collection[str] = ()) -> FetchedBundle:
+        """Fetches a bundle: from the local node, else the node that the key names, else the cloud node.
+
+        Raises:
+            NotFound: All of them answered, and none has it.
+            PeerUnreachable, StoreUnavailable: One that may have it did not answer, and the others do not have it.
+        """
+        started = time.perf_counter()
+        unavailable: SkylarkError | None = None
+        asked: list[str] = []
+        for name in self._ladder(key):
+            try:
+                info, found = self._fetch_at(name, key, fields)
+                if asked and self.defaults.keep_fetched and not fields:
+                    self._keep(info, found)
+                return FetchedBundle(info, found, len(asked), _since_ms(started))
+            except NotFound:
+                asked.append(name)
+            except (PeerUnreachable, StoreUnavailable, UnknownNode) as error:
+                _LOG.info("fetching %s: %s", key, error)
+                unavailable = error
+                asked.append(name)
+        if unavailable is not None and unavailable.retryable:
+            raise unavailable
+        raise NotFound("bundle", str(key), tuple(asked))
+
+    def place(self, write: Write) -> PlacedBundle:
+        """Stores a bundle where the election, or its key, says; the next candidate where a node is away.
+
+        Returns:
+            Where it is. One Redis at least has acknowledged it.
+
+        Raises:
+            Conflict: The stored version is not the expected one.
+            TooLarge: It exceeds the limit of the node that is to hold it.
+            UnknownNode: The destination, or the key's node, is not in the topology.
+            StoreUnavailable: Not even the local store took it.
+        """
+        started = time.perf_counter()
+        size_bytes = sum(map(len, write.fields.values()))
+        election = None if write.key.node else self.elect(size_bytes, write.destination, write.policy)
+        candidates = _candidates(election, self.node) if election else (write.key.node or self.node,)
+        sealed = self._seal(write)
+        failed: list[FailedAttempt] = []
+        for name in candidates:
+            try:
+                version = self._put_at(name, write.key, write.fields, sealed)
+            except (PeerUnreachable, StoreUnavailable) as error:
+                if name == candidates[-1]:
+                    raise
+                _LOG.warning("storing %s at %s failed, trying the next candidate: %s", write.key, name, error)
+                failed.append(FailedAttempt(name, error.message))
+                continue
+            key = write.key.at(name)
+            return PlacedBundle(key, version, size_bytes, election, tuple(failed), _since_ms(started))
+        raise AssertionError("an election has at least one candidate")
+
+    def elect(
+        self,
+        size_bytes: int,
+        destination: str | None = None,
+        policy: Policy | None = None,
+        at_s: float | None = None,
+        objectives: Objectives | None = None,
+    ) -> Election:
+        """The election for a bundle of this size; nothing is moved.
+
+        Raises:
+            UnknownNode: The destination is not in the topology.
+            InvalidArgument: A number is out of range.
+        """
+        at_s = time.time() if at_s is None else at_s
+        election = self._elector.elect(
+            self._provider.current(at_s),
+            self.destination(destination),
+            size_bytes,
+            policy or self.defaults.policy,
+            objectives or self.defaults.objectives,
+            at_s,
+            self._random,
+        )
+        _LOG.debug("election: %s", election)
+        return election
+
+    def delete(self, key: StateKey) -> bool:
+        """Deletes a bundle at the node that the key names, or at the local one; False if there was none."""
+        if key.node in (None, self.node):
+            return self.store.delete(key)
+        return self._peers.delete(self._peer(key.node or ""), key)
+
+    def _ladder(self, key: StateKey) -> list[str]:
+        names = [self.node]
+        if key.node is not None:
+            names.append(key.node)
+        names += [node.name for node in self.topology().cloud_nodes()[:1]]
+        return list(dict.fromkeys(names))
+
+    def _fetch_at(self, name: str, key: StateKey, fields: Collection[str]) -> tuple[BundleInfo, Mapping[str, Buffer]]:
+        if name == self.node:
+            stored = self.store.get(key, fields or None)
+            return stored.info, stored.fields
+        bundle = self._peers.get(self._peer(name), key, fields)
+        return bundle.info, bundle.fields
+
+    def _put_at(self, name: str, key: StateKey, fields: Mapping[str, Buffer], sealed: _Sealed) -> int:
+        if name == self.node:
+            views = {name: bytes(value) if isinstance(value, bytearray) else value for name, value in fields.items()}
+            return self.store.put(key, views, **sealed).version
+        return self._peers.put(self._peer(name), key, fields, **sealed)
+
+    def _seal(self, write: Write) -> _Sealed:
+        """What goes with a bundle's bytes wherever they are put: the same at every attempt."""
+        return {
+            "origin": write.origin or self.node,
+            "created_ms": write.created_ms if write.created_ms is not None else time.time_ns() // 1_000_000,
+            "crc32": bundle_http.checksum(write.fields.values()),
+            "expected_version": write.expected_version,
+            "ttl_ms": write.ttl_ms if write.ttl_ms is not None else self.defaults.ttl_ms,
+        }
+
+    def _keep(self, info: BundleInfo, fields: Mapping[str, Buffer]) -> None:
+        """Keeps a bundle that came from afar. Not keeping it loses nothing, so a failure is only logged."""
+        views = {name: memoryview(value) for name, value in fields.items()}
+        try:
+            self.store.put(
+                info.key, views, origin=info.origin, created_ms=info.created_ms, crc32=info.crc32, version=info.version
+            )
+        except SkylarkError as error:
+            _LOG.info("bundle %s is not kept locally: %s", info.key, error)
+
+    def _peer(self, name: str) -> Node:
+        return self.topology().node(name)
+
+
+def _candidates(election: Election, local: str) -> tuple[str, ...]:
+    """The nodes to try, in order: the elected one, those after it on the way back, at last the local one."""
+    return tuple(dict.fromkeys((election.elected, *election.fallbacks, local)))
+
+
+def check_held(key: StateKey, node: str) -> StateKey:
+    """The key, if this node is the one that it names.
+
+    Raises:
+        InvalidArgument: It names another node: the sender's topology is wrong about this address.
+    """
+    if key.node not in (None, node):
+        raise InvalidArgument("key", str(key), f"a key of node {node!r}, which this is")
+    return key
+
+
+def _since_ms(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

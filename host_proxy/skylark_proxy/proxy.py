@@ -1,0 +1,155 @@
+"""A proxy put together: everything that it opens when it starts and closes when it ends."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylark_proxy.config import Config
+from skylark_proxy.errors import ConfigError
+from skylark_proxy.invocation import Invoker
+from skylark_proxy.model import Node, Tier
+
+from skylark_proxy.peers import Peers
+from skylark_proxy.propagation import Defaults, Propagation
+from skylark_proxy.redis_server import EmbeddedRedis
+from skylark_proxy.runtime import Engine, Functions, Workers
+from skylark_proxy.runtime.exchange import default_root
+from skylark_proxy.store import Store, connect
+from skylark_proxy.topology import StaticTopology, Topology, TopologyProvider
+
+_LOG = logging.getLogger(__name__)
+_ROOT_PREFIX = "skylark-exchange-"
+_GRACE_S = 5.0
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """An open proxy: what its HTTP surface serves."""
+
+    config: Config
+    store: Store
+    propagation: Propagation
+    invoker: Invoker
+    workers: Workers
+    exchange_root: Path
+
+
+class _Alone:
+    """The topology of a node that was given none: itself, its own cloud."""
+
+    def __init__(self, config: Config) -> None:
+        node = Node(config.node, f"{config.host}:{config.port}", Tier.CLOUD)
+        self._topology = Topology.build([node], [], epoch=1)
+
+    def current(self, at_s: float) -> Topology:
+        return self._topology
+
+
+@contextlib.contextmanager
+def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy]:
+    """Opens the proxy of a node: its topology, Redis, peers, engine and functions; closes them in reverse.
+
+    Args:
+        progress: Is told what takes its time.
+
+    Raises:
+        ConfigError: A setting does not fit the rest.
+        InvalidArgument: The topology or a component is not valid.
+        StoreUnavailable: Redis cannot be reached.
+    """
+    provider = _provider(config)
+    with contextlib.ExitStack() as stack:
+        store = _store(config, stack, progress)
+        peers = Peers(config.peer_connect_timeout_ms, config.peer_timeout_ms)
+        stack.callback(peers.close)
+        propagation = Propagation(config.node, store, peers, provider, _defaults(config))
+        exchange_root = stack.enter_context(exchange_folder(default_root()))
+        engine = Engine(config.cache_dir / "compiled")
+        stack.callback(engine.close)
+        functions = Functions(engine, exchange_root)
+        stack.callback(functions.close)
+        for path in component_files(config.functions):
+            progress(f"loading {path.name}")
+            names = functions.load(path)
+            _LOG.info("component %s: %s", path.name, ", ".join(names))
+        workers = Workers(config.workers)
+        stack.callback(workers.close, _GRACE_S)
+        yield Proxy(config, store, propagation, Invoker(functions, propagation, workers), workers, exchange_root)
+
+
+def component_files(paths: tuple[Path, ...]) -> list[Path]:
+    """The components among files and folders.
+
+    Raises:
+        ConfigError: A path does not exist, or a folder has no component.
+    """
+    found: list[Path] = []
+    for path in paths:
+        files = sorted(path.glob("*.wasm")) if path.is_dir() else [path]
+        if not files or not files[0].is_file():
+            raise ConfigError("SKYLARK_FUNCTIONS", str(path), "a component file, or a folder with *.wasm files")
+        found += files
+    return list(dict.fromkeys(found))
+
+
+@contextlib.contextmanager
+def exchange_folder(parent: Path) -> Iterator[Path]:
+    """A folder for this process's exchange directories; it goes in the end, after a crash when the next one starts."""
+    sweep(parent)
+    folder = Path(tempfile.mkdtemp(prefix=_ROOT_PREFIX, dir=parent))
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def sweep(parent: Path) -> None:
+    """Removes the exchange folders of processes that have ended without doing so."""
+    for folder in parent.glob(f"{_ROOT_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _provider(config: Config) -> TopologyProvider:
+    if config.topology is None:
+        return _Alone(config)
+    provider = StaticTopology(config.topology)
+    nodes = provider.current(0.0).nodes
+    for setting, name in (("SKYLARK_NODE", config.node), ("SKYLARK_DESTINATION", config.destination)):
+        if name is not None and name not in nodes:
+            raise ConfigError(setting, name, f"a node of {config.topology}: {', '.join(nodes)}")
+    return provider
+
+
+def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> Store:
+    url = config.redis_url
+    if url is None:
+        progress("starting Redis")
+        url = stack.enter_context(EmbeddedRedis(config.data_dir, config.redis_fsync)).url
+    store = Store(connect(url), config.node, max_bundle_bytes=config.max_bundle_bytes)
+    stack.callback(store.close)
+    store.ping()
+    warning = store.durability()
+    if warning is not None:
+        _LOG.warning("bundles may be lost: %s", warning)
+    return store
+
+
+def _defaults(config: Config) -> Defaults:
+    return Defaults(config.destination, config.policy, config.objectives, config.bundle_ttl_ms, config.keep_fetched)

