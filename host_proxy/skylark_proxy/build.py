@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,6 +23,7 @@ NOT_IN_THE_GUEST = frozenset({"bz2", "lzma", "ssl", "ctypes", "mmap", "_ctypes",
 """Modules of the standard library that componentize-py's Python does not have."""
 
 _ENTRY = "skylark_entry"
+_POLL_S = 0.05
 _IGNORED = shutil.ignore_patterns("__pycache__", "wit")
 
 
@@ -49,7 +51,13 @@ class Source:
     search_path: tuple[Path, ...]
 
 
-def build(source: Path, output: Path, cache_dir: Path, extra_paths: tuple[Path, ...] = ()) -> Built:
+def build(
+    source: Path,
+    output: Path,
+    cache_dir: Path,
+    extra_paths: tuple[Path, ...] = (),
+    cancelled: threading.Event | None = None,
+) -> Built:
     """Builds the component of a source file, or copies it from the cache.
 
     Args:
@@ -57,10 +65,11 @@ def build(source: Path, output: Path, cache_dir: Path, extra_paths: tuple[Path, 
         output: The component to write.
         cache_dir: Where components are kept, by the content of all that goes into them.
         extra_paths: Folders with further modules that the source imports.
+        cancelled: Ends the build when it is set.
 
     Raises:
         InvalidArgument: The source does not exist or is no Python file.
-        BuildError: It has a syntax error, imports what cannot be in a component, has no function, or raises.
+        BuildError: It was cancelled, has a syntax error, imports what cannot be in a component, has no function, or raises.
     """
     resolved = resolve(source, extra_paths)
     cached = cache_dir / f"{_fingerprint(resolved)}.wasm"
@@ -69,7 +78,7 @@ def build(source: Path, output: Path, cache_dir: Path, extra_paths: tuple[Path, 
         cache_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=cache_dir) as folder:
             built = Path(folder) / "component.wasm"
-            _componentize(resolved, Path(folder), built)
+            _componentize(resolved, Path(folder), built, cancelled or threading.Event())
             os.replace(built, cached)  # noqa: PTH105
     output.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(cached, output)
@@ -181,7 +190,7 @@ def _fingerprint(source: Source) -> str:
     return digest(b"\n".join(parts))
 
 
-def _componentize(source: Source, folder: Path, output: Path) -> None:
+def _componentize(source: Source, folder: Path, output: Path, cancelled: threading.Event) -> None:
     shutil.copytree(Path(skylark.__file__).parent, folder / "sdk" / "skylark", ignore=_IGNORED)
     entry = f"import {source.main.stem}\nfrom skylark.hosted import Handler, seal\n\n__all__ = ['Handler']\n\nseal()\n"
     (folder / f"{_ENTRY}.py").write_text(entry)
@@ -190,9 +199,19 @@ def _componentize(source: Source, folder: Path, output: Path) -> None:
     paths = [argument for path in mounted for argument in ("-p", str(path))]
     command = [*tool, "-q", "-d", str(wit_directory()), "-w", WORLD, "componentize", _ENTRY, *paths, "-o", str(output)]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode != 0 or not output.is_file():
-        raise BuildError(f"{source.main}: {_cause(done.stderr + done.stdout, mounted)}")
+    log = folder / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+    try:
+        while process.poll() is None and not cancelled.wait(_POLL_S):
+            pass
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if process.returncode != 0 or not output.is_file():
+        reason = "cancelled" if cancelled.is_set() else _cause(log.read_text(errors="replace"), mounted)
+        raise BuildError(f"{source.main}: {reason}")
 
 
 def _cause(text: str, mounted: Sequence[Path]) -> str:

@@ -7,7 +7,6 @@ metadata, as JSON, in `@meta`; no name begins with `@` (`model.NAME_PATTERN`). I
 
 import re
 import time
-import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -40,7 +39,6 @@ Client = redis.Redis | redis.RedisCluster
 MAX_VERSION = 2**53 - 1
 """The largest version: Lua, which compares the versions in Redis, counts in doubles."""
 
-_STAGING_TTL_MS = 60_000
 _INLINE_BYTES = 16 * 1024
 _SEND_BYTES = 1024 * 1024
 _SOCKET_READ_BYTES = 256 * 1024
@@ -54,30 +52,22 @@ _COMMIT = b"""
 local current = tonumber(redis.call('HGET', KEYS[1], '@version') or 0)
 local parts, expected, version = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local crc32, ttl_ms = tonumber(ARGV[4]), ARGV[5]
-local function refuse(outcome, meta)
-  redis.call('UNLINK', KEYS[2])
-  return {outcome, current, meta}
-end
-if redis.call('HLEN', KEYS[2]) ~= parts then return refuse('incomplete') end
-if expected and expected ~= current then return refuse('conflict') end
+if redis.call('HLEN', KEYS[2]) ~= parts then return {'incomplete', current} end
+if expected and expected ~= current then return {'conflict', current} end
 if version and version == current then
   local meta = redis.call('HGET', KEYS[1], '@meta')
-  return refuse(cjson.decode(meta).crc32 == crc32 and 'same' or 'conflict', meta)
+  return {cjson.decode(meta).crc32 == crc32 and 'same' or 'conflict', current, meta}
 end
-if version and version < current then return refuse('conflict') end
+if version and version < current then return {'conflict', current} end
 version = version or current + 1
-local written = redis.pcall('HSET', KEYS[2], '@version', string.format('%.0f', version))
-if type(written) == 'table' and written.err then
-  redis.call('UNLINK', KEYS[2])
-  return written
-end
+redis.call('HSET', KEYS[2], '@version', string.format('%.0f', version))
 redis.call('RENAME', KEYS[2], KEYS[1])
-if ttl_ms == '' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIRE', KEYS[1], ttl_ms) end
+if ttl_ms ~= '' then redis.call('PEXPIRE', KEYS[1], ttl_ms) end
 return {'stored', version}
 """
-"""Publishes a staged bundle, or drops it. Nothing is written to the bundle's own key but by RENAME.
+"""Publishes a staged bundle, or leaves it for the UNLINK that follows. RENAME alone writes the bundle's own key.
 
-KEYS: the bundle, its staging key. ARGV: the number of fields that the staging key must have, the version that the
+KEYS: the bundle, the staging key. ARGV: the number of fields that the staging key must have, the version that the
 bundle must have (or empty), the version to store (or empty: the next), the checksum, the time to live (or empty).
 """
 
@@ -197,8 +187,10 @@ class Store:
     ) -> BundleInfo:
         """Replaces a whole bundle, all or nothing, with one round trip.
 
-        The fields go to a staging key of their own, which a script then renames; a put that fails half-way leaves
-        the old bundle as it was, and its staging key ends by itself within a minute.
+        One transaction (MULTI) puts the fields under a staging key, lets a script compare the versions and rename
+        it, and removes what was refused. So Redis does nothing before the last byte has arrived, syncs its file
+        once, and leaves no staging key, whatever fails. The bytes do not pass through the script, which would
+        copy them twice.
 
         Args:
             key: The bundle; its node is not looked at.
@@ -232,7 +224,7 @@ class Store:
 
         commands = _put_commands(key, data, meta, expected_version, version, ttl_ms)
         replies = self._exchange(_bundle_key(key), commands, repeatable=version is not None)
-        outcome, actual, *stored = replies[-1]
+        _, (outcome, actual, *stored), _ = replies[-1]
         if outcome == b"same":
             return self._info(key, b"%d" % actual, *stored)
         if outcome == b"conflict":
@@ -489,7 +481,7 @@ def _translate(error: Exception, server: str) -> SkylarkError:
 
 
 def _round_trip(pool: _Pool, commands: Sequence[_Command]) -> _Replies:
-    """Raises the first error among the replies, after all of them were read."""
+    """Raises the first error among the replies (and those inside the last, EXEC's), once all have been read."""
     connection = pool.get_connection()
     try:
         connection.send_packed_command(_pack(commands))
@@ -499,7 +491,7 @@ def _round_trip(pool: _Pool, commands: Sequence[_Command]) -> _Replies:
         raise
     finally:
         pool.release(connection)
-    for reply in replies:
+    for reply in (*replies, *(replies[-1] if isinstance(replies[-1], list) else ())):
         if isinstance(reply, redis.RedisError):
             raise reply
     return replies
@@ -545,18 +537,16 @@ def _put_commands(
     version: int | None,
     ttl_ms: int | None,
 ) -> list[_Command]:
-    """The metadata comes first, so that the staging key has its time to live before it has its bytes."""
-    staging = b"skylark:staging:{%s}:%s" % (key.chain_id.encode(), uuid.uuid4().hex.encode())
+    staging = b"skylark:staging:{%s}" % key.chain_id.encode()
+    fields = (part for name, value in data.items() for part in (name.encode(), value))
     arguments = (_optional(expected_version), _optional(version), b"%d" % meta.crc32, _optional(ttl_ms))
-    commands: list[_Command] = [
-        (b"HSET", staging, b"@meta", msgspec.json.encode(meta)),
-        (b"PEXPIRE", staging, b"%d" % _STAGING_TTL_MS),
+    return [
+        (b"MULTI",),
+        (b"HSET", staging, b"@meta", msgspec.json.encode(meta), *fields),
         (b"EVAL", _COMMIT, b"2", _bundle_key(key), staging, b"%d" % (len(data) + 1), *arguments),
+        (b"UNLINK", staging),
+        (b"EXEC",),
     ]
-    if data:
-        fields = (part for name, value in data.items() for part in (name.encode(), value))
-        commands.insert(2, (b"HSET", staging, *fields))
-    return commands
 
 
 def _bundle_key(key: StateKey) -> bytes:

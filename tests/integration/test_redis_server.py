@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,7 +108,7 @@ def test_long_path(tmp_path: Path) -> None:
 
 def test_foreign_socket_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket folder that others may enter is not used."""
-    monkeypatch.setattr(redis_server.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     server = EmbeddedRedis(tmp_path / ("x" * 120))
     folder = Path(server.url.removeprefix("unix://")).parent
     folder.mkdir()

@@ -1,0 +1,88 @@
+"""Child processes that end when their parent does, also when it is killed.
+
+A launcher of a few lines, and not `preexec_fn`, which may deadlock in a process with threads, becomes the program
+after it has asked for its end. On Linux the kernel sends the signal when the thread that started the child dies
+(prctl(2), PR_SET_PDEATHSIG): call `launch` in a thread that lives as long as the child. Elsewhere a pipe does it.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from signal import Signals
+from typing import IO
+
+_KERNEL_ENDS_CHILDREN = sys.platform.startswith("linux")
+
+_WITH_PRCTL = """
+import ctypes, os, sys
+parent, signal_number, *command = sys.argv[1:]
+PR_SET_PDEATHSIG = 1
+if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(int(signal_number)), 0, 0, 0) != 0:
+    sys.exit("prctl(PR_SET_PDEATHSIG) failed")
+if os.getppid() == int(parent):
+    os.execv(command[0], command)
+"""
+"""Becomes the program, unless the parent has died before prctl could notice it."""
+
+_WITH_PIPE = """
+import os, sys
+pipe, signal_number, *command = sys.argv[1:]
+child = os.getpid()
+if os.fork() == 0:
+    os.read(int(pipe), 1)
+    if os.getppid() == child:
+        os.kill(child, int(signal_number))
+    os._exit(0)
+os.close(int(pipe))
+os.execv(command[0], command)
+"""
+"""Becomes the program, with a child that waits for the end of the parent's pipe: the way where there is no prctl."""
+
+
+def launch(
+    command: Sequence[str],
+    log: IO[bytes],
+    signal: Signals,
+    *,
+    pass_fds: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts a program in a session of its own, so that Ctrl-C at the terminal reaches only the parent.
+
+    Args:
+        command: The program's path and arguments.
+        log: Where its output goes.
+        signal: What it gets when its parent dies.
+        pass_fds: Descriptors that it keeps open.
+        environment: Its environment; the parent's if absent.
+    """
+    read_end, write_end = (-1, -1) if _KERNEL_ENDS_CHILDREN else os.pipe()
+    program, witness = (_WITH_PRCTL, os.getpid()) if _KERNEL_ENDS_CHILDREN else (_WITH_PIPE, read_end)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", program, str(witness), str(int(signal)), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[fd for fd in (*pass_fds, read_end) if fd >= 0],
+            env=environment,
+            start_new_session=True,
+        )
+    finally:
+        if read_end >= 0:
+            os.close(read_end)
+    if write_end >= 0:
+        _PIPES[process.pid] = write_end
+    return process
+
+
+_PIPES: dict[int, int] = {}
+"""The write ends by child, where there is no prctl: they close with this process, or when `forget` is called."""
+
+
+def forget(process: subprocess.Popen[bytes]) -> None:
+    """Frees what was kept for a child that has ended."""
+    with contextlib.suppress(KeyError, OSError):
+        os.close(_PIPES.pop(process.pid))

@@ -1,0 +1,45 @@
+"""The command `skylark`: its commands put together, and the one way in which they fail."""
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from skylark_proxy.cli import bench, build, bundle, demo, elect, invoke, run, serve
+from skylark_proxy.errors import SkylarkError
+
+app = typer.Typer(
+    name="skylark",
+    help="Python functions whose state travels with them: across cloud, edge and satellites.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("build")(build.build_command)
+app.command("serve")(serve.serve_command)
+app.command("run")(run.run_command)
+app.command("invoke")(invoke.invoke_command)
+app.command("elect")(elect.elect_command)
+app.add_typer(bundle.app, name="bundle")
+app.command("demo")(demo.demo_command)
+app.add_typer(bench.app, name="bench")
+
+_FAILED = 1
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Runs the command. An error of Skylark is one sentence on stderr and status 1, Ctrl-C is status 130."""
+    try:
+        app()
+    except SkylarkError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(error.message)}")
+        sys.exit(_FAILED)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted")
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(_FAILED)

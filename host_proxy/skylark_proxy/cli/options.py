@@ -1,0 +1,49 @@
+"""Options that several commands share, and how they print."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from skylark_proxy.client import DEFAULT_URL
+from skylark_proxy.election import parse_policy
+from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.model import Policy
+
+Url = Annotated[
+    str, typer.Option("--url", "-u", envvar="SKYLARK_PROXY_URL", help="The node's proxy.", metavar="http://HOST:PORT")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Destination = Annotated[
+    str | None, typer.Option("--destination", help="The node that the next function runs on; default: the cloud node.")
+]
+PolicyName = Annotated[str | None, typer.Option("--policy", help=f"How to elect a node: {', '.join(Policy)}.")]
+
+URL_DEFAULT = DEFAULT_URL
+
+
+def policy(text: str | None) -> Policy | None:
+    """The policy of an option."""
+    return None if text is None else parse_policy(text, "--policy")
+
+
+def read_input(path: Path | None, text: str | None) -> bytes:
+    """What `--input` (a file, or - for stdin) or `--data` give.
+
+    Raises:
+        InvalidArgument: The file cannot be read, or both are given.
+    """
+    if path is not None and text is not None:
+        raise InvalidArgument("--data", text, "either --input or --data")
+    if path is None:
+        return (text or "").encode()
+    try:
+        return typer.get_binary_stream("stdin").read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise InvalidArgument("--input", str(path), f"a readable file ({error.strerror})") from error
+
+
+def print_json(content: Any) -> None:
+    """Prints JSON."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(content), indent=2))

@@ -1,0 +1,54 @@
+"""`skylark run`."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import skylark
+from skylark_proxy.build import build
+from skylark_proxy.cli.options import URL_DEFAULT, Url
+from skylark_proxy.cli.serve import serve_node
+from skylark_proxy.config import Config
+from skylark_proxy.errors import InvalidArgument
+
+
+def run_command(
+    source: Annotated[Path, typer.Argument(help="A function's source file (*.py), or a component (*.wasm).")],
+    native: Annotated[
+        bool, typer.Option("--native", help="Run it in plain CPython: pdb works, and a saved file is loaded again.")
+    ] = False,
+    url: Url = URL_DEFAULT,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on; 0: a free one.")] = 30080,
+) -> None:
+    """Runs one function file, to develop and try it; `skylark invoke NAME --url http://127.0.0.1:30080` calls it.
+
+    By default it is compiled and hosted by a node of its own, with a Redis of its own. With `--native` it runs in
+    plain CPython, in the foreground, with its state at the running proxy that `--url` names.
+    """
+    if native:
+        _run_native(source, url, host, port)
+        return
+    with tempfile.TemporaryDirectory(prefix="skylark-run-") as folder:
+        component = source
+        if source.suffix != ".wasm":
+            component = Path(folder) / f"{source.stem}.wasm"
+            with Console(stderr=True).status(f"building {source.name} (5 to 20 s the first time)"):
+                build(source, component, Config.load().cache_dir / "components")
+        serve_node(Config.load(functions=(component,), host=host, port=port, data_dir=Path(folder) / "redis"))
+
+
+def _run_native(source: Path, url: str, host: str, port: int) -> None:
+    """Hands over to the SDK's own server: a function is to see plain CPython, without the proxy's modules."""
+    if source.suffix != ".py" or not source.is_file():
+        raise InvalidArgument("source", str(source), "an existing Python file (*.py)")
+    sdk = str(Path(skylark.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (sdk, os.environ.get("PYTHONPATH"))))}
+    command = [sys.executable, "-m", "skylark.native", str(source), "--proxy", url, "--host", host, "--port", str(port)]
+    raise typer.Exit(subprocess.call(command, env=environment))

@@ -1,0 +1,58 @@
+"""`skylark serve`."""
+
+import contextlib
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skylark_proxy.cli.options import PolicyName, policy
+from skylark_proxy.config import Config
+from skylark_proxy.proxy import open_proxy
+from skylark_proxy.server import configure_logging, listen, serve
+
+_LOG = logging.getLogger("skylark")
+
+
+def serve_command(
+    functions: Annotated[list[Path] | None, typer.Argument(help="Components, or folders with *.wasm files.")] = None,
+    node: Annotated[str | None, typer.Option(help="The node's name in the topology; default: the host's name.")] = None,
+    topology: Annotated[Path | None, typer.Option(help="The topology, a JSON file; default: this node alone.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on; default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port; default: 30002; 0: a free one.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="An external Redis; default: start one of its own.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where its own Redis keeps its data.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(help="Objective: the longest migration of a bundle.")] = None,
+    policy_name: PolicyName = None,
+) -> None:
+    """Runs the host proxy of a node until Ctrl-C or SIGTERM.
+
+    Every option is also an environment variable `SKYLARK_…`; the README has the whole table.
+    """
+    config = Config.load(
+        functions=tuple(functions) if functions else None,
+        node=node,
+        topology=topology,
+        host=host,
+        port=port,
+        redis_url=redis_url,
+        data_dir=data_dir,
+        max_latency_ms=max_latency_ms,
+        policy=policy(policy_name),
+    )
+    serve_node(config)
+
+
+def serve_node(config: Config) -> None:
+    """Serves a node in the foreground and says where."""
+    configure_logging(config)
+    with contextlib.closing(listen(config)) as listener:
+        port = listener.getsockname()[1]
+        config = replace(config, port=port)
+        with open_proxy(config) as proxy:
+            names = ", ".join(sorted(proxy.invoker.functions.all())) or "none"
+            address = f"http://{config.host}:{port}"
+            serve(proxy, listener, lambda: _LOG.info("node %s serves %s, functions: %s", config.node, address, names))
+    _LOG.info("node %s has ended", config.node)

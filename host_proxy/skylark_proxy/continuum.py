@@ -1,0 +1,157 @@
+"""A continuum on this machine: one proxy process a node, each with its own Redis, on its own loopback address."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from skylark_proxy.child import launch
+from skylark_proxy.client import ProxyClient, ProxyError
+from skylark_proxy.errors import ConfigError, SkylarkError
+from skylark_proxy.model import Node
+from skylark_proxy.proxy import sweep
+from skylark_proxy.runtime.exchange import default_root
+from skylark_proxy.topology import Topology
+
+_READY_S = 90.0
+_STOP_S = 15.0
+_POLL_S = 0.02
+_LOG_TAIL_LINES = 8
+
+
+class NodeFailed(SkylarkError):
+    """A node did not come up; the message ends with the last lines of its log."""
+
+    code = "node-failed"
+
+
+@dataclass(frozen=True)
+class RunningNode:
+    """The proxy process of a node."""
+
+    node: Node
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Where the proxy serves."""
+        return f"http://{self.node.address}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """Ends the process as a crash would: SIGKILL. Its Redis ends with it; what was acknowledged is on disk."""
+        self.process.kill()
+        self.process.wait()
+
+    def log_tail(self) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:])
+
+
+def with_free_ports(topology: Topology) -> Topology:
+    """The topology with a port that is free now at each node's address.
+
+    Raises:
+        ConfigError: An address is not one of this machine.
+    """
+    nodes = {name: replace(node, address=_free_address(node)) for name, node in topology.nodes.items()}
+    return Topology.build(nodes.values(), topology.links, topology.epoch)
+
+
+@contextlib.contextmanager
+def run_continuum(
+    topology: Topology, functions: Path | None, folder: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[dict[str, RunningNode]]:
+    """Runs the proxies of all nodes of a topology until the context ends; whatever happens, none is left.
+
+    Args:
+        topology: Its addresses have ports; see `with_free_ports`.
+        functions: The components of every node; None: no node has any.
+        folder: Where the topology, the logs and the nodes' data go.
+        settings: Further settings of every node, by the names of environment variables.
+
+    Raises:
+        NodeFailed: A node did not come up.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "topology.json"
+    file.write_bytes(topology.to_json())
+    running: dict[str, RunningNode] = {}
+    try:
+        for node in topology.nodes.values():
+            running[node.name] = start_node(node, file, functions, folder, settings)
+        for one in running.values():
+            _wait_until_ready(one)
+        yield running
+    finally:
+        _stop(running)
+
+
+def start_node(
+    node: Node, topology: Path, functions: Path | None, folder: Path, settings: Mapping[str, str] | None = None
+) -> RunningNode:
+    """Starts the proxy of one node. It may not be ready yet."""
+    host, _, port = node.address.rpartition(":")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SKYLARK_")}
+    environment |= {
+        "SKYLARK_NODE": node.name,
+        "SKYLARK_TOPOLOGY": str(topology),
+        "SKYLARK_HOST": host,
+        "SKYLARK_PORT": port,
+        "SKYLARK_DATA_DIR": str(folder / node.name),
+        "SKYLARK_FUNCTIONS": str(functions or ""),
+    }
+    log = folder / f"{node.name}.log"
+    command = [sys.executable, "-m", "skylark_proxy", "serve"]
+    with log.open("ab") as file:
+        process = launch(command, file, signal.SIGTERM, environment=environment | dict(settings or {}))
+    return RunningNode(node, process, log)
+
+
+def _wait_until_ready(running: RunningNode) -> None:
+    client = ProxyClient(running.url, timeout_s=5.0)
+    end_s = time.monotonic() + _READY_S
+    while True:
+        try:
+            client.request("GET", "/health/readiness")
+        except ProxyError:
+            if not running.alive or time.monotonic() > end_s:
+                what = "ended" if not running.alive else f"is not ready after {_READY_S:.0f} s"
+                raise NodeFailed(f"node {running.node.name} {what}; its log ends with:\n{running.log_tail()}") from None
+            time.sleep(_POLL_S)
+        else:
+            return
+
+
+def _stop(running: Mapping[str, RunningNode]) -> None:
+    for one in running.values():
+        one.process.terminate()
+    end_s = time.monotonic() + _STOP_S
+    for one in running.values():
+        try:
+            one.process.wait(max(0.0, end_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            one.kill()
+    sweep(default_root())
+
+
+def _free_address(node: Node) -> str:
+    host = node.address.rpartition(":")[0] or node.address
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            expected = f"an address of this machine ({error.strerror})"
+            raise ConfigError(f"the address of node {node.name}", node.address, expected) from error
+        return f"{host}:{probe.getsockname()[1]}"

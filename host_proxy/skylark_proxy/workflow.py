@@ -1,0 +1,146 @@
+"""Drives a workflow over nodes: function after function, each where the plan says, or where it still can."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from skylark_proxy.client import Answer, ProxyClient, ProxyError
+from skylark_proxy.errors import SkylarkError
+
+_MAX_ATTEMPTS = 20
+_LOST = ("not-found", "unavailable", "timed-out", "no-route", "unknown-node")
+
+
+class WorkflowFailed(SkylarkError):
+    """No node was left that could run a function."""
+
+    code = "workflow-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A function and the node that is to run it."""
+
+    function: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepRun:
+    """How a step went: where it ran, what the proxy reports of it, what the function answered."""
+
+    step: Step
+    node: str
+    report: Mapping[str, Any]
+    answer: Answer
+
+
+@dataclass(slots=True)
+class WorkflowRun:
+    """How a workflow went.
+
+    Attributes:
+        steps: The run of each step that counts, in order.
+        events: What was done instead where a node was away, in sentences.
+        duration_ms: T(W).
+    """
+
+    steps: list[StepRun] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    duration_ms: float = 0.0
+
+    @property
+    def chain_id(self) -> str | None:
+        """The chain, once a step has run."""
+        return self.steps[0].report["chain_id"] if self.steps else None
+
+    @property
+    def key(self) -> str | None:
+        """The key of the last step's bundle."""
+        return self.steps[-1].report["key"] if self.steps else None
+
+
+class Workflow:
+    """A plan of steps over nodes. One whose node is away runs elsewhere; one whose bundle was lost with its node runs
+    again.
+
+    Args:
+        urls: The proxies by node name.
+        steps: The plan.
+        on_step: Is told of each step before it runs: the step and the node.
+    """
+
+    def __init__(
+        self,
+        urls: Mapping[str, str],
+        steps: Sequence[Step],
+        on_step: Callable[[Step, str], None] = lambda _step, _node: None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        self._clients = {name: ProxyClient(url, timeout_s) for name, url in urls.items()}
+        self._steps = steps
+        self._on_step = on_step
+        self._away: set[str] = set()
+
+    def run(self, body: bytes, content_type: str, policy: str | None = None) -> WorkflowRun:
+        """Runs the steps; the body goes to the first one.
+
+        Raises:
+            WorkflowFailed: No node was left for a step.
+            ProxyError: A function failed.
+        """
+        run = WorkflowRun()
+        started = time.perf_counter()
+        for _ in range(_MAX_ATTEMPTS):
+            if len(run.steps) == len(self._steps):
+                run.duration_ms = (time.perf_counter() - started) * 1000
+                return run
+            self._advance(run, body, content_type, policy)
+        raise WorkflowFailed(f"the workflow did not end after {_MAX_ATTEMPTS} attempts: {'; '.join(run.events)}")
+
+    def _advance(self, run: WorkflowRun, body: bytes, content_type: str, policy: str | None) -> None:
+        """Runs the next step, or takes a step back where its predecessor's bundle is lost."""
+        number = len(run.steps)
+        step = self._steps[number]
+        node = self._choose(step)
+        self._on_step(step, node)
+        try:
+            run.steps.append(self._invoke(number, node, run, body if number == 0 else b"", content_type, policy))
+        except ProxyError as error:
+            if error.status is None:
+                self._away.add(node)
+                run.events.append(f"{node} is away ({step.function} was to run there)")
+            elif number and error.details.get("code") in _LOST:
+                lost = run.steps.pop()
+                run.events.append(f"the bundle {lost.report['key']} is lost; {lost.step.function} runs again")
+            else:
+                raise
+            return
+        if node != step.node:
+            run.events.append(f"{step.function} ran at {node} instead of {step.node}")
+
+    def _choose(self, step: Step) -> str:
+        """The step's own node, else the nearest one in the plan, else any."""
+        planned = [other.node for other in self._steps]
+        position = planned.index(step.node)
+        order = sorted(planned, key=lambda name: abs(planned.index(name) - position))
+        for name in dict.fromkeys((step.node, *order, *self._clients)):
+            if name not in self._away:
+                return name
+        raise WorkflowFailed(f"no node is left to run {step.function}")
+
+    def _invoke(
+        self, number: int, node: str, run: WorkflowRun, body: bytes, content_type: str, policy: str | None
+    ) -> StepRun:
+        client, step = self._clients[node], self._steps[number]
+        following = self._steps[min(number + 1, len(self._steps) - 1)]
+        answer = client.invoke(
+            step.function,
+            body,
+            key=run.key,
+            destination=self._choose(following),
+            policy=policy,
+            content_type=content_type if body else "application/octet-stream",
+        )
+        return StepRun(step, node, client.task(answer.headers["skylark-task"]), answer)

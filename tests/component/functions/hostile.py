@@ -1,0 +1,141 @@
+"""Functions that do what a function should not: none of them may harm its node, or another function."""
+
+import asyncio
+import os
+import select
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import wit_world.exports.handler  # type: ignore[import-not-found]  # as hosted.py does: the tests bend its answers
+from wit_world.imports import bundles, types  # type: ignore[import-not-found]
+
+import skylark
+import skylark.hosted
+
+EXCHANGE = Path("/exchange")
+BLOCK = bytes(1 << 20)
+
+
+@skylark.function
+def good(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
+    """Answers with the body that it was sent."""
+    return skylark.Response(ctx.request.body)
+
+
+@skylark.function
+def attack(bundle: skylark.Bundle, ctx: skylark.Context) -> Any:
+    """Runs the Python code of the body, which finds the modules of this file, and returns its `answer`."""
+    names: dict[str, Any] = globals() | {"bundle": bundle, "ctx": ctx, "answer": None}
+    exec(bytes(ctx.request.body).decode(), names)  # noqa: S102
+    return names["answer"]
+
+
+@skylark.function
+def loop_for_ever(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    while True:
+        pass
+
+
+@skylark.function
+def sleep_an_hour(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    time.sleep(3600)
+
+
+@skylark.function
+def block_in_select(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    select.select([], [], [], float(bytes(ctx.request.body)))
+
+
+@skylark.function
+def block_in_asyncio(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    asyncio.run(asyncio.sleep(float(bytes(ctx.request.body))))
+
+
+@skylark.function
+def eat_memory(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    kept = []
+    while True:
+        kept.append(bytearray(1 << 20))
+
+
+@skylark.function
+def fill_exchange(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    with (EXCHANGE / "big").open("wb", buffering=0) as file:
+        for _ in range(10_240):
+            file.write(BLOCK)
+
+
+@skylark.function
+def fill_deleted_file(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    with (EXCHANGE / "big").open("wb", buffering=0) as file:
+        (EXCHANGE / "big").unlink()
+        for _ in range(10_240):
+            file.write(BLOCK)
+
+
+@skylark.function
+def make_many_files(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    for number in range(100_000):
+        (EXCHANGE / str(number)).touch()
+
+
+@skylark.function
+def call_sys_exit(bundle: skylark.Bundle, ctx: skylark.Context) -> NoReturn:
+    sys.exit(3)
+
+
+@skylark.function
+def call_os_exit(bundle: skylark.Bundle, ctx: skylark.Context) -> NoReturn:
+    os._exit(3)
+
+
+@skylark.function
+def recurse_for_ever(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    recurse_for_ever(bundle, ctx)
+
+
+@skylark.function
+def print_ten_megabytes(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    for _ in range(10_000):
+        print("x" * 999)
+    sys.stderr.write("y" * 1_000_000)
+
+
+@skylark.function
+def environment(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
+    return skylark.Response(repr(sorted(os.environ.items())).encode())
+
+
+@skylark.function
+def connect(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    host, port = bytes(ctx.request.body).decode().split()
+    socket.create_connection((host, int(port)), timeout=5)
+
+
+@skylark.function
+def listen(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    socket.create_server(("127.0.0.1", 0))
+
+
+@skylark.function
+def nonsense(bundle: skylark.Bundle, ctx: skylark.Context) -> Any:
+    """Returns the object that the body describes."""
+    return eval(bytes(ctx.request.body).decode(), {"skylark": skylark})  # noqa: S307
+
+
+def responding(status: int, content_type: str, body: Mapping[str, str]) -> None:
+    """Makes the SDK answer with this response, past its own checks: a guest may call WIT as it likes."""
+    ((kind, value),) = body.items()
+    payload = types.Payload_Inline(value) if kind == "inline" else types.Payload_File(value)
+    response = wit_world.exports.handler.Response(status, content_type, payload)
+    skylark.hosted._responded = lambda _response: response
+
+
+def storing(name: str) -> bundles.Stored:
+    """Stores an exchange file as a bundle, past the SDK's checks."""
+    placement = bundles.Placement(key=None, destination=None, policy=None, ttl_ms=None, expected_version=None)
+    return bundles.store(types.Payload_File(name), placement)
