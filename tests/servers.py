@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
+
 from skylark_proxy.redis_server import find_redis_server
 
 

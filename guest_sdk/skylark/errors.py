@@ -1,4 +1,4 @@
-"""What the state API raises. Each class is one case of the WIT variant `error`, and one `error.code` of the HTTP API."""
+"""What the state API raises: each class is a case of the WIT variant `error`, and an `error.code` of the HTTP API."""
 
 from typing import ClassVar
 

@@ -4,7 +4,7 @@ import inspect
 import re
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, overload
 
 from skylark.context import Context, Request, Response
@@ -42,8 +42,8 @@ def function(f: F | None = None, /, *, name: str | None = None) -> F | Callable[
         TypeError: It is a coroutine function, or cannot be called with two arguments.
     """
     if f is None:
-        return lambda decorated: _register(decorated, name or decorated.__name__)
-    return _register(f, name or f.__name__)
+        return lambda decorated: _register(decorated, decorated.__name__ if name is None else name)
+    return _register(f, f.__name__ if name is None else name)
 
 
 def _register(f: F, name: str) -> F:
@@ -85,11 +85,19 @@ class FunctionError(Exception):
     """A function raised, or returned what cannot be stored; the exception is the `__cause__`."""
 
     def __init__(self, function: str, cause: BaseException) -> None:
-        super().__init__(f"{function}: {type(cause).__name__}: {cause}")
         self.function = function
         self.kind = type(cause).__name__
-        self.message = str(cause)
+        self.message = _text(cause)
+        super().__init__(f"{function}: {self.kind}: {self.message}")
         self.traceback = "".join(traceback.format_exception(cause))
+
+
+def _text(cause: BaseException) -> str:
+    """The message of an exception, whose own `__str__` may raise."""
+    try:
+        return str(cause)
+    except Exception as error:
+        return f"(its __str__ raised {type(error).__name__})"
 
 
 def run(invocation: Invocation, backend: Backend) -> Outcome:
@@ -114,7 +122,7 @@ def run(invocation: Invocation, backend: Backend) -> Outcome:
             )
             returned = _look_up(at)(bundle.overlaid(fields) if fields else bundle, context)
             if isinstance(returned, Response):
-                response = returned
+                response = _checked(at, returned)
             fields.update(_fields(at, returned))
         key = backend.store(fields, Placement()).key if fields else None
     except (Exception, SystemExit) as error:
@@ -140,7 +148,6 @@ def _fields(name: str, returned: object) -> Mapping[str, Buffer]:
     if returned is None:
         return {}
     if isinstance(returned, Response):
-        _check_response(name, returned)
         return _fields(name, returned.state)
     if not isinstance(returned, Mapping):
         raise TypeError(
@@ -155,15 +162,22 @@ def _fields(name: str, returned: object) -> Mapping[str, Buffer]:
     return {field: _flat(value) for field, value in returned.items()}
 
 
-def _check_response(name: str, response: Response) -> None:
+def _checked(name: str, response: Response) -> Response:
+    """The response with a body whose length is its number of bytes."""
     if not isinstance(response.body, (bytes, bytearray, memoryview)):
         raise TypeError(f"function {name!r} answered with a body of {type(response.body).__name__}; expected bytes")
     if not isinstance(response.status, int) or not 200 <= response.status <= 599:
         raise ValueError(f"function {name!r} answered with status {response.status!r}; expected 200 to 599")
-    if not isinstance(response.content_type, str) or not response.content_type.isprintable():
-        raise TypeError(f"function {name!r} answered with content type {response.content_type!r}; expected a str")
+    content_type = response.content_type
+    if not isinstance(content_type, str) or not (content_type.isascii() and content_type.isprintable()):
+        raise TypeError(
+            f"function {name!r} answered with content type {content_type!r}; expected a str of printable ASCII"
+        )
+    return replace(response, body=_flat(response.body))
 
 
 def _flat(value: Buffer) -> Buffer:
-    """Bytes as a view whose length is their number, whatever the item size and shape of a memoryview."""
-    return value.cast("B") if isinstance(value, memoryview) and (value.itemsize != 1 or value.ndim != 1) else value
+    """Bytes as a view whose length is their number, whatever the item size, shape and strides of a memoryview."""
+    if not isinstance(value, memoryview) or (value.itemsize == 1 and value.ndim == 1 and value.c_contiguous):
+        return value
+    return value.cast("B") if value.c_contiguous and value.nbytes else memoryview(value.tobytes())

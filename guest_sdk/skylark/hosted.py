@@ -1,10 +1,12 @@
 """A component of the world `skylark:state/hosted`: the SDK over WIT imports. Imported only in the sandbox."""
 
 import encodings.idna  # noqa: F401  # a function that tries a socket is to see "not permitted", not a codec's absence
+import gc
 import linecache
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from typing import SupportsIndex
 
 import wit_world.exports
 from componentize_py_types import Err
@@ -112,6 +114,11 @@ def _responded(response: Response | None) -> WitResponse | None:
     return WitResponse(response.status, response.content_type, _sent("response", [response.body]))
 
 
+def _text(text: str) -> str:
+    """Text as WIT takes it: an unpaired surrogate, as in the name of a file that is not UTF-8, is written out."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 class Handler(wit_world.exports.Handler):
     """The exported interface `handler`."""
 
@@ -133,7 +140,7 @@ class Handler(wit_world.exports.Handler):
             )
             return WitOutcome(outcome.key, _responded(outcome.response))
         except FunctionError as error:
-            raise Err(Failure(error.function, error.kind, error.message, error.traceback)) from None
+            raise Err(Failure(*map(_text, (error.function, error.kind, error.message, error.traceback)))) from None
 
 
 def seal() -> None:
@@ -146,6 +153,8 @@ def seal() -> None:
         raise RuntimeError("no function is registered; decorate at least one with @skylark.function")
     _remember_sources()
     time.sleep = _sleep
+    gc.collect()
+    gc.freeze()
 
 
 def _remember_sources() -> None:
@@ -157,8 +166,9 @@ def _remember_sources() -> None:
             linecache.cache[path] = (sum(map(len, lines)), None, lines, path)
 
 
-def _sleep(seconds: float) -> None:
+def _sleep(seconds: float | SupportsIndex) -> None:
     """`time.sleep` in slices: between them the host can end a function that is past its deadline."""
+    seconds = float(seconds)
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
     end = time.monotonic() + seconds

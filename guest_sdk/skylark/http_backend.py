@@ -60,7 +60,9 @@ class HttpBackend:
         headers = {"Content-Type": wire.MEDIA_TYPE}
         if placement.expected_version is not None:
             headers |= (
-                {"If-Match": f'"{placement.expected_version}"'} if placement.expected_version else {"If-None-Match": "*"}
+                {"If-Match": f'"{placement.expected_version}"'}
+                if placement.expected_version
+                else {"If-None-Match": "*"}
             )
         body = b"".join(wire.encode(fields))
         answer, _ = self._request("PUT", placement.key or self._own_key, query, headers, body)

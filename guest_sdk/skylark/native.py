@@ -134,7 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
             print(error.traceback, file=sys.stderr)
             cause = error.__cause__
             code = cause.code if isinstance(cause, errors.SkylarkError) else "function-failed"
-            self._fail(422, code, f"function {error.function!r} failed ({error.kind}): {error.message}", error.traceback)
+            self._fail(
+                422, code, f"function {error.function!r} failed ({error.kind}): {error.message}", error.traceback
+            )
 
     def _succeed(self, invocation: Invocation, outcome: Outcome) -> None:
         headers = {"Skylark-Task": invocation.task_id, "Skylark-Chain": invocation.chain_id}
@@ -179,7 +181,10 @@ def main() -> None:
         node = "native"
         print(f"functions that use state will fail: {error}", file=sys.stderr)
     with NativeServer((given.host, given.port), Source(given.source), backend, node) as server:
-        print(f"serving {given.source} at http://{given.host}:{server.server_port}, state at {given.proxy}", file=sys.stderr)
+        print(
+            f"serving {given.source} at http://{given.host}:{server.server_port}, state at {given.proxy}",
+            file=sys.stderr,
+        )
         try:
             server.serve_forever()
         except KeyboardInterrupt:

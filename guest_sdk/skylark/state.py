@@ -1,4 +1,4 @@
-"""What a function holds of the chain's state: the bundle it was given, and the API to fetch, store and delete others."""
+"""What a function holds of the chain's state: the bundle it was given, and the API to others."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass

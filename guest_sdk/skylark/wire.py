@@ -1,4 +1,4 @@
-"""The bundle format: an index of fields, then their bytes. It is the body of `/bundles/{key}` and a file of the exchange.
+"""The bundle format: an index of fields, then their bytes: the body of `/bundles/{key}`, and a file of the exchange.
 
 All integers are little-endian:
 

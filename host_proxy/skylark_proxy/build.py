@@ -19,7 +19,9 @@ from skylark_proxy.errors import InvalidArgument, SkylarkError
 from skylark_proxy.runtime.engine import digest
 
 WORLD = "hosted"
-NOT_IN_THE_GUEST = frozenset({"bz2", "lzma", "ssl", "ctypes", "mmap", "_ctypes", "multiprocessing", "tkinter", "curses"})
+NOT_IN_THE_GUEST = frozenset(
+    {"bz2", "lzma", "ssl", "ctypes", "mmap", "_ctypes", "multiprocessing", "tkinter", "curses"}
+)
 """Modules of the standard library that componentize-py's Python does not have."""
 
 _ENTRY = "skylark_entry"
@@ -44,7 +46,7 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A function's source with the modules that it imports, by path; the standard library and the SDK are left out."""
+    """A source file, the modules that it imports (but for the standard library and the SDK), where they were found."""
 
     main: Path
     modules: tuple[Path, ...]
@@ -69,7 +71,7 @@ def build(
 
     Raises:
         InvalidArgument: The source does not exist or is no Python file.
-        BuildError: It was cancelled, has a syntax error, imports what cannot be in a component, has no function, or raises.
+        BuildError: It was cancelled, has a syntax error or no function, imports what cannot be in one, or raises.
     """
     resolved = resolve(source, extra_paths)
     cached = cache_dir / f"{_fingerprint(resolved)}.wasm"
@@ -184,10 +186,9 @@ def _native(origin: Path, depth: int) -> Path | None:
 def _fingerprint(source: Source) -> str:
     """Names all that goes into a component."""
     package = Path(skylark.__file__).parent
-    parts = [f"componentize-py {version('componentize-py')} {WORLD}".encode()]
-    for file in (*source.modules, *sorted(package.rglob("*.py")), *sorted(wit_directory().rglob("*.wit"))):
-        parts.append(f"{file.name} {digest(file.read_bytes())}".encode())
-    return digest(b"\n".join(parts))
+    files = (*source.modules, *sorted(package.rglob("*.py")), *sorted(wit_directory().rglob("*.wit")))
+    contents = [f"{file.name} {digest(file.read_bytes())}" for file in files]
+    return digest("\n".join([f"componentize-py {version('componentize-py')} {WORLD}", *contents]).encode())
 
 
 def _componentize(source: Source, folder: Path, output: Path, cancelled: threading.Event) -> None:
@@ -216,7 +217,9 @@ def _componentize(source: Source, folder: Path, output: Path, cancelled: threadi
 
 def _cause(text: str, mounted: Sequence[Path]) -> str:
     """The Python traceback in what componentize-py printed, with the paths of this machine; else the last lines."""
-    cause = text.partition("AssertionError: ")[2].partition("\nCaused by:")[0].partition("\nStack backtrace:")[0].strip()
+    cause = (
+        text.partition("AssertionError: ")[2].partition("\nCaused by:")[0].partition("\nStack backtrace:")[0].strip()
+    )
     for number, path in enumerate(mounted):
         cause = cause.replace(f'File "/{number}/', f'File "{path}/')
     return cause or "\n".join(text.strip().splitlines()[-12:]) or "componentize-py failed without a word"

@@ -5,7 +5,6 @@ after it has asked for its end. On Linux the kernel sends the signal when the th
 (prctl(2), PR_SET_PDEATHSIG): call `launch` in a thread that lives as long as the child. Elsewhere a pipe does it.
 """
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -13,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from signal import Signals
 from typing import IO
 
-_KERNEL_ENDS_CHILDREN = sys.platform.startswith("linux")
+KERNEL_ENDS_CHILDREN = sys.platform.startswith("linux")
+"""Whether the kernel can signal a process when its parent dies."""
 
 _WITH_PRCTL = """
 import ctypes, os, sys
@@ -41,6 +41,12 @@ os.execv(command[0], command)
 """Becomes the program, with a child that waits for the end of the parent's pipe: the way where there is no prctl."""
 
 
+class Child(subprocess.Popen[bytes]):
+    """A child process; `lifeline` is the pipe whose end it waits for, where the kernel does not help."""
+
+    lifeline: IO[bytes] | None = None
+
+
 def launch(
     command: Sequence[str],
     log: IO[bytes],
@@ -48,7 +54,7 @@ def launch(
     *,
     pass_fds: Sequence[int] = (),
     environment: Mapping[str, str] | None = None,
-) -> subprocess.Popen[bytes]:
+) -> Child:
     """Starts a program in a session of its own, so that Ctrl-C at the terminal reaches only the parent.
 
     Args:
@@ -57,32 +63,37 @@ def launch(
         signal: What it gets when its parent dies.
         pass_fds: Descriptors that it keeps open.
         environment: Its environment; the parent's if absent.
+
+    Raises:
+        OSError: The launcher cannot be started. Where the program cannot, the launcher ends with an error in the log.
     """
-    read_end, write_end = (-1, -1) if _KERNEL_ENDS_CHILDREN else os.pipe()
-    program, witness = (_WITH_PRCTL, os.getpid()) if _KERNEL_ENDS_CHILDREN else (_WITH_PIPE, read_end)
+    if KERNEL_ENDS_CHILDREN:
+        return _start(_WITH_PRCTL, os.getpid(), signal, command, log, pass_fds, environment)
+    read_end, write_end = os.pipe()
+    lifeline = os.fdopen(write_end, "wb")
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", program, str(witness), str(int(signal)), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[fd for fd in (*pass_fds, read_end) if fd >= 0],
-            env=environment,
-            start_new_session=True,
-        )
+        child = _start(_WITH_PIPE, read_end, signal, command, log, (*pass_fds, read_end), environment)
     finally:
-        if read_end >= 0:
-            os.close(read_end)
-    if write_end >= 0:
-        _PIPES[process.pid] = write_end
-    return process
+        os.close(read_end)
+    child.lifeline = lifeline
+    return child
 
 
-_PIPES: dict[int, int] = {}
-"""The write ends by child, where there is no prctl: they close with this process, or when `forget` is called."""
-
-
-def forget(process: subprocess.Popen[bytes]) -> None:
-    """Frees what was kept for a child that has ended."""
-    with contextlib.suppress(KeyError, OSError):
-        os.close(_PIPES.pop(process.pid))
+def _start(
+    launcher: str,
+    witness: int,
+    signal: Signals,
+    command: Sequence[str],
+    log: IO[bytes],
+    pass_fds: Sequence[int],
+    environment: Mapping[str, str] | None,
+) -> Child:
+    return Child(
+        [sys.executable, "-I", "-S", "-c", launcher, str(witness), str(int(signal)), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=pass_fds,
+        env=environment,
+        start_new_session=True,
+    )

@@ -56,7 +56,9 @@ class ProxyClient:
         if not url.startswith(("http://", "https://")):
             raise InvalidArgument("url", url, "http://host:port")
         self.url = url.rstrip("/")
-        self._pool = urllib3.PoolManager(maxsize=16, timeout=urllib3.Timeout(connect=5.0, read=timeout_s), retries=False)
+        self._pool = urllib3.PoolManager(
+            maxsize=16, timeout=urllib3.Timeout(connect=5.0, read=timeout_s), retries=False
+        )
 
     def request(
         self,
@@ -79,7 +81,9 @@ class ProxyClient:
             raise ProxyError(self.url, None, f"the proxy at {self.url} does not answer in time") from error
         except HTTPError as error:
             raise ProxyError(self.url, None, f"the proxy at {self.url} cannot be reached: {error}") from error
-        answer = Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, response.data)
+        answer = Answer(
+            response.status, {name.lower(): value for name, value in response.headers.items()}, response.data
+        )
         if answer.status >= 400:
             raise _error(self.url, answer)
         return answer

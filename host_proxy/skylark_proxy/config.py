@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from dotenv import dotenv_values
 
@@ -43,7 +43,7 @@ class Config:
     """Components, or folders of them, separated by the path separator."""
     redis_url: str | None = None
     """An external Redis; without one the node starts its own."""
-    redis_fsync: str = "always"
+    redis_fsync: Literal["always", "everysec"] = "always"
     """How the node's own Redis syncs its file: `always` before each answer, or `everysec`."""
     data_dir: Path = field(default_factory=_data_dir)
     """Where the node's own Redis keeps its data."""
@@ -82,7 +82,7 @@ class Config:
         """Reads the settings.
 
         Args:
-            environment: What to read; the process's environment, and `.env` in the working directory below it, if absent.
+            environment: What to read; the process's environment, below it the file `.env` here, if absent.
             overrides: Settings by field name that win over the environment; None: not set.
 
         Raises:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skylark_proxy.child import launch
+from skylark_proxy.child import Child, launch
 from skylark_proxy.client import ProxyClient, ProxyError
 from skylark_proxy.errors import ConfigError, SkylarkError
 from skylark_proxy.model import Node
@@ -36,7 +36,7 @@ class RunningNode:
     """The proxy process of a node."""
 
     node: Node
-    process: subprocess.Popen[bytes]
+    process: Child
     log: Path
 
     @property

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
+
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
 from skylark_proxy.continuum import RunningNode, run_continuum, with_free_ports
@@ -18,13 +20,11 @@ from skylark_proxy.runtime import Engine
 from skylark_proxy.topology import load_topology
 from skylark_proxy.workflow import Step, Workflow, WorkflowRun
 
-import msgspec
-
 Progress = Callable[[str], None]
 
 FUNCTIONS = ("preprocess", "detect", "alarm")
 PLAN = (Step("preprocess", "sat1"), Step("detect", "sat2"), Step("alarm", "cloud1"))
-"""A picture is taken at one satellite, looked at by another, and the cloud raises the alarm; sat3 has ground contact."""
+"""A satellite takes a picture, another one looks at it, the cloud raises the alarm; sat3 has contact to the ground."""
 
 _BUILDS_AT_ONCE = 2
 _KILL_AFTER_S = 0.02
@@ -161,7 +161,9 @@ def _picture_module() -> ModuleType:
     Raises:
         InvalidArgument: Pillow is not installed.
     """
-    spec = importlib.util.spec_from_file_location("fire_detection_picture", examples_directory() / "fire_detection/picture.py")
+    spec = importlib.util.spec_from_file_location(
+        "fire_detection_picture", examples_directory() / "fire_detection/picture.py"
+    )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:

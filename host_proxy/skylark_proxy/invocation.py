@@ -2,8 +2,8 @@
 
 import contextlib
 import logging
+import os
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -230,4 +230,4 @@ class Invoker:
 
 def new_id() -> str:
     """A name for a chain or a task: 128 random bits in hexadecimal."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()

@@ -93,7 +93,9 @@ class Link:
 
     def is_up(self, at_s: float) -> bool:
         """Whether the link has contact at the time `at_s`."""
-        return (self.up_from_s is None or self.up_from_s <= at_s) and (self.up_until_s is None or at_s < self.up_until_s)
+        return (self.up_from_s is None or self.up_from_s <= at_s) and (
+            self.up_until_s is None or at_s < self.up_until_s
+        )
 
 
 @dataclass(frozen=True, slots=True)

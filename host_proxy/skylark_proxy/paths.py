@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 
 import rustworkx as rx
+
 from skylark_proxy.model import Link
 from skylark_proxy.topology import Topology, latency_us
 

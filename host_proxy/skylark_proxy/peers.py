@@ -2,8 +2,8 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -14,7 +14,15 @@ from skylark import wire
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.config import DEFAULT_PORT
-from skylark_proxy.errors import Conflict, InvalidArgument, NotFound, PeerTimeout, PeerUnreachable, SkylarkError, TooLarge
+from skylark_proxy.errors import (
+    Conflict,
+    InvalidArgument,
+    NotFound,
+    PeerTimeout,
+    PeerUnreachable,
+    SkylarkError,
+    TooLarge,
+)
 from skylark_proxy.model import BundleInfo, Node, StateKey
 
 T = TypeVar("T")
@@ -181,7 +189,11 @@ class Peers:
         url = f"http://{address}/bundles/{quote(str(key.at(node.name)))}?{urlencode(query)}"
         try:
             response = self._pool.request(
-                method, url, body=_chunks(parts) if parts else None, headers=headers, preload_content=False
+                method,
+                url,
+                body=cast(Iterable[bytes], _chunks(parts)) if parts else None,
+                headers=headers,
+                preload_content=False,
             )
             try:
                 if response.status >= 400:

@@ -144,7 +144,7 @@ class Propagation:
         self._peers = peers
         self._provider = provider
         self._elector = Elector(node)
-        self._random = random.Random()  # noqa: S311  # a policy, not a secret
+        self._random = random.Random()  # a policy, not a secret
 
     def topology(self) -> Topology:
         """The topology now."""

@@ -14,13 +14,13 @@ from skylark_proxy.config import Config
 from skylark_proxy.errors import ConfigError
 from skylark_proxy.invocation import Invoker
 from skylark_proxy.model import Node, Tier
-
 from skylark_proxy.peers import Peers
 from skylark_proxy.propagation import Defaults, Propagation
+from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_server import EmbeddedRedis
 from skylark_proxy.runtime import Engine, Functions, Workers
 from skylark_proxy.runtime.exchange import default_root
-from skylark_proxy.store import Store, connect
+from skylark_proxy.store import Store
 from skylark_proxy.topology import StaticTopology, Topology, TopologyProvider
 
 _LOG = logging.getLogger(__name__)

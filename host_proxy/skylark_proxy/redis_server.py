@@ -12,7 +12,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import IO, Literal, Self
 from urllib.parse import quote
 
+from skylark_proxy.child import Child, launch
 from skylark_proxy.errors import ConfigError, StoreUnavailable
 
 _SOCKET_PATH_BYTES = 100
@@ -33,44 +33,13 @@ _HEALTHY_S = 30.0
 _LOG_BYTES = 1024 * 1024
 _LOG_TAIL_LINES = 8
 
-_KERNEL_ENDS_CHILDREN = sys.platform.startswith("linux")
-"""Whether the kernel can signal a process when its parent dies (prctl(2), PR_SET_PDEATHSIG)."""
-
-_LAUNCH_WITH_PRCTL = """
-import ctypes, os, sys
-parent, signal_number, *command = sys.argv[1:]
-PR_SET_PDEATHSIG = 1
-if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(int(signal_number)), 0, 0, 0) != 0:
-    sys.exit("prctl(PR_SET_PDEATHSIG) failed")
-if os.getppid() == int(parent):
-    os.execv(command[0], command)
-"""
-"""Becomes redis-server, unless the proxy has died before prctl could notice it."""
-
-_LAUNCH_WITH_PIPE = """
-import os, sys
-pipe, signal_number, *command = sys.argv[1:]
-server = os.getpid()
-if os.fork() == 0:
-    os.read(int(pipe), 1)
-    if os.getppid() == server:
-        os.kill(server, int(signal_number))
-    os._exit(0)
-os.close(int(pipe))
-os.execv(command[0], command)
-"""
-"""Becomes redis-server, with a child that waits for the end of the proxy's pipe: the way where there is no prctl."""
-
 _log = logging.getLogger(__name__)
 
 
 class EmbeddedRedis:
     """A redis-server that lives as long as the proxy: started on entry, restarted when it dies, stopped on exit.
 
-    A launcher of a few lines, and not `preexec_fn`, which may deadlock in a process with threads, asks for the
-    server's end before it becomes the server. On Linux the kernel then ends redis-server when the thread that
-    started it dies: that is the supervising thread, which lives until the server is stopped, and dies with the
-    proxy even by SIGKILL. Elsewhere a pipe does it, whose end is closed when the proxy dies.
+    The server is launched by the supervising thread, which lives until the server is stopped: see `child`.
 
     The folder's lock is inherited by redis-server. So a proxy that follows a killed one waits until the old
     server has written its last byte, and two proxies can never share a folder.
@@ -92,7 +61,7 @@ class EmbeddedRedis:
         self._socket = _socket_path(self._data_dir)
         self._lock_fd = -1
         self._command: list[str] = []
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self._end = "was not started"
         self._thread = threading.Thread(target=self._supervise, name="redis-server", daemon=True)
         self._change = threading.Lock()
@@ -184,35 +153,16 @@ class EmbeddedRedis:
 
     def _run_once(self) -> str:
         """Returns what became of the server."""
-        read_end, write_end = os.pipe()
         try:
             with self._change:
                 if self._stopping.is_set():
                     return "was stopped"
-                self._process = self._launch(read_end)
+                with _open_log(self._data_dir) as log:
+                    self._process = launch(self._command, log, signal.SIGTERM, pass_fds=[self._lock_fd])
             status = self._process.wait()
         except OSError as error:
             return f"could not be started: {error}"
-        finally:
-            os.close(read_end)
-            os.close(write_end)
         return f"ended with signal {-status}" if status < 0 else f"ended with status {status}"
-
-    def _launch(self, pipe: int) -> subprocess.Popen[bytes]:
-        if _KERNEL_ENDS_CHILDREN:
-            program, witness, fds = _LAUNCH_WITH_PRCTL, os.getpid(), [self._lock_fd]
-        else:
-            program, witness, fds = _LAUNCH_WITH_PIPE, pipe, [self._lock_fd, pipe]
-        arguments = [str(witness), str(int(signal.SIGTERM)), *self._command]
-        with _open_log(self._data_dir) as log:
-            return subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=fds,
-                start_new_session=True,  # Ctrl-C is the proxy's, which may still have bundles to store
-            )
 
     def _log_tail(self) -> str:
         try:

@@ -1,37 +1,39 @@
-"""Nodes and links at one moment, and their JSON.
+"""Nodes and links at one moment.
 
 A topology is made by `Topology.build` or `Topology.parse`, which check it; what then reads it trusts it. Errors name
 a field by its path in the JSON form, such as `edges[3].latency`.
 """
 
-import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from skylark_proxy.errors import InvalidArgument, UnknownNode
 from skylark_proxy.model import Link, Node, Tier, check_name
+from skylark_proxy.topology_json import (
+    EXPECTED,
+    MAX_LATENCY_MS,
+    MIN_BANDWIDTH_MBPS,
+    EdgeJson,
+    NodeJson,
+    TopologyJson,
+    decode,
+)
 
 MAX_NODES = 2**16
 """So that a path has fewer than 2**16 hops; see `paths`."""
 
-MAX_LATENCY_MS = 3_600_000.0
-"""An hour for one link: more than light needs to Mars and back."""
-
 MAX_TOTAL_LATENCY_US = 2**36
 """What the latencies of all links may add up to (19 hours), so that no path's sum leaves float64's integers; see
 `paths`."""
-
-MIN_BANDWIDTH_MBPS = 1e-6
-"""One bit a second: keeps a migration time finite."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,14 @@ class Topology:
         Raises:
             InvalidArgument: The data is not such JSON; the error names the field and what was expected.
         """
-        document = _decode(data)
+        document = decode(data)
         return _assemble(document.described(), (edge.to_link() for edge in document.edges), epoch)
 
     def to_json(self) -> bytes:
         """The JSON form; `Topology.parse` with the same epoch reads an equal topology from it."""
-        described = {name: _NodeJson(node.name, node.address, node.tier) for name, node in self.nodes.items()}
+        described = {name: NodeJson(node.name, node.address, node.tier) for name, node in self.nodes.items()}
         edges = [
-            _EdgeJson(
+            EdgeJson(
                 described[link.source],
                 described[link.target],
                 link.latency_ms,
@@ -92,7 +94,7 @@ class Topology:
             for link in self.links
         ]
         alone = [node for name, node in described.items() if not self.links_of[name]]
-        return msgspec.json.encode(_TopologyJson(edges, alone))
+        return msgspec.json.encode(TopologyJson(edges, alone))
 
     def node(self, name: str) -> Node:
         """The node of that name.
@@ -250,7 +252,7 @@ _ADDRESS = re.compile(
 def _check_node(path: str, node: Node) -> None:
     check_name(f"{path}.node_name", node.name)
     if not _is_address(node.address):
-        raise InvalidArgument(f"{path}.node_ip", node.address, _EXPECTED["node_ip"])
+        raise InvalidArgument(f"{path}.node_ip", node.address, EXPECTED["node_ip"])
 
 
 def _is_address(text: str) -> bool:
@@ -274,128 +276,15 @@ def _check_link(path: str, link: Link, nodes: Mapping[str, Node]) -> None:
     if link.source == link.target:
         raise InvalidArgument(f"{path}.target", link.target, "a node other than the source")
     if not 0 <= link.latency_ms <= MAX_LATENCY_MS:
-        raise InvalidArgument(f"{path}.latency", link.latency_ms, _EXPECTED["latency"])
+        raise InvalidArgument(f"{path}.latency", link.latency_ms, EXPECTED["latency"])
     if not MIN_BANDWIDTH_MBPS <= link.bandwidth_mbps < math.inf:
-        raise InvalidArgument(f"{path}.bandwidth", link.bandwidth_mbps, _EXPECTED["bandwidth"])
+        raise InvalidArgument(f"{path}.bandwidth", link.bandwidth_mbps, EXPECTED["bandwidth"])
     for end, time_s in (("from", link.up_from_s), ("until", link.up_until_s)):
         if time_s is not None and not math.isfinite(time_s):
-            raise InvalidArgument(f"{path}.{end}", time_s, _EXPECTED[end])
+            raise InvalidArgument(f"{path}.{end}", time_s, EXPECTED[end])
     if link.up_from_s is not None and link.up_until_s is not None and link.up_from_s >= link.up_until_s:
         raise InvalidArgument(f"{path}.until", link.up_until_s, f"a time later than `from` ({link.up_from_s})")
 
 
 def _describe(node: Node) -> str:
     return f"{node.name} at {node.address}, {node.tier}"
-
-
-class _NodeJson(msgspec.Struct, forbid_unknown_fields=True):
-    node_name: str
-    node_ip: str
-    node_type: Tier
-
-    def to_node(self) -> Node:
-        return Node(self.node_name, self.node_ip, self.node_type)
-
-
-class _EdgeJson(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    source: _NodeJson
-    target: _NodeJson
-    latency: float
-    bandwidth: float
-    up_from: float | None = msgspec.field(name="from", default=None)
-    until: float | None = None
-
-    def to_link(self) -> Link:
-        ends = self.source.node_name, self.target.node_name
-        return Link(*ends, self.latency, self.bandwidth, self.up_from, self.until)
-
-
-class _TopologyJson(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    edges: list[_EdgeJson]
-    nodes: list[_NodeJson] = []
-
-    def described(self) -> Iterator[tuple[str, Node]]:
-        """Each description of a node with its JSON path."""
-        for index, edge in enumerate(self.edges):
-            yield f"edges[{index}].source", edge.source.to_node()
-            yield f"edges[{index}].target", edge.target.to_node()
-        for index, node in enumerate(self.nodes):
-            yield f"nodes[{index}]", node.to_node()
-
-
-_EXPECTED = {
-    "topology": "an object with the fields `edges` and, if need be, `nodes`",
-    "edges": "an array of edges",
-    "nodes": "an array of nodes",
-    "edge": "an object with source, target, latency, bandwidth and, if need be, from and until",
-    "node": "an object with node_name, node_ip and node_type",
-    "node_name": "a name as text",
-    "node_ip": "a host name or IP address, with `:port` or without; an IPv6 address in brackets",
-    "node_type": f"one of {', '.join(Tier)}",
-    "latency": f"a number of ms from 0 to {MAX_LATENCY_MS:.0f}",
-    "bandwidth": f"a finite number of Mbps, at least {MIN_BANDWIDTH_MBPS:.6f}",
-    "from": "a number of seconds since the epoch, or null",
-    "until": "a number of seconds since the epoch, or null",
-}
-"""What is expected of each field; `source` and `target` are a `node`, an item of `edges` is an `edge`."""
-
-_MSGSPEC_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-_MSGSPEC_FIELD = re.compile(r"Object (?P<what>missing required|contains unknown) field `(?P<name>[^`]*)`")
-
-
-def _decode(data: bytes | str) -> _TopologyJson:
-    try:
-        return msgspec.json.decode(data, type=_TopologyJson)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
-        raise _explain(data, exc) from exc
-
-
-def _explain(data: bytes | str, cause: Exception) -> InvalidArgument:
-    """Turns msgspec's error into ours: where in the JSON, which value, what was expected."""
-    try:
-        document = json.loads(data, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as exc:
-        return _not_json(data, f"{exc.msg} at line {exc.lineno} column {exc.colno}")
-    except (ValueError, RecursionError) as exc:
-        return _not_json(data, str(exc))
-    if not isinstance(cause, msgspec.ValidationError):
-        return _not_json(data, str(cause))
-    match = _MSGSPEC_PATH.search(str(cause))
-    path = match["path"] if match else ""
-    field = _MSGSPEC_FIELD.search(str(cause))
-    if field is None:
-        return InvalidArgument(path or "topology", _value_at(document, path), _expected_at(path))
-    place = f"{path}.{field['name']}".lstrip(".")
-    if field["what"] == "contains unknown":
-        return InvalidArgument(place, _value_at(document, place), f"no such field, but {_expected_at(path)}")
-    return InvalidArgument(place, None, f"{_expected_at(place)}; the field is missing")
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _not_json(data: bytes | str, reason: str) -> InvalidArgument:
-    start = data[:40] if isinstance(data, str) else data[:40].decode(errors="replace")
-    return InvalidArgument("topology", start, f"JSON ({reason})")
-
-
-def _expected_at(path: str) -> str:
-    last = path.rpartition(".")[2] or "topology"
-    kinds = {"source": "node", "target": "node"}
-    if last.endswith("]"):
-        last = {"edges": "edge", "nodes": "node"}[last.partition("[")[0]]
-    return _EXPECTED[kinds.get(last, last)]
-
-
-def _value_at(document: Any, path: str) -> object:
-    """The value at a path, or what kind of thing it is where it has parts; None where a repeated key hides it."""
-    value = document
-    try:
-        for step in re.findall(r"[^.\[\]]+", path):
-            value = value[int(step) if isinstance(value, list) else step]
-    except (LookupError, TypeError, ValueError):
-        return None
-    if isinstance(value, dict):
-        return "an object"
-    return "an array" if isinstance(value, list) else value

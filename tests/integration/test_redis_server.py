@@ -11,20 +11,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from servers import is_running, wait_for
-from skylark_proxy import redis_server
+from skylark_proxy import child, redis_server
 from skylark_proxy.errors import ConfigError, StoreUnavailable
 from skylark_proxy.model import StateKey
+from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_server import EmbeddedRedis, find_redis_server
-from skylark_proxy.store import Store, connect
+from skylark_proxy.store import Store
 
 KEY = StateKey("chain", "task")
 
 PROXY = """
 import sys, threading
 from pathlib import Path
-from skylark_proxy import redis_server
-redis_server._KERNEL_ENDS_CHILDREN = sys.argv[2] == "prctl"
+from skylark_proxy import child, redis_server
+child.KERNEL_ENDS_CHILDREN = sys.argv[2] == "prctl"
 with redis_server.EmbeddedRedis(Path(sys.argv[1])) as server:
     print(server.pid, server.url, flush=True)
     threading.Event().wait()
@@ -34,7 +36,7 @@ with redis_server.EmbeddedRedis(Path(sys.argv[1])) as server:
 @pytest.fixture(params=["prctl", "pipe"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How the server's end is tied to the proxy's: Linux has both ways, other systems the pipe only."""
-    monkeypatch.setattr(redis_server, "_KERNEL_ENDS_CHILDREN", request.param == "prctl")
+    monkeypatch.setattr(child, "KERNEL_ENDS_CHILDREN", request.param == "prctl")
     return str(request.param)
 
 

@@ -30,7 +30,8 @@ from skylark_proxy.errors import (
     TooLarge,
 )
 from skylark_proxy.model import NAME_PATTERN, BundleInfo, StateKey
-from skylark_proxy.store import Store, connect
+from skylark_proxy.redis_client import connect
+from skylark_proxy.store import Store
 
 KEY = StateKey("chain", "task")
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
@@ -275,6 +276,20 @@ class TestEnds:
         assert {info.key for info in listed} == {StateKey("c", f"t{task}", "sat-1") for task in range(700)}
         assert list(store.list("none")) == []
 
+    def test_list_while_keys_go(self, server: RedisServer, store: Store) -> None:
+        """A bundle is listed once, also where Redis shrinks its table meanwhile and walks over keys again."""
+        with server.client() as client:
+            others = [f"other{number}" for number in range(30_000)]
+            client.mset(dict.fromkeys(others, ""))
+            for task in range(500):
+                put(store, b"1", StateKey("c", f"t{task}"))
+            listing = store.list("c")
+            listed = [next(listing) for _ in range(250)]
+            client.unlink(*others)
+            wait_for(lambda: client.dbsize() == 500, "the others are gone")
+            listed += listing
+        assert len(listed) == len({info.key for info in listed}) == 500
+
 
 class TestFailures:
     def test_restart(self) -> None:
@@ -306,17 +321,25 @@ class TestFailures:
                     call()
 
     def test_silence(self) -> None:
-        """A Redis that does not answer in time is a timeout, and the write is not sent twice."""
-        with run_redis(options=DURABLE) as server, opened(server.url, timeout_s=0.3) as store:
+        """A Redis that does not answer in time is a timeout, and nothing is sent twice."""
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(run_redis(options=DURABLE))
+            store, reader = (stack.enter_context(opened(server.url, timeout_s=0.3)) for _ in range(2))
             put(store, b"1")
+            reader.ping()
             os.kill(server.pid, signal.SIGSTOP)
             try:
-                for call in (lambda: put(store, b"2"), lambda: store.get(KEY)):
+                for call in (lambda: put(store, b"2"), lambda: reader.get(KEY)):
                     with pytest.raises(StoreTimeout):
                         call()
             finally:
                 os.kill(server.pid, signal.SIGCONT)
             wait_for(lambda: store.head(KEY).version == 2, "the write that had been sent is done")
+            with server.client() as client:
+                wait_for(
+                    lambda: "cmdstat_hgetall" in client.info("commandstats"), "the read that had been sent is done"
+                )
+                assert client.info("commandstats")["cmdstat_hgetall"]["calls"] == 1
             assert put(store, b"3").version == 3
 
     def test_out_of_memory(self) -> None:
@@ -519,6 +542,24 @@ def cluster_is_up(client: Any, nodes: int) -> bool:
 
 
 class TestSentinel:
+    def test_late_answers(self) -> None:
+        """An answer that came too late is never taken for the answer to a later question."""
+        with contextlib.ExitStack() as stack:
+            primary = stack.enter_context(run_redis(port=0))
+            watch = {"sentinel monitor main": f"127.0.0.1 {primary.port} 1"}
+            sentinel = stack.enter_context(run_redis(port=0, options=watch, mode=["--sentinel"]))
+            store = stack.enter_context(opened(f"redis+sentinel://127.0.0.1:{sentinel.port}/main", timeout_s=0.5))
+            other = StateKey("other", "task")
+            put(store, b"1")
+            put(store, b"2", other)
+            os.kill(primary.pid, signal.SIGSTOP)
+            goes_on = threading.Timer(0.7, os.kill, (primary.pid, signal.SIGCONT))
+            goes_on.start()
+            with pytest.raises(StoreTimeout):
+                store.get(KEY)
+            assert store.get(other).fields == {"f": b"2"}
+            goes_on.join()
+
     def test_failover(self) -> None:
         """The store finds the primary through Sentinel, and the new one after the old one was killed."""
         with contextlib.ExitStack() as stack:

@@ -30,8 +30,8 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
 
     limit = proxy.config.max_bundle_bytes
     routes = [
-        *BundlesApi(proxy.propagation, limit).routes(),
         *FunctionsApi(proxy.invoker, limit, proxy.exchange_root).routes(),
+        *BundlesApi(proxy.propagation, limit).routes(),
         *ElectionsApi(proxy.propagation).routes(),
         *HealthApi(proxy.config.node, proxy.store, proxy.workers).routes(),
         Route("/openapi.json", _openapi, methods=["GET"]),

@@ -55,7 +55,9 @@ class BundlesApi:
             info = await run_in_threadpool(self.propagation.store.head, check_held(key, self.propagation.node))
             return Response(headers=bundle_http.headers(info), media_type=bundle_http.MEDIA_TYPE)
         if local:
-            stored = await run_in_threadpool(self.propagation.store.get, check_held(key, self.propagation.node), fields or None)
+            stored = await run_in_threadpool(
+                self.propagation.store.get, check_held(key, self.propagation.node), fields or None
+            )
             return _bundle_answer(FetchedBundle(stored.info, stored.fields, 0, 0.0))
         return _bundle_answer(await run_in_threadpool(self.propagation.fetch, key, fields))
 

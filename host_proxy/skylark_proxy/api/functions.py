@@ -32,8 +32,8 @@ class FunctionsApi:
     def routes(self) -> list[Route]:
         """The routes."""
         return [
-            Route("/functions", self.list, methods=["GET"]),
             Route("/functions/{functions}", self.invoke, methods=["POST"]),
+            Route("/functions", self.list, methods=["GET"]),
             Route("/tasks/{task_id}", self.task, methods=["GET"]),
         ]
 

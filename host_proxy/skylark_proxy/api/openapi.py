@@ -254,7 +254,9 @@ _PATHS: Json = {
                 "content": {
                     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
                     STRUCTURED: {
-                        "schema": _object({"specversion": {"const": "1.0"}, "id": _TEXT, "source": _TEXT, "type": _TEXT})
+                        "schema": _object(
+                            {"specversion": {"const": "1.0"}, "id": _TEXT, "source": _TEXT, "type": _TEXT}
+                        )
                     },
                 }
             },
@@ -294,7 +296,8 @@ _PATHS: Json = {
             "summary": "The nodes that are in contact now, with the best link to each.",
             "responses": {
                 "200": _json(
-                    _object({"node": _NAME, "epoch": _COUNT, "neighbors": _array(_schema("Neighbor"))}), "The neighbors."
+                    _object({"node": _NAME, "epoch": _COUNT, "neighbors": _array(_schema("Neighbor"))}),
+                    "The neighbors.",
                 )
             },
         }

@@ -20,6 +20,8 @@ def text(request: Request, name: str) -> str | None:
     Raises:
         InvalidArgument: It is given more than once, or is empty.
     """
+    if not request.scope["query_string"]:
+        return None
     values = request.query_params.getlist(name)
     if len(values) > 1:
         raise InvalidArgument(name, values, "one value")

@@ -19,16 +19,20 @@ from skylark_proxy.demo import DemoResult, run_demo
 from skylark_proxy.workflow import StepRun
 
 _LEGEND = (
-    "T(W) workflow, T(f) function, of it T(dr) state retrieval, T(dm) state migration, T(ex) execution, in ms. hops: nodes "
-    "asked before one had the bundle.\nThe links' latency and bandwidth count in the elections; this machine does not slow "
-    "its own connections down."
+    "T(W) workflow, T(f) function, of it T(dr) state retrieval, T(dm) state migration, T(ex) execution, in ms. "
+    "hops: nodes asked before one had the bundle.\n"
+    "The links' latency and bandwidth count in the elections; this machine does not slow its own connections down."
 )
 
 
 def demo_command(
-    image: Annotated[Path | None, typer.Option(help="A picture (JPEG, PNG, TIFF, …); default: a rocket at dusk.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="A picture (JPEG, PNG, TIFF, …); default: a rocket at dusk.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the annotated picture goes.")] = None,
-    max_latency_ms: Annotated[float, typer.Option(help="Objective: the longest migration of a bundle.", min=0.0)] = 100.0,
+    max_latency_ms: Annotated[
+        float, typer.Option(help="Objective: the longest migration of a bundle.", min=0.0)
+    ] = 100.0,
     policy_name: PolicyName = None,
     kill: Annotated[str | None, typer.Option(help="Kill this node's proxy (SIGKILL) in the middle of the run.")] = None,
     stay: Annotated[bool, typer.Option("--stay", help="Keep the nodes running until Ctrl-C, to look at them.")] = False,
@@ -69,7 +73,9 @@ def _print(console: Console, result: DemoResult, max_latency_ms: float) -> None:
     console.print(table)
     for step in run.steps:
         placed = step.report["placements"][-1]
-        console.print(f"{step.step.function}'s bundle is at {_where(placed)}: {_why(placed, max_latency_ms)}", soft_wrap=True)
+        console.print(
+            f"{step.step.function}'s bundle is at {_where(placed)}: {_why(placed, max_latency_ms)}", soft_wrap=True
+        )
     console.print(f"\n[bold]T(W) {run.duration_ms:.0f} ms[/bold]\n[dim]{_LEGEND}[/dim]\n", soft_wrap=True)
     for event in run.events:
         console.print(f"[yellow]instead:[/yellow] {escape(event)}", soft_wrap=True)
@@ -107,7 +113,8 @@ def _why(placed: Mapping[str, Any], max_latency_ms: float) -> str:
         return f"{away}policy {election['policy']}, {times[where]:.0f} ms"
     if where == destination:
         return f"{away}the destination, {times[where]:.0f} ms, is within {limit}"
-    return f"{away}nearest to {destination} within {limit}: {times[where]:.0f} ms; {destination}: {times[destination]:.0f} ms"
+    further = f"{destination} itself would take {times[destination]:.0f} ms"
+    return f"{away}nearest to {destination} within {limit}: {times[where]:.0f} ms; {further}"
 
 
 def _wait(console: Console, nodes: Mapping[str, RunningNode]) -> None:

@@ -40,7 +40,7 @@ def elect_command(
         parse_policy(policy_name, "--policy"),
         Objectives(max_latency_ms, min_bandwidth_mbps),
         time.time() if at_s is None else at_s,
-        random.Random(seed),  # noqa: S311  # a policy, not a secret
+        random.Random(seed),  # a policy, not a secret
     )
     if as_json:
         print_json(election.to_dict())
@@ -52,8 +52,8 @@ def elect_command(
 def election_table(election: Election) -> Table:
     """The candidates of an election, from the destination's end."""
     table = Table(
-        title=f"{election.policy} election for {election.size_bytes} bytes, {election.source} → {election.destination}: "
-        f"{election.reason}",
+        title=f"{election.policy} election for {election.size_bytes} bytes, "
+        f"{election.source} → {election.destination}: {election.reason}",
         title_justify="left",
     )
     for column in ("node", "latency", "bandwidth", "migration time", "verdict"):

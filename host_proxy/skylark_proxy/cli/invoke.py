@@ -16,7 +16,9 @@ def invoke_command(
     input_file: Annotated[Path | None, typer.Option("--input", "-i", help="The body; - for stdin.")] = None,
     data: Annotated[str | None, typer.Option("--data", "-d", help="The body as text.")] = None,
     key: Annotated[str | None, typer.Option("--key", "-k", help="The predecessor's bundle.")] = None,
-    chain: Annotated[str | None, typer.Option("--chain", help="The chain's id; default: the key's, or a new one.")] = None,
+    chain: Annotated[
+        str | None, typer.Option("--chain", help="The chain's id; default: the key's, or a new one.")
+    ] = None,
     content_type: Annotated[str, typer.Option(help="The body's media type.")] = "application/octet-stream",
     destination: Destination = None,
     policy_name: PolicyName = None,

@@ -4,10 +4,12 @@ The guest may do in it what it likes: make links, folders, thousands of files. T
 names, never follows a link, and removes the whole folder in the end.
 """
 
+import contextlib
+import errno
 import os
-import shutil
 import stat
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,8 +19,10 @@ from skylark_proxy.errors import InvalidArgument, TooLarge
 from skylark_proxy.runtime.values import Case
 
 _MAX_ENTRIES = 4096
+_MAX_DESCRIPTORS = 256
 _BLOCK_BYTES = 512
 _MAX_PARTS = 512
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 def default_root() -> Path:
@@ -31,21 +35,30 @@ class ExchangeDirectory:
     """One exchange directory; `path` is what the sandbox preopens."""
 
     def __init__(self, root: Path, quota_bytes: int) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="x-", dir=root))
+        self.path = Path(tempfile.mkdtemp(prefix="x-", dir=root)).resolve()
         self.quota_bytes = quota_bytes
+        self._descriptors = 0
 
     def send(self, name: str, parts: Sequence[Buffer]) -> Case:
         """Puts contents where the guest finds them; returns the WIT `payload`.
 
         Raises:
             TooLarge: They exceed the quota.
+            InvalidArgument: The guest has made a folder or a link where the file belongs.
         """
         size_bytes = sum(map(len, parts))
         if size_bytes <= INLINE_LIMIT_BYTES:
             return Case("inline", b"".join(parts).decode("latin-1"))
         if size_bytes > self.quota_bytes:
             raise TooLarge(f"exchange file {name!r}", size_bytes, self.quota_bytes)
-        fd = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        try:
+            fd = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            if error.errno not in (errno.EISDIR, errno.ELOOP):
+                raise
+            raise InvalidArgument(
+                "exchange file", name, f"no folder or link of this name ({error.strerror})"
+            ) from error
         try:
             _write_all(fd, parts)
         finally:
@@ -72,13 +85,15 @@ class ExchangeDirectory:
         return self._read(str(payload.value))
 
     def _read(self, name: str) -> Buffer:
-        if "/" in name or name in ("", ".", ".."):
+        if "/" in name or "\0" in name or name in ("", ".", ".."):
             raise InvalidArgument("payload.file", name, "the plain name of a file in the exchange directory")
         try:
             fd = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
-            raise InvalidArgument("payload.file", name, f"a file in the exchange directory ({error.strerror})") from error
-        with os.fdopen(fd, "rb", buffering=0) as file:
+            raise InvalidArgument(
+                "payload.file", name, f"a file in the exchange directory ({error.strerror})"
+            ) from error
+        try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidArgument("payload.file", name, "a regular file")
@@ -86,18 +101,20 @@ class ExchangeDirectory:
                 raise TooLarge(f"exchange file {name!r}", status.st_size, self.quota_bytes)
             data = bytearray(status.st_size)
             view, done = memoryview(data), 0
-            while done < len(data) and (count := file.readinto(view[done:])):
+            while done < len(data) and (count := os.readv(fd, [view[done:]])):
                 done += count
+        finally:
+            os.close(fd)
         return view[:done]
 
     def over_quota(self) -> bool:
-        """Whether the folder holds more than its quota, or more files than anyone needs."""
+        """Whether the folder holds more than its quota, or has more files, open or not, than anyone needs."""
         size_bytes = 0
         for entries, status in enumerate(self._statuses()):
             size_bytes += status.st_blocks * _BLOCK_BYTES
             if size_bytes > self.quota_bytes or entries > _MAX_ENTRIES:
                 return True
-        return False
+        return self._descriptors > _MAX_DESCRIPTORS
 
     def _statuses(self) -> Iterator[os.stat_result]:
         folders = [self.path]
@@ -113,8 +130,11 @@ class ExchangeDirectory:
         yield from self._deleted_but_open()
 
     def _deleted_but_open(self) -> Iterator[os.stat_result]:
-        """Files that the guest has deleted and still writes to: only this process's descriptors know them (Linux)."""
-        prefix = f"{self.path}/"
+        """Files that the guest has deleted and still writes to: only this process's descriptors know them (Linux).
+
+        Counts on the way how many descriptors of this process the guest takes.
+        """
+        self._descriptors, prefix = 0, str(self.path)
         try:
             descriptors = os.listdir("/proc/self/fd")
         except FileNotFoundError:
@@ -122,23 +142,44 @@ class ExchangeDirectory:
         for fd in descriptors:
             try:
                 target = os.readlink(f"/proc/self/fd/{fd}")
-                if target.startswith(prefix) and target.endswith(" (deleted)"):
+                if not target.startswith(prefix):
+                    continue
+                self._descriptors += 1
+                if target.endswith(" (deleted)"):
                     yield os.stat(f"/proc/self/fd/{fd}")  # noqa: PTH116
             except OSError:
                 continue
 
     def clear(self) -> None:
         """Removes what is in the folder, for the next invocation of a sandbox that is used again."""
-        with os.scandir(self.path) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-                else:
-                    os.unlink(entry.path)  # noqa: PTH108
+        _empty(self.path)
 
     def close(self) -> None:
         """Removes the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _empty(self.path)
+            self.path.rmdir()
+
+
+def _empty(root: Path) -> None:
+    """Removes all in a folder, however deep: `shutil.rmtree` takes a call and a descriptor for each level.
+
+    Folders move up to the root before they are emptied, under names that no guest has guessed, so no path gets long.
+    """
+    unguessed = uuid.uuid4().hex
+    folders, found = [root], 0
+    while folders:
+        folder = folders.pop()
+        with os.scandir(folder) as entries:
+            for entry in list(entries):
+                if entry.is_dir(follow_symlinks=False):
+                    found += 1
+                    folders.append(root / f"{unguessed}-{found}")
+                    os.rename(entry.path, folders[-1])  # noqa: PTH104
+                else:
+                    os.unlink(entry.path)  # noqa: PTH108
+        if folder != root:
+            folder.rmdir()
 
 
 def _write_all(fd: int, parts: Sequence[Buffer]) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 from wasmtime import Store
 from wasmtime import _ffi as ffi
 
+from skylark_proxy.runtime import capi
+
 _QUOTA_EVERY_TICKS = 2
 
 _guards: dict[int, "Guard"] = {}
@@ -30,13 +32,14 @@ class Guard:
         self._ticks = 0
         self._id = next(_ids)
         _guards[self._id] = self
-        ffi.wasmtime_store_epoch_deadline_callback(store.ptr(), _on_tick, self._id, _on_store_deleted)
-        store.set_epoch_deadline(1)
+        self._context = store._context()
+        ffi.wasmtime_store_epoch_deadline_callback(store.ptr(), _ON_TICK, self._id, _ON_STORE_DELETED)
 
     def start(self, deadline_ms: int) -> None:
         """Begins an invocation that has to end within `deadline_ms`."""
-        self.reason = None
+        self.reason, self._ticks = None, 0
         self._deadline_s = time.monotonic() + deadline_ms / 1000
+        capi.set_epoch_deadline(self._context, 2)
 
     def check(self) -> str | None:
         """The reason to end the guest now, or None."""
@@ -48,13 +51,6 @@ class Guard:
         return self.reason
 
 
-@ctypes.CFUNCTYPE(
-    ctypes.c_size_t,
-    ctypes.POINTER(ffi.wasmtime_context_t),
-    ctypes.c_void_p,
-    ctypes.POINTER(ctypes.c_uint64),
-    ctypes.POINTER(ffi.wasmtime_update_deadline_kind_t),
-)
 def _on_tick(_context: Any, guard_id: int, delta: Any, _kind: Any) -> int:
     try:
         reason = _guards[guard_id].check()
@@ -67,6 +63,15 @@ def _on_tick(_context: Any, guard_id: int, delta: Any, _kind: Any) -> int:
     return ctypes.cast(pointer, ctypes.c_void_p).value or 0
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 def _on_store_deleted(guard_id: int) -> None:
     _guards.pop(guard_id, None)
+
+
+_ON_TICK = ctypes.CFUNCTYPE(
+    ctypes.c_size_t,
+    ctypes.POINTER(ffi.wasmtime_context_t),
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_uint64),
+    ctypes.POINTER(ffi.wasmtime_update_deadline_kind_t),
+)(_on_tick)
+_ON_STORE_DELETED = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_on_store_deleted)

@@ -78,10 +78,7 @@ def _callback(function: Callable[..., object], lower: Lower) -> Any:
     return ffi.wasmtime_component_func_callback_t(call)
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-def _nothing_to_finalize(_data: Any) -> None:
-    return None
-
+_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _data: None)
 
 _CALLBACKS = {
     "fetch": _callback(_fetch, interface.FETCH_RESULT),
@@ -98,7 +95,7 @@ def link(engine: Engine) -> Linker:
         for name, callback in _CALLBACKS.items():
             encoded = name.encode()
             error = ffi.wasmtime_component_linker_instance_add_func(
-                instance.ptr(), encoded, len(encoded), callback, None, _nothing_to_finalize
+                instance.ptr(), encoded, len(encoded), callback, None, _FINALIZER
             )
             if error:
                 raise WasmtimeError._from_ptr(error)

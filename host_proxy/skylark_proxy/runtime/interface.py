@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 BUNDLES = "skylark:state/bundles@0.1.0"
 HANDLER = "skylark:state/handler@0.1.0"
+WORLD = "skylark:state/hosted@0.1.0"
 
 
 @dataclass(frozen=True, slots=True)

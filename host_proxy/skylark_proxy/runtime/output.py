@@ -8,7 +8,7 @@ _LINES_LIMIT = 1000
 
 
 class GuestOutput:
-    """Takes one stream of a sandbox. A guest that prints more than 1,000 lines an invocation is cut off, with a note."""
+    """Takes one stream of a sandbox. What a guest prints beyond 1,000 lines an invocation is dropped, with a note."""
 
     def __init__(self, stream: str) -> None:
         self._stream = stream

@@ -8,11 +8,11 @@ from typing import Any
 
 from wasmtime import ExitTrap, Store, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
-from wasmtime.component import Component, Linker
+from wasmtime.component import Component, Func, Instance, Linker
 
 from skylark.wire import Buffer
 from skylark_proxy.errors import FunctionFailed, FunctionTimeout, InvalidArgument, TooLarge
-from skylark_proxy.runtime import interface, values
+from skylark_proxy.runtime import capi, interface, values
 from skylark_proxy.runtime.engine import Engine
 from skylark_proxy.runtime.exchange import ExchangeDirectory
 from skylark_proxy.runtime.guard import Guard
@@ -96,17 +96,13 @@ class Sandbox:
             self._guard = Guard(self._store, self._exchange.over_quota)
             self._guard.start(config.limits.deadline_ms)
             instance = linker.instantiate(self._store, component)
-            handler = instance.get_export_index(self._store, interface.HANDLER)
-            self._functions, self._handle = (
-                instance.get_func(self._store, instance.get_export_index(self._store, name, handler))
-                for name in ("functions", "handle")
-            )
-        except (WasmtimeError, TypeError, AttributeError) as error:
+            self._functions, self._handle = (self._export(instance, name) for name in ("functions", "handle"))
+        except WasmtimeError as error:
             self.close()
-            raise InvalidArgument("component", "its world", f"skylark:state/hosted@0.1.0 ({error})") from error
-        if self._handle is None or self._functions is None:
+            raise InvalidArgument("component", "its imports", f"those of {interface.WORLD} ({error})") from error
+        except BaseException:
             self.close()
-            raise InvalidArgument("component", "its exports", f"the interface {interface.HANDLER}")
+            raise
 
     def functions(self) -> list[str]:
         """The names of the component's functions."""
@@ -147,6 +143,14 @@ class Sandbox:
         self._store.close()
         self._exchange.close()
 
+    def _export(self, instance: Instance, name: str) -> Func:
+        handler = instance.get_export_index(self._store, interface.HANDLER)
+        index = instance.get_export_index(self._store, name, handler) if handler else None
+        function = instance.get_func(self._store, index) if index else None
+        if function is None:
+            raise InvalidArgument("component", "its exports", f"those of {interface.WORLD}: {interface.HANDLER}")
+        return function
+
     def _wasi(self, environment: Mapping[str, str]) -> WasiConfig:
         wasi = WasiConfig()
         wasi.env = list(environment.items())
@@ -156,7 +160,9 @@ class Sandbox:
         return wasi
 
     def _send_body(self, body: Buffer | Path) -> Case:
-        return self._exchange.adopt("request", body) if isinstance(body, Path) else self._exchange.send("request", [body])
+        return (
+            self._exchange.adopt("request", body) if isinstance(body, Path) else self._exchange.send("request", [body])
+        )
 
     def _call(self, function: Any, lowered: Sequence[tuple[values.Lower, object]]) -> Any:
         arguments = (ffi.wasmtime_component_val_t * max(1, len(lowered)))()
@@ -165,14 +171,12 @@ class Sandbox:
         result = ffi.wasmtime_component_val_t()
         pointer, context = ctypes.byref(function._func), self._store._context()
         try:
-            _check(
-                ffi.wasmtime_component_func_call(pointer, context, arguments, len(lowered), ctypes.byref(result), 1)
-            )
+            _check(ffi.wasmtime_component_func_call(pointer, context, arguments, len(lowered), ctypes.byref(result), 1))
         finally:
             for slot in arguments[: len(lowered)]:
-                ffi.wasmtime_component_val_delete(ctypes.byref(slot))
+                capi.val_delete(ctypes.byref(slot))
         answer = values.lift(result)
-        ffi.wasmtime_component_val_delete(ctypes.byref(result))
+        capi.val_delete(ctypes.byref(result))
         _check(ffi.wasmtime_component_func_post_return(pointer, context))
         return answer
 
@@ -184,10 +188,18 @@ class Sandbox:
         if response is None:
             return Outcome(answer.value["key"], None)
         try:
-            body = self._exchange.receive(response["body"])
+            return Outcome(answer.value["key"], self._response(response))
         except (InvalidArgument, TooLarge) as error:
             raise FunctionFailed(name, "response", error.message) from error
-        return Outcome(answer.value["key"], Response(response["status"], response["content-type"], body))
+
+    def _response(self, response: Mapping[str, Any]) -> Response:
+        """The guest's answer, of which no word is trusted: its SDK's checks are the guest's to pass by."""
+        status, content_type = response["status"], response["content-type"]
+        if not 200 <= status <= 599:
+            raise InvalidArgument("status", status, "200 to 599")
+        if not (content_type.isascii() and content_type.isprintable()):
+            raise InvalidArgument("content-type", content_type[:100], "printable ASCII")
+        return Response(status, content_type, self._exchange.receive(response["body"]))
 
     def _ended(self, name: str, error: WasmtimeError) -> FunctionFailed:
         """What to tell the caller of a guest that did not come back."""

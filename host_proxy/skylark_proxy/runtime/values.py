@@ -14,6 +14,8 @@ from typing import Any
 
 from wasmtime import _ffi as ffi
 
+from skylark_proxy.runtime import capi
+
 Lower = Callable[[Any, Any], None]
 """Writes a Python value into a slot, a `wasmtime_component_val_t`."""
 
@@ -45,7 +47,7 @@ def lift(slot: Any) -> Any:
     """The Python value of a slot: records are dicts by WIT names, variants and results `Case`s, options None or the
     value, enums and strings str. The slot keeps what it owns."""
     kind, of = slot.kind, slot.of
-    if kind == _STRING or kind == _ENUM:
+    if kind in (_STRING, _ENUM):
         return _text(of.string)
     if kind == _RECORD:
         entries = of.record.data
@@ -92,7 +94,7 @@ def list_of(element: Lower) -> Lower:
     def lower(slot: Any, values: Any) -> None:
         slot.kind = _LIST
         raw = slot.of.list
-        ffi.wasmtime_component_vallist_new_uninit(ctypes.byref(raw), len(values))
+        capi.vallist_new_uninit(ctypes.byref(raw), len(values))
         for i, value in enumerate(values):
             element(raw.data[i], value)
 
@@ -106,7 +108,7 @@ def record(fields: Mapping[str, Lower]) -> Lower:
     def lower(slot: Any, values: tuple[Any, ...]) -> None:
         slot.kind = _RECORD
         raw = slot.of.record
-        ffi.wasmtime_component_valrecord_new_uninit(ctypes.byref(raw), len(members))
+        capi.valrecord_new_uninit(ctypes.byref(raw), len(members))
         entries = raw.data
         for i, (name, lower_member) in enumerate(members):
             entry = entries[i]
@@ -154,7 +156,7 @@ def result(ok: Lower, err: Lower) -> Lower:
 def _boxed(lower: Lower, value: Any) -> Any:
     raw = ffi.wasmtime_component_val_t()
     lower(raw, value)
-    return ffi.wasmtime_component_val_new(ctypes.byref(raw))
+    return capi.val_new(ctypes.byref(raw))
 
 
 def _text(vec: Any) -> str:
@@ -162,5 +164,5 @@ def _text(vec: Any) -> str:
 
 
 def _write_text(vec: Any, encoded: bytes) -> None:
-    ffi.wasm_byte_vec_new_uninitialized(ctypes.byref(vec), len(encoded))
+    capi.byte_vec_new_uninitialized(ctypes.byref(vec), len(encoded))
     ctypes.memmove(vec.data, encoded, len(encoded))

@@ -64,13 +64,16 @@ class Workers:
         if self._jobs.qsize() >= self._max_waiting or not self.healthy:
             raise Overloaded(f"{self._jobs.qsize()} invocations wait for a worker, {self._lost} workers are blocked")
         loop = asyncio.get_running_loop()
-        job = Job(call, limit_s, late, loop, loop.create_future())
+        job: Job[T] = Job(call, limit_s, late, loop, loop.create_future())
         self._jobs.put(job)
         return await job.answer
 
     def close(self, grace_s: float) -> None:
-        """Lets running calls end, for `grace_s` at most; waiting ones are dropped."""
+        """Lets running calls end, for `grace_s` at most; waiting ones end with `Overloaded`."""
         self._ended.set()
+        with contextlib.suppress(queue.Empty):
+            while (job := self._jobs.get_nowait()) is not None:
+                _answer(job, None, Overloaded("the node is ending"))
         for _ in range(self._count):
             self._jobs.put(None)
         end_s = time.monotonic() + grace_s

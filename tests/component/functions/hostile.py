@@ -6,15 +6,15 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import wit_world.exports.handler  # type: ignore[import-not-found]  # as hosted.py does: the tests bend its answers
-from wit_world.imports import bundles, types  # type: ignore[import-not-found]
-
 import skylark
-import skylark.hosted
+import skylark.state
+from skylark import hosted
+
+sdk: Any = hosted
+bundles, types, WitResponse = sdk.bundles, sdk.types, sdk.WitResponse
 
 EXCHANGE = Path("/exchange")
 BLOCK = bytes(1 << 20)
@@ -30,7 +30,7 @@ def good(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
 def attack(bundle: skylark.Bundle, ctx: skylark.Context) -> Any:
     """Runs the Python code of the body, which finds the modules of this file, and returns its `answer`."""
     names: dict[str, Any] = globals() | {"bundle": bundle, "ctx": ctx, "answer": None}
-    exec(bytes(ctx.request.body).decode(), names)  # noqa: S102
+    exec(bytes(ctx.request.body).decode(), names)
     return names["answer"]
 
 
@@ -124,18 +124,16 @@ def listen(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
 @skylark.function
 def nonsense(bundle: skylark.Bundle, ctx: skylark.Context) -> Any:
     """Returns the object that the body describes."""
-    return eval(bytes(ctx.request.body).decode(), {"skylark": skylark})  # noqa: S307
+    return eval(bytes(ctx.request.body).decode(), {"skylark": skylark})
 
 
-def responding(status: int, content_type: str, body: Mapping[str, str]) -> None:
+def responding(status: int, content_type: str, kind: str, value: str) -> None:
     """Makes the SDK answer with this response, past its own checks: a guest may call WIT as it likes."""
-    ((kind, value),) = body.items()
     payload = types.Payload_Inline(value) if kind == "inline" else types.Payload_File(value)
-    response = wit_world.exports.handler.Response(status, content_type, payload)
-    skylark.hosted._responded = lambda _response: response
+    response = WitResponse(status, content_type, payload)
+    vars(hosted)["_responded"] = lambda _response: response
 
 
-def storing(name: str) -> bundles.Stored:
+def storing(name: str) -> None:
     """Stores an exchange file as a bundle, past the SDK's checks."""
-    placement = bundles.Placement(key=None, destination=None, policy=None, ttl_ms=None, expected_version=None)
-    return bundles.store(types.Payload_File(name), placement)
+    bundles.store(types.Payload_File(name), hosted._placed(skylark.state.Placement()))

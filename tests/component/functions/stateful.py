@@ -32,7 +32,9 @@ def second(bundle: skylark.Bundle, ctx: skylark.Context) -> dict[str, bytes]:
 
 @skylark.function
 def third(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
-    return skylark.Response(b"third of " + ctx.chain_id.encode(), state={"third": b"3 after " + ",".join(bundle).encode()})
+    return skylark.Response(
+        b"third of " + ctx.chain_id.encode(), state={"third": b"3 after " + ",".join(bundle).encode()}
+    )
 
 
 @skylark.function

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import skylark_proxy.election
 from hypothesis import given
 from hypothesis import strategies as st
+
+import skylark_proxy.election
 from skylark_proxy.election import (
     Candidate,
     Election,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from skylark_proxy.errors import InvalidArgument, UnknownNode
 from skylark_proxy.model import Link, Node, Tier
 from skylark_proxy.topology import MAX_NODES, StaticTopology, Topology, TopologyProvider, load_topology

@@ -1,0 +1,95 @@
+"""A bundle's metadata as HTTP headers, and its bytes with their checksum."""
+
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skylark import wire
+from skylark_proxy import bundle_http
+from skylark_proxy.errors import InvalidArgument, InvalidKey
+from skylark_proxy.model import NAME_PATTERN, BundleInfo, StateKey
+
+NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
+NUMBERS = st.integers(0, 2**63)
+INFOS = st.builds(
+    BundleInfo,
+    key=st.builds(StateKey, NAMES, NAMES, st.none() | NAMES),
+    version=NUMBERS,
+    created_ms=NUMBERS,
+    origin=NAMES,
+    crc32=st.integers(0, 2**32 - 1),
+    sizes=st.dictionaries(NAMES, NUMBERS, max_size=3),
+    expires_ms=st.none() | NUMBERS,
+)
+INFO = BundleInfo(StateKey("c", "t", "n"), 7, 1000, "sat-1", 99, {"f": 3}, 2000)
+
+
+@given(INFOS)
+def test_what_one_end_says_the_other_understands(info: BundleInfo) -> None:
+    """All metadata survive the headers; that a bundle never expires is the absence of a header."""
+    sent = bundle_http.headers(info)
+    assert bundle_http.parse_info(sent, info.sizes) == info
+    assert (bundle_http.EXPIRES_MS in sent) is (info.expires_ms is not None)
+
+
+def test_the_headers_are_the_documented_ones() -> None:
+    """Names and forms that clients rely on; the version is an ETag, which is quoted."""
+    assert bundle_http.headers(INFO) == {
+        "Skylark-Key": "c:n:t",
+        "ETag": '"7"',
+        "Skylark-Origin": "sat-1",
+        "Skylark-Created-Ms": "1000",
+        "Skylark-Crc32": "99",
+        "Skylark-Expires-Ms": "2000",
+    }
+
+
+@pytest.mark.parametrize("name", ["Skylark-Key", "ETag", "Skylark-Origin", "Skylark-Created-Ms", "Skylark-Crc32"])
+def test_a_missing_header_is_named(name: str) -> None:
+    """A proxy in between that drops a header is found by its name."""
+    sent = bundle_http.headers(INFO)
+    del sent[name]
+    with pytest.raises(InvalidArgument) as raised:
+        bundle_http.parse_info(sent, {})
+    assert raised.value.field == name
+
+
+@pytest.mark.parametrize("name", ["ETag", "Skylark-Created-Ms", "Skylark-Crc32", "Skylark-Expires-Ms"])
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", 'W/"3"', "0x10", "²"])
+def test_a_header_that_is_no_number_is_named(name: str, text: str) -> None:
+    """Numbers are digits and nothing else."""
+    with pytest.raises(InvalidArgument) as raised:
+        bundle_http.parse_info(bundle_http.headers(INFO) | {name: text}, {})
+    assert (raised.value.field, raised.value.expected) == (name, "a whole number")
+
+
+def test_a_header_that_is_no_key_is_named() -> None:
+    """The key's form is checked where it enters."""
+    with pytest.raises(InvalidKey) as raised:
+        bundle_http.parse_info(bundle_http.headers(INFO) | {"Skylark-Key": "nonsense"}, {})
+    assert raised.value.field == "Skylark-Key"
+
+
+@given(st.lists(st.binary(max_size=50), max_size=5))
+def test_the_checksum_is_that_of_all_bytes(parts: list[bytes]) -> None:
+    """It is the CRC-32 of the fields one after the other, however they are cut, and of views as of bytes."""
+    assert bundle_http.checksum(map(memoryview, parts)) == zlib.crc32(b"".join(parts))
+
+
+def test_a_changed_byte_is_noticed() -> None:
+    """Bytes that arrive as they were sent are good; one flipped bit is an error that names both checksums."""
+    fields = {"a": b"123", "b": b"456"}
+    sent = bundle_http.checksum(fields.values())
+    bundle_http.verify(sent, fields)
+    with pytest.raises(InvalidArgument, match="Skylark-Crc32"):
+        bundle_http.verify(sent, {"a": b"123", "b": b"457"})
+
+
+def test_a_body_that_is_no_bundle_is_named() -> None:
+    """The error names the field, how the body begins, and what is wrong with it."""
+    assert bundle_http.decode(b"".join(wire.encode({"f": b"abc"}))) == {"f": b"abc"}
+    with pytest.raises(InvalidArgument, match=r"^body: b'<html>' is not valid; .*truncated in the index") as raised:
+        bundle_http.decode(b"<html>")
+    assert raised.value.__cause__ is not None

@@ -1,0 +1,81 @@
+"""Names and state keys."""
+
+import contextlib
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from skylark_proxy.errors import InvalidArgument, InvalidKey
+from skylark_proxy.model import NAME_PATTERN, BundleInfo, Link, StateKey, check_name
+
+NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
+KEYS = st.builds(StateKey, NAMES, NAMES, st.none() | NAMES)
+
+
+@given(KEYS)
+def test_a_key_that_was_printed_is_read_again(key: StateKey) -> None:
+    """Printing and parsing are inverse, with and without a node, and so are they for the key at another node."""
+    assert StateKey.parse(str(key)) == key
+    moved = key.at("other")
+    assert (moved.chain_id, moved.node, moved.task_id) == (key.chain_id, "other", key.task_id)
+    assert StateKey.parse(str(moved)) == moved
+
+
+@given(st.lists(NAMES, min_size=2, max_size=3))
+def test_the_text_of_a_key_is_the_documented_one(parts: list[str]) -> None:
+    """Three parts are chain, node and task, two are chain and task."""
+    text = ":".join(parts)
+    key = StateKey.parse(text)
+    assert [key.chain_id, *([key.node] if key.node else []), key.task_id] == parts
+    assert str(key) == text
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_key_or_an_invalid_key(text: str) -> None:
+    """No text raises another error, and none that is taken prints as something else."""
+    with contextlib.suppress(InvalidKey):
+        assert str(StateKey.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", ":", "a:", ":a", "a::b", "a:b:c:d", "a:b:", "a b:c", "a:*", "a:b\n", "{a}:b", "ä:b", "a:" + "b" * 129],
+)
+def test_what_is_no_key_is_named(text: str) -> None:
+    """The error names the field, the text and the two forms that a key may have."""
+    with pytest.raises(
+        InvalidKey, match=re.escape(f"at: {text!r} is not valid; expected <chain_id>:<node>:<task_id> or")
+    ):
+        StateKey.parse(text, "at")
+
+
+@given(st.text(max_size=5))
+def test_a_name_is_returned_or_refused(text: str) -> None:
+    """Only what the pattern says is a name; the error names the field."""
+    assume(not re.fullmatch(NAME_PATTERN, text))
+    with pytest.raises(InvalidArgument, match=r"^where: .* expected 1 to 128 of"):
+        check_name("where", text)
+
+
+@pytest.mark.parametrize("name", ["a", "_", "0.1-2_x", "x" * 128])
+def test_a_name_is_passed_through(name: str) -> None:
+    """So that it can be checked where it is used."""
+    assert check_name("where", name) == name
+
+
+def test_a_contact_window_includes_its_beginning_only() -> None:
+    """Two windows that follow each other have no moment in common and none between them."""
+    before, after = Link("a", "b", 1, 1, None, 10.0), Link("a", "b", 1, 1, 10.0, None)
+    assert [(before.is_up(at_s), after.is_up(at_s)) for at_s in (9.999, 10.0, 10.001)] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
+
+
+def test_a_bundles_size_is_in_bytes_not_in_fields() -> None:
+    """The published implementation counted fields; the election needs the bytes that travel."""
+    info = BundleInfo(StateKey("c", "t"), 1, 0, "n", 0, {"a": 10, "b": 5})
+    assert info.size_bytes == 15
