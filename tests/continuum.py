@@ -27,7 +27,7 @@ _READY_S = 60.0
 _STOP_S = 20.0
 
 
-@dataclass
+@dataclass(repr=False)
 class LiveNode:
     """The proxy of a node that a test can kill, end and start again on the same data and address.
 

@@ -13,7 +13,7 @@ import traceback
 import uuid
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from skylark import errors
 from skylark.context import Request
@@ -99,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self._fail(413, "too-large", f"Content-Length {length!r} is not a number up to {_MAX_BODY_BYTES}")
         elif self._load():
-            self._invoke(tuple(names.split("+")), query, self.rfile.read(int(length)))
+            self._invoke(tuple(unquote(names).split("+")), query, self.rfile.read(int(length)))
 
     def _load(self) -> bool:
         try:
@@ -155,8 +155,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(status, {"error": {"code": code, "message": message, "retryable": False, "traceback": trace}})
 
     def _send(self, status: int, body: bytes, content_type: str, headers: dict[str, str]) -> None:
+        """Answers, and closes: a client that kept its connection would keep all others out."""
         self.send_response(status)
-        for name, value in ({"Content-Type": content_type, "Content-Length": str(len(body))} | headers).items():
+        own = {"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"}
+        for name, value in (own | headers).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

@@ -46,6 +46,13 @@ class Child(subprocess.Popen[bytes]):
 
     lifeline: IO[bytes] | None = None
 
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the end, as `Popen` does, and closes the lifeline."""
+        status = super().wait(timeout)
+        if self.lifeline is not None:
+            self.lifeline.close()
+        return status
+
 
 def launch(
     command: Sequence[str],

@@ -37,6 +37,7 @@ class ExchangeDirectory:
     def __init__(self, root: Path, quota_bytes: int) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="x-", dir=root)).resolve()
         self.quota_bytes = quota_bytes
+        self._emptied_ns = self.path.stat().st_mtime_ns
         self._descriptors = 0
 
     def send(self, name: str, parts: Sequence[Buffer]) -> Case:
@@ -152,7 +153,9 @@ class ExchangeDirectory:
 
     def clear(self) -> None:
         """Removes what is in the folder, for the next invocation of a sandbox that is used again."""
-        _empty(self.path)
+        if self.path.stat().st_mtime_ns != self._emptied_ns:
+            _empty(self.path)
+            self._emptied_ns = self.path.stat().st_mtime_ns
 
     def close(self) -> None:
         """Removes the folder."""

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 
 from skylark_proxy.errors import FunctionFailed
@@ -53,7 +52,7 @@ class SandboxPool:
         self._preparer = preparer
         self._target = ready
         self._reuse = reuse
-        self._ready: deque[Sandbox] = deque()
+        self._ready: list[Sandbox] = []  # the last one used is the next one: its memory is in the caches
         self._lock = threading.Lock()
         self._closed = False
         self._order()
@@ -62,7 +61,7 @@ class SandboxPool:
     def sandbox(self) -> Iterator[Sandbox]:
         """A sandbox for one invocation, which is disposed of afterwards, whatever happened."""
         with self._lock:
-            sandbox = self._ready.popleft() if self._ready else None
+            sandbox = self._ready.pop() if self._ready else None
         sandbox = sandbox or self._make()
         usable = False
         try:

@@ -1,7 +1,7 @@
 """One sandbox: an instance of a component with its store, exchange directory, limits and guards."""
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ class Sandbox:
 
     def functions(self) -> list[str]:
         """The names of the component's functions."""
-        names: list[str] = self._call(self._functions, [])
+        names: list[str] = self._call(self._functions)
         return names
 
     def invoke(self, invocation: Invocation, state: interface.State) -> Outcome:
@@ -125,7 +125,7 @@ class Sandbox:
         CURRENT.state, CURRENT.exchange = state, self._exchange
         self._guard.start(self._limits.deadline_ms)
         try:
-            answer = self._call(self._handle, [_arguments(invocation, body)])
+            answer = self._call(self._handle, _argument(invocation, body))
             return self._outcome(name, answer)
         except WasmtimeError as error:
             raise self._ended(name, error) from error
@@ -164,20 +164,18 @@ class Sandbox:
             self._exchange.adopt("request", body) if isinstance(body, Path) else self._exchange.send("request", [body])
         )
 
-    def _call(self, function: Any, lowered: Sequence[tuple[values.Lower, object]]) -> Any:
-        arguments = (ffi.wasmtime_component_val_t * max(1, len(lowered)))()
-        for slot, (lower, value) in zip(arguments, lowered, strict=False):
-            lower(slot, value)
-        result = ffi.wasmtime_component_val_t()
-        pointer, context = ctypes.byref(function._func), self._store._context()
-        try:
-            _check(ffi.wasmtime_component_func_call(pointer, context, arguments, len(lowered), ctypes.byref(result), 1))
-        finally:
-            for slot in arguments[: len(lowered)]:
-                capi.val_delete(ctypes.byref(slot))
+    def _call(self, function: Func, argument: values.Value | None = None) -> Any:
+        """Calls an export that takes one argument or none, and returns one value."""
+        result, count = values.Value(), 0 if argument is None else 1
+        error = ffi.wasmtime_component_func_call(
+            ctypes.byref(function._func), self._store._context(), argument, count, ctypes.byref(result), 1
+        )
+        if argument is not None:
+            capi.val_delete(ctypes.byref(argument))
+        if error:
+            raise WasmtimeError._from_ptr(error)
         answer = values.lift(result)
         capi.val_delete(ctypes.byref(result))
-        _check(ffi.wasmtime_component_func_post_return(pointer, context))
         return answer
 
     def _outcome(self, name: str, answer: Case) -> Outcome:
@@ -215,8 +213,8 @@ class Sandbox:
         return FunctionFailed(name, "trap", f"{lines[-1] if lines else 'no reason given'} ({memory})")
 
 
-def _arguments(invocation: Invocation, body: Case) -> tuple[values.Lower, object]:
-    return interface.INVOCATION, (
+def _argument(invocation: Invocation, body: Case) -> values.Value:
+    members = (
         invocation.functions,
         invocation.chain_id,
         invocation.task_id,
@@ -225,8 +223,6 @@ def _arguments(invocation: Invocation, body: Case) -> tuple[values.Lower, object
         invocation.content_type,
         body,
     )
-
-
-def _check(error: Any) -> None:
-    if error:
-        raise WasmtimeError._from_ptr(error)
+    slot = values.Value()
+    interface.INVOCATION(slot, members)
+    return slot

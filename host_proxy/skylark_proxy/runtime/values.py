@@ -16,8 +16,11 @@ from wasmtime import _ffi as ffi
 
 from skylark_proxy.runtime import capi
 
+Value = ffi.wasmtime_component_val_t
+"""A slot for a value."""
+
 Lower = Callable[[Any, Any], None]
-"""Writes a Python value into a slot, a `wasmtime_component_val_t`."""
+"""Writes a Python value into a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ def result(ok: Lower, err: Lower) -> Lower:
 
 
 def _boxed(lower: Lower, value: Any) -> Any:
-    raw = ffi.wasmtime_component_val_t()
+    raw = Value()
     lower(raw, value)
     return capi.val_new(ctypes.byref(raw))
 
