@@ -9,31 +9,47 @@ FOLDER = "/exchange"
 """Where the host preopens the exchange directory."""
 
 INLINE_LIMIT_BYTES = 16384
-"""Contents up to this size cross as a string of the WIT call: 0.05 ms at 1 kB and 0.2 ms at 16 kB, a file 0.45 ms."""
+"""Contents up to this size cross as a string of the WIT call: 0.05 ms at 1 kB and 0.2 ms at 16 kB, a file 0.25 ms and more."""
 
 _JOIN_LIMIT_BYTES = 65536
 
 
 def read(name: str, folder: str = FOLDER) -> memoryview:
     """Reads a whole file with one copy into the sandbox."""
-    with open(f"{folder}/{name}", "rb", buffering=0) as file:  # noqa: PTH123
-        data = bytearray(os.fstat(file.fileno()).st_size)
+    fd = os.open(f"{folder}/{name}", os.O_RDONLY)
+    try:
+        data = bytearray(os.fstat(fd).st_size)
         view, done = memoryview(data), 0
         while done < len(data):
-            count = file.readinto(view[done:])
+            count = _read_into(fd, view[done:])
             if not count:
                 raise OSError(f"the exchange file {name} ends at byte {done} of {len(data)}")
             done += count
+    finally:
+        os.close(fd)
     return view.toreadonly()
 
 
 def write(name: str, parts: Iterable[Buffer], folder: str = FOLDER) -> None:
     """Writes parts one after the other; small ones together, so that the number of writes stays small."""
-    with open(f"{folder}/{name}", "wb", buffering=0) as file:  # noqa: PTH123
+    fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
         for chunk in _joined(parts):
             view, done = memoryview(chunk), 0
             while done < len(view):
-                done += file.write(view[done:])
+                done += os.write(fd, view[done:])
+    finally:
+        os.close(fd)
+
+
+def _read_into(fd: int, view: memoryview) -> int:
+    """`os.readinto`, which the sandbox's Python has (3.14); `open` costs 0.1 ms more in there."""
+    chunk = os.read(fd, len(view))
+    view[: len(chunk)] = chunk
+    return len(chunk)
+
+
+_read_into = getattr(os, "readinto", _read_into)
 
 
 def _joined(parts: Iterable[Buffer]) -> Iterable[Buffer]:

@@ -135,9 +135,23 @@ def test_a_function_may_use_asyncio(hostile: Node) -> None:
     hostile.invoke("block_in_asyncio", body=b"0.01")
 
 
+COUNT = """
+kept = []
+try:
+    while True:
+        kept.append(bytearray(1 << 20))
+except MemoryError:
+    count = len(kept)
+    kept.clear()
+answer = skylark.Response(str(count).encode())
+"""
+
+
 def test_a_function_that_eats_memory_is_stopped(hostile: Node) -> None:
-    """Beyond its limit the guest gets a MemoryError, and the host does not grow by it."""
+    """Beyond the manifest's limit, which counts the interpreter in, the guest gets a MemoryError."""
     assert fails(hostile, "eat_memory").cause == "MemoryError"
+    assert 32 < int(hostile.answer("attack", body=COUNT)) < TIGHT["memory_bytes"] // MEGABYTE
+    unharmed(hostile)
 
 
 @pytest.mark.parametrize(

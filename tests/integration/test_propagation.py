@@ -83,7 +83,7 @@ class TestFetchLadder:
             _, partial = nodes["sat"].client.get_bundle(f"{chain}:t1", ["f"])
             assert (partial["skylark-hops"], nodes["sat"].held(chain)) == ("1", [])
             assert [hops(nodes["sat"], f"{chain}:t1") for _ in range(2)] == [(1, "cloud"), (0, "sat")]
-            kept, own = (node.http.get(f"/bundles/{chain}:t1").headers for node in nodes.values())
+            kept, own = (nodes[name].http.get(f"/bundles/{chain}:t1").headers for name in ("sat", "cloud"))
             metadata = ("etag", "skylark-origin", "skylark-created-ms", "skylark-crc32")
             assert [kept[name] for name in metadata] == [own[name] for name in metadata]
             assert kept["etag"] == '"3"'
@@ -100,7 +100,7 @@ class TestFetchLadder:
         with run_nodes(line("sat", "cloud"), of_node={"sat": {"SKYLARK_KEEP_FETCHED": "true"}}) as nodes:
             put(nodes["cloud"], f"{chain}:t1", ttl_ms=60_000)
             assert [hops(nodes["sat"], f"{chain}:t1") for _ in range(2)] == [(1, "cloud"), (0, "sat")]
-            kept, own = (node.http.get(f"/bundles/{chain}:t1").headers for node in nodes.values())
+            kept, own = (nodes[name].http.get(f"/bundles/{chain}:t1").headers for name in ("sat", "cloud"))
             assert abs(int(kept["skylark-expires-ms"]) - int(own["skylark-expires-ms"])) < 1000
 
 
@@ -362,9 +362,8 @@ class TestRedisThatDies:
                 if answer.status_code == 200:
                     acknowledged.add(answer.json()["key"])
                 else:
-                    assert answer.json()["error"]["code"] in ("unavailable", "timed-out")
-                    check_error(answer, answer.status_code, answer.json()["error"]["code"])
-            assert set(statuses) <= {200, 503, 504}
+                    assert check_error(answer, 503, "unavailable")["retryable"] is True
+            assert len(acknowledged) == 20 + statuses.count(200)
             node.wait_until_ready()
             assert node.redis_pid() != killed
             assert not is_running(killed)
@@ -401,15 +400,19 @@ class TestRedisThatDies:
 
 
 class TestTheEndOfANode:
-    @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-    def test_a_node_that_is_told_to_end(self, components: dict[str, Path], chain: str, signal_number: int) -> None:
-        """It ends with status 0 and leaves no process, no socket and no exchange folder; its data stays."""
+    @pytest.mark.parametrize(
+        ("signal_number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+    )
+    def test_a_node_that_is_told_to_end(
+        self, components: dict[str, Path], chain: str, signal_number: int, status: int
+    ) -> None:
+        """It ends with its own status and leaves no process, no socket and no exchange folder; its data stays."""
         with run_proxy(components["stateful"]) as node:
             put(node, f"{chain}:t1")
             own = node.client.invoke("produce", b"9", chain=chain).json()["key"]
             exchange, redis_pid, socket_file = node.exchange_folder(), node.redis_pid(), node.data / "redis.sock"
             assert exchange.is_dir() and socket_file.exists()
-            assert node.end(signal_number) == 0
+            assert node.end(signal_number) == status
             assert not is_running(redis_pid)
             assert not socket_file.exists() and not exchange.exists()
             assert processes_of(str(node.folder)) == []

@@ -19,6 +19,7 @@ _KEY: Json = {
 _NUMBER: Json = {"type": "number"}
 _COUNT: Json = {"type": "integer", "minimum": 0}
 _TEXT: Json = {"type": "string"}
+_SOME: Json = {"type": "string", "minLength": 1}
 _BINARY: Json = {wire.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 _ANY: Json = {"*/*": {"schema": {}}}
 
@@ -185,7 +186,7 @@ _POLICY = _query("policy", {"enum": list(Policy)}, "How to elect the node that w
 _TTL = _query("ttl_ms", {"type": "integer", "minimum": 1, "maximum": 315_360_000_000}, "Milliseconds until it expires.")
 _SCOPE = _query("scope", {"enum": ["local"]}, "Ask this node alone.")
 _FIELDS = _query("fields", {"type": "string", "pattern": f"^{NAME_PATTERN}(,{NAME_PATTERN})*$"}, "Only these fields.")
-_VERSION_PATTERN = '^("[1-9][0-9]{0,14}"|[*])$'
+_VERSION: Json = {"anyOf": [{"type": "string", "pattern": '^"[1-9][0-9]{0,14}"$'}, {"const": "*"}]}
 
 _PATHS: Json = {
     "/bundles": {
@@ -218,7 +219,7 @@ _PATHS: Json = {
                 _POLICY,
                 _TTL,
                 _SCOPE,
-                _header("If-Match", {"type": "string", "pattern": _VERSION_PATTERN}, "Store only over this version."),
+                _header("If-Match", _VERSION, "Store only over this version."),
                 _header("If-None-Match", {"const": "*"}, "Store only if there is no bundle."),
             ],
             "requestBody": {"required": True, "content": _BINARY},
@@ -254,9 +255,7 @@ _PATHS: Json = {
                 "content": {
                     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
                     STRUCTURED: {
-                        "schema": _object(
-                            {"specversion": {"const": "1.0"}, "id": _TEXT, "source": _TEXT, "type": _TEXT}
-                        )
+                        "schema": _object({"specversion": {"const": "1.0"}, "id": _SOME, "source": _SOME, "type": _SOME})
                     },
                 }
             },
@@ -280,7 +279,7 @@ _PATHS: Json = {
             "summary": "The address of the node that a bundle would be put at; as JSON, the whole election.",
             "parameters": [
                 _query("size", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}, "The bundle's size in bytes."),
-                _query("time", {"type": "number", "minimum": 0, "maximum": 1e11}, "When, in seconds since the epoch."),
+                _query("time", {"type": "number", "minimum": 0, "exclusiveMaximum": 1e12}, "When, as a Unix time in seconds."),
                 _DESTINATION,
                 _POLICY,
             ],

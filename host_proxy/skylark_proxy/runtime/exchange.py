@@ -137,12 +137,12 @@ class ExchangeDirectory:
         """
         self._descriptors, prefix = 0, str(self.path)
         try:
-            descriptors = os.listdir("/proc/self/fd")
+            descriptors = os.listdir("/proc/self/fd")  # noqa: PTH208
         except FileNotFoundError:
             return
         for fd in descriptors:
             try:
-                target = os.readlink(f"/proc/self/fd/{fd}")
+                target = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115
                 if not target.startswith(prefix):
                     continue
                 self._descriptors += 1

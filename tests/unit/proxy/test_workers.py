@@ -75,7 +75,7 @@ def test_a_late_call_is_answered_in_time_and_its_worker_replaced(released: threa
         with pytest.raises(FunctionTimeout, match="it is blocked"):
             await workers.run(released.wait, 0.05, late)
         assert time.monotonic() - started < 5
-        assert await workers.run(lambda: "next", 20, late) == "next"
+        assert await asyncio.wait_for(workers.run(lambda: "next", 20, late), 20) == "next"
 
     asyncio.run(run())
     workers.close(1)
