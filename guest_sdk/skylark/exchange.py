@@ -9,7 +9,7 @@ FOLDER = "/exchange"
 """Where the host preopens the exchange directory."""
 
 INLINE_LIMIT_BYTES = 16384
-"""Contents up to this size cross as a string of the WIT call: 0.05 ms at 1 kB and 0.2 ms at 16 kB, a file 0.25 ms and more."""
+"""Contents up to this size cross as a string of the WIT call: 0.05 ms at 1 kB and 0.2 ms at 16 kB, a file 0.25 ms."""
 
 _JOIN_LIMIT_BYTES = 65536
 

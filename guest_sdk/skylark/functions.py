@@ -52,7 +52,7 @@ def _register(f: F, name: str) -> F:
     if name in REGISTRY:
         raise ValueError(f"two functions have the name {name!r}")
     if inspect.iscoroutinefunction(f):
-        raise TypeError(f"function {name!r} is a coroutine function; use asyncio.run inside a plain one")
+        raise TypeError(f"function {name!r} is a coroutine function; use asyncio.run in a plain one")
     try:
         inspect.signature(f).bind(None, None)
     except TypeError as error:

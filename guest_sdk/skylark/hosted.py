@@ -3,10 +3,11 @@
 import encodings.idna  # noqa: F401  # a function that tries a socket is to see "not permitted", not a codec's absence
 import gc
 import linecache
+import selectors
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import wit_world.exports
 from componentize_py_types import Err
@@ -22,6 +23,8 @@ from skylark.functions import REGISTRY, FunctionError, Invocation, run
 from skylark.state import Bundle, Placement, Policy, Stored
 
 _SLEEP_SLICE_S = 0.05
+_MESSAGE_LIMIT = 8192
+_TRACEBACK_LIMIT = 65536
 _plain_sleep = time.sleep
 
 
@@ -114,8 +117,19 @@ def _responded(response: Response | None) -> WitResponse | None:
     return WitResponse(response.status, response.content_type, _sent("response", [response.body]))
 
 
-def _text(text: str) -> str:
-    """Text as WIT takes it: an unpaired surrogate, as in the name of a file that is not UTF-8, is written out."""
+def _failure(error: FunctionError) -> Failure:
+    return Failure(
+        _text(error.function, _MESSAGE_LIMIT),
+        _text(error.kind, _MESSAGE_LIMIT),
+        _text(error.message, _MESSAGE_LIMIT),
+        _text(error.traceback, _TRACEBACK_LIMIT),
+    )
+
+
+def _text(text: str, limit: int) -> str:
+    """Text as WIT takes it: bounded, and an unpaired surrogate, as in the name of a file, is written out."""
+    if len(text) > limit:
+        text = f"{text[: limit // 2]} [… {len(text) - limit} characters …] {text[-limit // 2 :]}"
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -140,7 +154,9 @@ class Handler(wit_world.exports.Handler):
             )
             return WitOutcome(outcome.key, _responded(outcome.response))
         except FunctionError as error:
-            raise Err(Failure(*map(_text, (error.function, error.kind, error.message, error.traceback)))) from None
+            raise Err(_failure(error)) from None
+        except BaseException as error:  # whatever leaves an exported function aborts the instance
+            raise Err(_failure(FunctionError("+".join(invocation.functions), error))) from None
 
 
 def seal() -> None:
@@ -153,8 +169,29 @@ def seal() -> None:
         raise RuntimeError("no function is registered; decorate at least one with @skylark.function")
     _remember_sources()
     time.sleep = _sleep
+    if "asyncio" in sys.modules:
+        _adapt_asyncio()
     gc.collect()
     gc.freeze()
+
+
+def _adapt_asyncio() -> None:
+    """Lets `asyncio.run` work without sockets: an event loop with one thread needs no socket pair to wake it up."""
+    loop: Any = sys.modules["asyncio"].selector_events.BaseSelectorEventLoop
+    loop._make_self_pipe = loop._close_self_pipe = loop._write_to_self = lambda self: None
+    selectors.DefaultSelector = _SlicedSelector  # type: ignore[misc, assignment]
+
+
+class _SlicedSelector(selectors.SelectSelector):
+    """Waits in slices, as `_sleep` does."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        end = float("inf") if timeout is None else time.monotonic() + timeout
+        while True:
+            rest = end - time.monotonic()
+            ready = super().select(max(0.0, min(rest, _SLEEP_SLICE_S)))
+            if ready or rest <= _SLEEP_SLICE_S:
+                return ready
 
 
 def _remember_sources() -> None:

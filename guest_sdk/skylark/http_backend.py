@@ -1,8 +1,9 @@
 """State over HTTP: how a function that runs outside the proxy's sandbox reaches its node's proxy."""
 
+import contextlib
 import http.client
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -41,13 +42,14 @@ class HttpBackend:
     def fetch(self, key: str, fields: Collection[str]) -> Bundle:
         """See `State.fetch`."""
         headers, body = self._request("GET", key, {"fields": ",".join(fields) or None})
-        return Bundle(
-            {name: view.toreadonly() for name, view in wire.decode(body).items()},
-            key=headers["skylark-key"],
-            version=int(headers["etag"].strip('"')),
-            origin=headers["skylark-origin"],
-            hops=int(headers["skylark-hops"]),
-        )
+        with self._of_a_proxy():
+            return Bundle(
+                {name: view.toreadonly() for name, view in wire.decode(body).items()},
+                key=headers["skylark-key"],
+                version=int(headers["etag"].strip('"')),
+                origin=headers["skylark-origin"],
+                hops=int(headers["skylark-hops"]),
+            )
 
     def store(self, fields: Mapping[str, wire.Buffer], placement: Placement) -> Stored:
         """See `State.store`."""
@@ -66,7 +68,8 @@ class HttpBackend:
             )
         body = b"".join(wire.encode(fields))
         answer, _ = self._request("PUT", placement.key or self._own_key, query, headers, body)
-        return Stored(answer["skylark-key"], int(answer["etag"].strip('"')))
+        with self._of_a_proxy():
+            return Stored(answer["skylark-key"], int(answer["etag"].strip('"')))
 
     def delete(self, key: str) -> bool:
         """See `State.delete`."""
@@ -83,7 +86,16 @@ class HttpBackend:
             Unavailable: The proxy cannot be reached.
         """
         _, body = self._exchange("GET", "/health/readiness", {}, None)
-        return str(json.loads(body)["node"])
+        with self._of_a_proxy():
+            return str(json.loads(body)["node"])
+
+    @contextlib.contextmanager
+    def _of_a_proxy(self) -> Iterator[None]:
+        """What is read in this context is missing where somebody else answers at the URL."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError) as error:
+            raise errors.Internal(f"what answers at {self._url} is no proxy: {error!r}") from error
 
     def _request(
         self,

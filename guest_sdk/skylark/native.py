@@ -78,6 +78,7 @@ class NativeServer(HTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: NativeServer
     protocol_version = "HTTP/1.1"
+    timeout = 30.0
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
@@ -164,7 +165,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        print(f"{self.command} {self.path} {args[1] if len(args) > 1 else ''}", file=sys.stderr)
+        print(
+            f"{getattr(self, 'command', '-')} {getattr(self, 'path', '')} {args[1] if len(args) > 1 else ''}",
+            file=sys.stderr,
+        )
 
 
 def main() -> None:

@@ -99,7 +99,12 @@ class Config:
                 if text != "":
                     values[setting] = _parsed(name, text, *_PARSERS[setting])
         values |= {name: value for name, value in overrides.items() if value is not None}
-        return cls(**values)
+        config = cls(**values)
+        for setting, (parse, expected) in _PARSERS.items():
+            value = getattr(config, setting)
+            if isinstance(value, str | int | float) and not isinstance(value, bool):
+                _parsed(f"SKYLARK_{setting.upper()}", str(value), parse, expected)
+        return config
 
 
 def _parsed(name: str, text: str, parse: Callable[[str], T], expected: str) -> T:

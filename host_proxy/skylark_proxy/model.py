@@ -10,6 +10,7 @@ NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 """What a chain id, task id, node name, field name or function name may look like: no colon, no glob, no brace."""
 
 _NAME = re.compile(NAME_PATTERN)
+_MAX_KEY_LENGTH = 3 * 128 + 2
 
 
 def check_name(field_name: str, value: str) -> str:
@@ -54,9 +55,9 @@ class StateKey:
         Raises:
             InvalidKey: The text is not a state key.
         """
-        parts = text.split(":")
+        parts = text.split(":") if len(text) <= _MAX_KEY_LENGTH else []
         if len(parts) not in (2, 3) or not all(_NAME.fullmatch(part) for part in parts):
-            raise InvalidKey(field_name, text, "<chain_id>:<node>:<task_id> or <chain_id>:<task_id>")
+            raise InvalidKey(field_name, text[:_MAX_KEY_LENGTH], "<chain_id>:<node>:<task_id> or <chain_id>:<task_id>")
         return cls(chain_id=parts[0], task_id=parts[-1], node=parts[1] if len(parts) == 3 else None)
 
     def at(self, node: str) -> "StateKey":

@@ -1,8 +1,10 @@
 """Serves an open proxy with uvicorn until it is told to stop."""
 
+import contextlib
 import logging
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 import uvicorn
@@ -47,7 +49,18 @@ def serve(proxy: Proxy, listener: socket.socket, on_started: Callable[[], None] 
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    uvicorn.Server(settings).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
+        uvicorn.Server(settings).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Lets SIGTERM unwind the stack as Ctrl-C does, so that whatever was opened is closed, however early it comes."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class JsonFormatter(logging.Formatter):

@@ -4,8 +4,9 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from skylark.wire import Buffer
 from skylark_proxy.errors import Conflict, NotFound

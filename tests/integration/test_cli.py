@@ -19,7 +19,6 @@ from servers import free_port, is_running, wait_for
 
 FOUR_NODES = str(TOPOLOGIES / "four-nodes.json")
 ELECT = ["--from", "sat1", "--to", "cloud1", "--size", "1000"]
-EXCHANGE_ROOT = Path("/dev/shm")
 
 Run = subprocess.CompletedProcess[bytes]
 
@@ -32,14 +31,16 @@ def clean_environment(**settings: str) -> dict[str, str]:
     }
 
 
-def skylark(*arguments: object, stdin: bytes = b"", cwd: Path | None = None, **settings: str) -> Run:
+def skylark(
+    *arguments: object, stdin: bytes = b"", cwd: Path | None = None, timeout_s: float = 60, **settings: str
+) -> Run:
     return subprocess.run(
         [sys.executable, "-m", "skylark_proxy", *map(str, arguments)],
         input=stdin,
         capture_output=True,
         cwd=cwd,
         env=clean_environment(**settings),
-        timeout=120,
+        timeout=timeout_s,
         check=False,
     )
 
@@ -104,15 +105,15 @@ class TestHelp:
 class TestElect:
     def test_as_text(self) -> None:
         """The elected node alone is on stdout, the explanation on stderr."""
-        run = skylark("elect", FOUR_NODES, *ELECT)
+        run = skylark("elect", "--topology", FOUR_NODES, *ELECT)
         assert done(run) == "sat3\n"
         explanation = run.stderr.decode()
-        for part in ("sat1 → cloud1", "first-within-objectives", "latency-exceeded", "160.1 ms", "90 Mbps", "40 Mbps"):
-            assert part in explanation or part == "90 Mbps"
+        for part in ("sat1 → cloud1", "first-within-objectives", "latency-exceeded", "160.2 ms", "40 Mbps"):
+            assert part in explanation
 
     def test_as_json(self) -> None:
         """The JSON has the whole election, with the formula's numbers."""
-        election = json.loads(done(skylark("elect", FOUR_NODES, *ELECT, "--json", "--at", "100")))
+        election = json.loads(done(skylark("elect", "--topology", FOUR_NODES, *ELECT, "--json", "--at", "100")))
         assert (election["elected"], election["at_s"], election["objective_met"]) == ("sat3", 100.0, True)
         first = election["candidates"][0]
         assert (first["node"], first["latency_ms"], first["bandwidth_mbps"]) == ("cloud1", 80.0, 40.0)
@@ -121,11 +122,11 @@ class TestElect:
 
     def test_options(self) -> None:
         """Objectives, policies and seeds change the election as they say."""
-        assert done(skylark("elect", FOUR_NODES, *ELECT, "--max-latency-ms", "200")) == "cloud1\n"
-        assert done(skylark("elect", FOUR_NODES, *ELECT, "--min-bandwidth-mbps", "41")) == "sat1\n"
-        assert done(skylark("elect", FOUR_NODES, *ELECT, "--policy", "stateless")) == "cloud1\n"
-        drawn = {seed: done(skylark("elect", FOUR_NODES, *ELECT, "--policy", "random", "--seed", seed)) for seed in (1, 2)}
-        assert drawn[1] == done(skylark("elect", FOUR_NODES, *ELECT, "--policy", "random", "--seed", 1))
+        assert done(skylark("elect", "--topology", FOUR_NODES, *ELECT, "--max-latency-ms", "200")) == "cloud1\n"
+        assert done(skylark("elect", "--topology", FOUR_NODES, *ELECT, "--min-bandwidth-mbps", "41")) == "sat1\n"
+        assert done(skylark("elect", "--topology", FOUR_NODES, *ELECT, "--policy", "stateless")) == "cloud1\n"
+        random = ["elect", "--topology", FOUR_NODES, *ELECT, "--policy", "random", "--seed"]
+        assert done(skylark(*random, 1)) == done(skylark(*random, 1))
 
     @pytest.mark.parametrize(
         ("options", "named", "status"),
@@ -143,11 +144,11 @@ class TestElect:
     )
     def test_options_that_make_no_sense(self, options: list[str], named: list[str], status: int) -> None:
         """A wrong option is one sentence that names it."""
-        refused(skylark("elect", FOUR_NODES, *ELECT, *options), *named, status=status)
+        refused(skylark("elect", "--topology", FOUR_NODES, *ELECT, *options), *named, status=status)
 
     def test_a_missing_option(self) -> None:
         """What has no default has to be given."""
-        refused(skylark("elect", FOUR_NODES, "--from", "sat1", "--size", "1"), "--to", status=2)
+        refused(skylark("elect", "--topology", FOUR_NODES, "--from", "sat1", "--size", "1"), "--to", status=2)
 
     @pytest.mark.parametrize(
         ("content", "named"),
@@ -158,14 +159,13 @@ class TestElect:
             ('{"edges": 1}', "edges"),
             ('{"edges": [{}]}', "edges[0]"),
             ('{"edges": [{"source": {"node_name": "a", "node_ip": "h", "node_type": "Sat"}}]}', "edges[0]"),
-            (FOUR_NODES.join(()), "topology"),
         ],
     )  # fmt: skip
     def test_files_that_are_no_topology(self, tmp_path: Path, content: str, named: str) -> None:
         """A file that is no topology is refused with the place of the mistake."""
         file = tmp_path / "topology.json"
         file.write_text(content)
-        refused(skylark("elect", file, *ELECT), named)
+        refused(skylark("elect", "--topology", file, *ELECT), named)
 
     @pytest.mark.parametrize(
         ("path", "value"),
@@ -191,14 +191,14 @@ class TestElect:
         holder[last] = value
         file = tmp_path / "topology.json"
         file.write_text(json.dumps(document))
-        refused(skylark("elect", file, *ELECT), f"edges[1].{path}")
+        refused(skylark("elect", "--topology", file, *ELECT), f"edges[1].{path}")
 
     def test_files_that_cannot_be_read(self, tmp_path: Path) -> None:
         """A file that is missing, a folder, or not text is named with the reason."""
-        refused(skylark("elect", tmp_path / "none.json", *ELECT), "none.json", "No such file")
-        refused(skylark("elect", tmp_path, *ELECT), str(tmp_path), "directory")
+        refused(skylark("elect", "--topology", tmp_path / "none.json", *ELECT), "none.json", "No such file")
+        refused(skylark("elect", "--topology", tmp_path, *ELECT), str(tmp_path), "directory")
         (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
-        refused(skylark("elect", tmp_path / "binary.json", *ELECT), "binary.json")
+        refused(skylark("elect", "--topology", tmp_path / "binary.json", *ELECT), "binary.json")
 
 
 class TestBuild:
@@ -300,8 +300,9 @@ class TestBundle:
     )
     def test_what_is_wrong(self, nodes: Nodes, arguments: list[str], named: list[str], status: int) -> None:
         """A wrong argument is one sentence that names it, and nothing is stored."""
+        before = [node.held("a") for node in nodes.values()]
         refused(skylark("bundle", *arguments, "--url", nodes["sat1"].url), *named, status=status)
-        assert all(node.held("a") == [] for node in nodes.values())
+        assert [node.held("a") for node in nodes.values()] == before
 
     def test_a_field_that_the_bundle_does_not_have(self, nodes: Nodes, chain: str) -> None:
         """Asking for bytes that are not there fails, and prints none."""
@@ -476,7 +477,7 @@ class TestServe:
     ) -> None:
         """A setting that is not valid ends the start with one sentence that names it."""
         given = {"SKYLARK_DATA_DIR": str(tmp_path / "data"), "SKYLARK_PORT": "0"} | settings
-        text = skylark("serve", *arguments, cwd=tmp_path, **given)
+        text = skylark("serve", *arguments, cwd=tmp_path, timeout_s=15, **given)
         message = text.stderr.decode()
         assert (text.returncode, text.stdout) == (1, b""), message
         assert "Traceback" not in message

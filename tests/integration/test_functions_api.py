@@ -13,7 +13,6 @@ import pytest
 
 from continuum import LiveNode, Nodes, check_error, run_proxy, send_raw
 from servers import wait_for
-from skylark import wire
 from skylark_proxy.client import ProxyClient, ProxyError
 
 STRUCTURED = "application/cloudevents+json"

@@ -255,7 +255,9 @@ _PATHS: Json = {
                 "content": {
                     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
                     STRUCTURED: {
-                        "schema": _object({"specversion": {"const": "1.0"}, "id": _SOME, "source": _SOME, "type": _SOME})
+                        "schema": _object(
+                            {"specversion": {"const": "1.0"}, "id": _SOME, "source": _SOME, "type": _SOME}
+                        )
                     },
                 }
             },
@@ -279,7 +281,11 @@ _PATHS: Json = {
             "summary": "The address of the node that a bundle would be put at; as JSON, the whole election.",
             "parameters": [
                 _query("size", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}, "The bundle's size in bytes."),
-                _query("time", {"type": "number", "minimum": 0, "exclusiveMaximum": 1e12}, "When, as a Unix time in seconds."),
+                _query(
+                    "time",
+                    {"type": "number", "minimum": 0, "exclusiveMaximum": 1e12},
+                    "When, as a Unix time in seconds.",
+                ),
                 _DESTINATION,
                 _POLICY,
             ],

@@ -11,7 +11,7 @@ import typer
 from skylark_proxy.cli.options import PolicyName, policy
 from skylark_proxy.config import Config
 from skylark_proxy.proxy import open_proxy
-from skylark_proxy.server import configure_logging, listen, serve
+from skylark_proxy.server import configure_logging, listen, serve, sigterm_as_interrupt
 
 _LOG = logging.getLogger("skylark")
 
@@ -48,7 +48,7 @@ def serve_command(
 def serve_node(config: Config) -> None:
     """Serves a node in the foreground and says where."""
     configure_logging(config)
-    with contextlib.closing(listen(config)) as listener:
+    with sigterm_as_interrupt(), contextlib.closing(listen(config)) as listener:
         port = listener.getsockname()[1]
         config = replace(config, port=port)
         with open_proxy(config) as proxy:

@@ -16,13 +16,13 @@ from pathlib import Path
 from skylark.exchange import INLINE_LIMIT_BYTES
 from skylark.wire import Buffer
 from skylark_proxy.errors import InvalidArgument, TooLarge
+from skylark_proxy.runtime.descriptors import OPEN_FILES
 from skylark_proxy.runtime.values import Case
 
 _MAX_ENTRIES = 4096
 _MAX_DESCRIPTORS = 256
 _BLOCK_BYTES = 512
 _MAX_PARTS = 512
-_DESCRIPTORS = Path("/proc/self/fd")
 
 
 def default_root() -> Path:
@@ -38,7 +38,6 @@ class ExchangeDirectory:
         self.path = Path(tempfile.mkdtemp(prefix="x-", dir=root)).resolve()
         self.quota_bytes = quota_bytes
         self._emptied_ns = self.path.stat().st_mtime_ns
-        self._descriptors = 0
 
     def send(self, name: str, parts: Sequence[Buffer]) -> Case:
         """Puts contents where the guest finds them; returns the WIT `payload`.
@@ -110,12 +109,13 @@ class ExchangeDirectory:
 
     def over_quota(self) -> bool:
         """Whether the folder holds more than its quota, or has more files, open or not, than anyone needs."""
-        size_bytes = 0
+        held = OPEN_FILES.held_in(self.path)
+        size_bytes = held.deleted_bytes
         for entries, status in enumerate(self._statuses()):
             size_bytes += status.st_blocks * _BLOCK_BYTES
             if size_bytes > self.quota_bytes or entries > _MAX_ENTRIES:
                 return True
-        return self._descriptors > _MAX_DESCRIPTORS
+        return size_bytes > self.quota_bytes or held.descriptors > _MAX_DESCRIPTORS
 
     def _statuses(self) -> Iterator[os.stat_result]:
         folders = [self.path]
@@ -128,34 +128,16 @@ class ExchangeDirectory:
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(Path(entry.path))
-        yield from self._deleted_but_open()
-
-    def _deleted_but_open(self) -> Iterator[os.stat_result]:
-        """Files that the guest has deleted and still writes to: only this process's descriptors know them (Linux).
-
-        Counts on the way how many descriptors of this process the guest takes.
-        """
-        self._descriptors, prefix = 0, str(self.path)
-        try:
-            descriptors = os.listdir("/proc/self/fd")  # noqa: PTH208
-        except FileNotFoundError:
-            return
-        for fd in descriptors:
-            try:
-                target = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115
-                if not target.startswith(prefix):
-                    continue
-                self._descriptors += 1
-                if target.endswith(" (deleted)"):
-                    yield os.stat(f"/proc/self/fd/{fd}")  # noqa: PTH116
-            except OSError:
-                continue
 
     def clear(self) -> None:
         """Removes what is in the folder, for the next invocation of a sandbox that is used again."""
-        if self.path.stat().st_mtime_ns != self._emptied_ns:
+        if self.was_written():
             _empty(self.path)
             self._emptied_ns = self.path.stat().st_mtime_ns
+
+    def was_written(self) -> bool:
+        """Whether anything was made or removed in the folder since it was empty."""
+        return self.path.stat().st_mtime_ns != self._emptied_ns
 
     def close(self) -> None:
         """Removes the folder."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from skylark_proxy.errors import FunctionFailed
 from skylark_proxy.runtime.sandbox import Sandbox
 
 _LOG = logging.getLogger(__name__)
+_KEPT_PER_POOL = 2 * (os.cpu_count() or 1)
+"""How many used sandboxes are kept for reuse after a burst, where `ready` is not more."""
 
 
 class Preparer:
@@ -87,7 +90,7 @@ class SandboxPool:
     def _keep(self, sandbox: Sandbox) -> bool:
         sandbox.clear()
         with self._lock:
-            if self._closed:
+            if self._closed or len(self._ready) >= max(self._target, _KEPT_PER_POOL):
                 return False
             self._ready.append(sandbox)
             return True

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from wasmtime import ExitTrap, Store, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
 from wasmtime.component import Component, Func, Instance, Linker
@@ -21,8 +22,7 @@ from skylark_proxy.runtime.output import GuestOutput
 from skylark_proxy.runtime.values import Case
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a sandbox may use.
 
     Attributes:
@@ -126,6 +126,8 @@ class Sandbox:
         self._guard.start(self._limits.deadline_ms)
         try:
             answer = self._call(self._handle, _argument(invocation, body))
+            if self._exchange.was_written() and self._exchange.over_quota():
+                raise self._over_quota(name)
             return self._outcome(name, answer)
         except WasmtimeError as error:
             raise self._ended(name, error) from error
@@ -199,13 +201,16 @@ class Sandbox:
             raise InvalidArgument("content-type", content_type[:100], "printable ASCII")
         return Response(status, content_type, self._exchange.receive(response["body"]))
 
+    def _over_quota(self, name: str) -> FunctionFailed:
+        limit = self._limits.exchange_bytes
+        return FunctionFailed(name, "quota", f"it put more than {limit} bytes, or too many files, into /exchange")
+
     def _ended(self, name: str, error: WasmtimeError) -> FunctionFailed:
         """What to tell the caller of a guest that did not come back."""
         if self._guard.reason == "deadline":
             return FunctionTimeout(name, "deadline", f"it did not end within {self._limits.deadline_ms} ms")
         if self._guard.reason == "quota":
-            limit = self._limits.exchange_bytes
-            return FunctionFailed(name, "quota", f"it put more than {limit} bytes, or too many files, into /exchange")
+            return self._over_quota(name)
         if isinstance(error, ExitTrap):
             return FunctionFailed(name, "exit", f"it ended its process with status {error.code}")
         lines = [line.strip() for line in str(error).splitlines() if line.strip() and "wasm function" not in line]

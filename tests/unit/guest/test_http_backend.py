@@ -209,7 +209,6 @@ def test_an_error_that_is_not_the_proxys_is_internal(player: Player, backend: Ht
         backend.fetch("c:t", [])
 
 
-@pytest.mark.xfail(reason="a success without the proxy's headers is a KeyError, one without a bundle a FormatError")
 @pytest.mark.parametrize(("headers", "body"), [("", bundle()), (HEADERS, b"<html>")])
 def test_a_success_that_is_not_the_proxys_is_internal(
     player: Player, backend: HttpBackend, headers: str, body: bytes

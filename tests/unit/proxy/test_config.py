@@ -144,7 +144,6 @@ def test_without_settings_a_node_is_its_host_and_local(monkeypatch: pytest.Monke
     assert (config.cache_dir, config.data_dir) == (tmp_path / "c" / "skylark", tmp_path / "d" / "skylark")
 
 
-@pytest.mark.xfail(reason="Config.load checks what it reads from the environment, and neither defaults nor overrides")
 def test_the_default_node_name_can_stand_in_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host name that is no name of a node fails at the start, and not in the first key."""
     monkeypatch.setattr("socket.gethostname", lambda: "my host")
@@ -158,7 +157,6 @@ def test_objectives_are_the_two_settings() -> None:
     assert config.objectives == Objectives(10.0, 2.5)
 
 
-@pytest.mark.xfail(reason="Config.load checks what it reads from the environment, and neither defaults nor overrides")
 @pytest.mark.parametrize(
     "overrides",
     [{"port": 70_000}, {"node": "a:b"}, {"max_latency_ms": -1.0}, {"workers": 0}, {"max_latency_ms": 1e400}],

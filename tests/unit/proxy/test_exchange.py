@@ -18,6 +18,12 @@ from skylark_proxy.runtime.values import Case
 QUOTA = 1 << 20
 
 
+@pytest.fixture(autouse=True)
+def fresh_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at the open files is a scan of its own."""
+    monkeypatch.setattr("skylark_proxy.runtime.descriptors.SCAN_EVERY_S", 0.0)
+
+
 @pytest.fixture
 def exchange(tmp_path: Path) -> Iterator[ExchangeDirectory]:
     directory = ExchangeDirectory(tmp_path, QUOTA)
