@@ -1,6 +1,7 @@
 """Real nodes for the tests: each a proxy process with its own Redis on loopback, ready when it is handed out."""
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -176,7 +177,7 @@ def line(*names: str, latency_ms: float = 1.0, bandwidth_mbps: float = 1000.0) -
     """A topology of nodes in a line, fast enough for every objective; the last one is the cloud."""
     tiers = [*[Tier.SAT] * (len(names) - 1), Tier.CLOUD]
     nodes = [Node(name, "127.0.0.1", tier) for name, tier in zip(names, tiers, strict=True)]
-    links = [Link(a, b, latency_ms, bandwidth_mbps) for a, b in zip(names, names[1:], strict=False)]
+    links = [Link(a, b, latency_ms, bandwidth_mbps) for a, b in itertools.pairwise(names)]
     return with_free_ports(Topology.build(nodes, links, epoch=1))
 
 

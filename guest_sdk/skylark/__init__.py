@@ -3,6 +3,7 @@
 from skylark.context import Context, Request, Response
 from skylark.errors import (
     Conflict,
+    Forbidden,
     Internal,
     InvalidArgument,
     InvalidKey,
@@ -13,12 +14,14 @@ from skylark.errors import (
     Unavailable,
 )
 from skylark.functions import function
-from skylark.state import Bundle, Policy, State, Stored
+from skylark.state import Ack, Bundle, Policy, State, Stored
 
 __all__ = [
+    "Ack",
     "Bundle",
     "Conflict",
     "Context",
+    "Forbidden",
     "Internal",
     "InvalidArgument",
     "InvalidKey",

@@ -1,9 +1,11 @@
 """What a function is given beside the bundle, and what it may answer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from skylark.state import State
+from skylark.state import Bundle, State
 from skylark.wire import Buffer
 
 
@@ -40,3 +42,40 @@ class Context:
     """The name of the node that runs the function."""
     request: Request
     state: State
+
+
+@dataclass(eq=False)
+class Execution:
+    """An invocation while it runs: what a library finds that a function calls without handing its arguments on."""
+
+    state_key: str | None
+    """The predecessor's key, as the caller gave it."""
+    bundle: Bundle | None
+    """The predecessor's bundle; None where there is none, or where only some of its fields were fetched."""
+    context: Context = field(init=False)
+    """That of the function that runs now."""
+
+
+_CURRENT: ContextVar[Execution] = ContextVar("skylark.execution")
+
+
+def current() -> Execution:
+    """The invocation that runs now.
+
+    Raises:
+        RuntimeError: No function runs: this was called while a module was loaded, or in a thread of the function's own.
+    """
+    try:
+        return _CURRENT.get()
+    except LookupError:
+        raise RuntimeError("no Skylark function runs here; call this from a function, in its own thread") from None
+
+
+@contextmanager
+def entered(execution: Execution) -> Iterator[Execution]:
+    """Makes it the current one within the context."""
+    token = _CURRENT.set(execution)
+    try:
+        yield execution
+    finally:
+        _CURRENT.reset(token)

@@ -50,6 +50,12 @@ class InvalidArgument(SkylarkError):
     code = "invalid-argument"
 
 
+class Forbidden(SkylarkError):
+    """The function may not do this: the key is of another chain, and its manifest lacks `chains = "any"`."""
+
+    code = "forbidden"
+
+
 class Unavailable(SkylarkError):
     """A store or node cannot be reached. Trying again later can help."""
 
@@ -69,6 +75,6 @@ class Internal(SkylarkError):
 
 
 BY_CODE: dict[str, type[SkylarkError]] = {
-    error.code: error for error in (NotFound, InvalidKey, InvalidArgument, Unavailable, TimedOut, Internal)
+    error.code: error for error in (NotFound, InvalidKey, InvalidArgument, Forbidden, Unavailable, TimedOut, Internal)
 }
 """The errors that are made of a message alone; `Conflict` and `TooLarge` carry numbers."""

@@ -3,11 +3,11 @@
 import inspect
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar, overload
 
-from skylark.context import Context, Request, Response
+from skylark.context import Context, Execution, Request, Response, entered
 from skylark.state import Backend, Bundle, Placement, State
 from skylark.wire import Buffer
 
@@ -18,6 +18,9 @@ F = TypeVar("F", bound=Callable[[Bundle, Context], Mapping[str, bytes] | Mapping
 REGISTRY: dict[str, Function] = {}
 """The functions of this component by name, in the order of their definition."""
 
+NEEDS: dict[str, frozenset[str]] = {}
+"""The fields of the predecessor's bundle that a function has declared to need; one that has not needs all."""
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -26,27 +29,31 @@ def function(f: F, /) -> F: ...
 
 
 @overload
-def function(*, name: str) -> Callable[[F], F]: ...
+def function(*, name: str | None = None, needs: Collection[str] | None = None) -> Callable[[F], F]: ...
 
 
-def function(f: F | None = None, /, *, name: str | None = None) -> F | Callable[[F], F]:
+def function(
+    f: F | None = None, /, *, name: str | None = None, needs: Collection[str] | None = None
+) -> F | Callable[[F], F]:
     """Registers a function of the component; it stays callable as it is.
 
     Args:
         f: Takes the predecessor's bundle and the context. Returns the fields of the chain's next bundle, a `Response`,
             or None to store and answer nothing of its own.
         name: The name to invoke it by; the function's own name if absent.
+        needs: The fields of the predecessor's bundle that it looks at: no others are fetched. Functions that share a
+            sandbox fetch the union, with one request. All fields if absent.
 
     Raises:
         ValueError: Another function has that name, or the name is not 1 to 128 of A-Z a-z 0-9 . _ -.
         TypeError: It is a coroutine function, or cannot be called with two arguments.
     """
     if f is None:
-        return lambda decorated: _register(decorated, decorated.__name__ if name is None else name)
-    return _register(f, f.__name__ if name is None else name)
+        return lambda decorated: _register(decorated, decorated.__name__ if name is None else name, needs)
+    return _register(f, f.__name__ if name is None else name, needs)
 
 
-def _register(f: F, name: str) -> F:
+def _register(f: F, name: str, needs: Collection[str] | None) -> F:
     if not _NAME.fullmatch(name):
         raise ValueError(f"function name {name!r} is not 1 to 128 of A-Z a-z 0-9 . _ -")
     if name in REGISTRY:
@@ -57,6 +64,10 @@ def _register(f: F, name: str) -> F:
         inspect.signature(f).bind(None, None)
     except TypeError as error:
         raise TypeError(f"function {name!r} has to take (bundle, ctx): {error}") from None
+    if needs is not None:
+        if isinstance(needs, str) or not all(isinstance(field, str) and _NAME.fullmatch(field) for field in needs):
+            raise ValueError(f"function {name!r} needs {needs!r}; expected names of fields")
+        NEEDS[name] = frozenset(needs)
     REGISTRY[name] = f
     return f
 
@@ -111,6 +122,8 @@ def run(invocation: Invocation, backend: Backend) -> Outcome:
     fields: dict[str, Buffer] = {}
     try:
         bundle = _predecessor(invocation, backend)
+        whole = invocation.state_key is not None and _take_all(invocation.functions)
+        execution = Execution(invocation.state_key, bundle if whole else None)
         for at in invocation.functions:
             context = Context(
                 function=at,
@@ -120,7 +133,9 @@ def run(invocation: Invocation, backend: Backend) -> Outcome:
                 request=invocation.request,
                 state=State(backend),
             )
-            returned = _look_up(at)(bundle.overlaid(fields) if fields else bundle, context)
+            execution.context = context
+            with entered(execution):
+                returned = _look_up(at)(bundle.overlaid(fields) if fields else bundle, context)
             if isinstance(returned, Response):
                 response = _checked(at, returned)
             fields.update(_fields(at, returned))
@@ -133,7 +148,15 @@ def run(invocation: Invocation, backend: Backend) -> Outcome:
 def _predecessor(invocation: Invocation, backend: Backend) -> Bundle:
     if invocation.state_key is None:
         return Bundle({}, key=None)
-    return backend.fetch(invocation.state_key, ())
+    if _take_all(invocation.functions):
+        return backend.fetch(invocation.state_key, ())
+    needed = frozenset[str]().union(*(NEEDS[name] for name in invocation.functions))
+    return backend.fetch(invocation.state_key, sorted(needed)) if needed else Bundle({}, key=invocation.state_key)
+
+
+def _take_all(functions: Collection[str]) -> bool:
+    """Whether one of the functions has not declared which fields it needs."""
+    return not all(name in NEEDS for name in functions)
 
 
 def _look_up(name: str) -> Function:

@@ -20,7 +20,7 @@ from wit_world.imports import bundles, types
 from skylark import errors, exchange, wire
 from skylark.context import Request, Response
 from skylark.functions import REGISTRY, FunctionError, Invocation, run
-from skylark.state import Bundle, Placement, Policy, Stored
+from skylark.state import Ack, Bundle, Placement, Policy, Stored
 
 _SLEEP_SLICE_S = 0.05
 _MESSAGE_LIMIT = 8192
@@ -55,6 +55,8 @@ def _raised(error: Err[types.Error]) -> errors.SkylarkError:
             return errors.InvalidKey(value)
         case types.Error_InvalidArgument(value):
             return errors.InvalidArgument(value)
+        case types.Error_Forbidden(value):
+            return errors.Forbidden(value)
         case types.Error_Unavailable(value):
             return errors.Unavailable(value)
         case types.Error_TimedOut(value):
@@ -101,6 +103,9 @@ _POLICIES = {
 }
 
 
+_ACKS = {Ack.LOCAL: types.Ack.LOCAL, Ack.ELECTED: types.Ack.ELECTED, Ack.CLOUD: types.Ack.CLOUD}
+
+
 def _placed(placement: Placement) -> bundles.Placement:
     return bundles.Placement(
         key=placement.key,
@@ -108,6 +113,7 @@ def _placed(placement: Placement) -> bundles.Placement:
         policy=_POLICIES[placement.policy] if placement.policy is not None else None,
         ttl_ms=placement.ttl_ms,
         expected_version=placement.expected_version,
+        ack=_ACKS[placement.ack] if placement.ack is not None else None,
     )
 
 

@@ -58,6 +58,7 @@ class HttpBackend:
             "destination": placement.destination or self._destination,
             "policy": policy.value if policy else None,
             "ttl_ms": placement.ttl_ms,
+            "ack": placement.ack.value if placement.ack else None,
         }
         headers = {"Content-Type": wire.MEDIA_TYPE}
         if placement.expected_version is not None:

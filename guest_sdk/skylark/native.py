@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from skylark import errors
 from skylark.context import Request
-from skylark.functions import REGISTRY, FunctionError, Invocation, Outcome, run
+from skylark.functions import NEEDS, REGISTRY, FunctionError, Invocation, Outcome, run
 from skylark.http_backend import DEFAULT_URL, HttpBackend
 from skylark.state import Policy
 
@@ -51,6 +51,7 @@ class Source:
 
     def _forget(self) -> None:
         REGISTRY.clear()
+        NEEDS.clear()
         self._loaded = {}
         for name in self._beside().values():
             del sys.modules[name]
@@ -124,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
             state_key=key,
         )
         try:
-            policy = Policy(query["policy"]) if "policy" in query else None
+            policy = Policy(query["policy"].lower()) if "policy" in query else None
         except ValueError as error:
             self._fail(400, "invalid-argument", f"policy: {error}; expected one of {[item.value for item in Policy]}")
             return

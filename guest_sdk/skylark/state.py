@@ -19,6 +19,17 @@ class Policy(Enum):
     """Always the destination."""
 
 
+class Ack(Enum):
+    """When a store is acknowledged."""
+
+    LOCAL = "local"
+    """Once the local node has the bundle; it travels to the elected node afterwards, however long that takes."""
+    ELECTED = "elected"
+    """Once the elected node has it, or the next one on the way back that can be reached."""
+    CLOUD = "cloud"
+    """Once the elected node and the cloud have it."""
+
+
 class Bundle(Mapping[str, memoryview]):
     """The state of a chain at one task: field names to bytes.
 
@@ -77,6 +88,8 @@ class Placement:
     """Milliseconds until the bundle expires."""
     expected_version: int | None = None
     """Store only if the stored version is this one; 0: only if there is no bundle."""
+    ack: Ack | None = None
+    """When the store is acknowledged."""
 
 
 class Backend(Protocol):
@@ -118,6 +131,7 @@ class State:
         policy: Policy | None = None,
         ttl_ms: int | None = None,
         expected_version: int | None = None,
+        ack: Ack | None = None,
     ) -> Stored:
         """Stores fields as one bundle, replacing what was there. The arguments are explained at `Placement`.
 
@@ -130,7 +144,7 @@ class State:
             InvalidKey, InvalidArgument: An argument is not valid.
             Unavailable, TimedOut: Not even the local store took it.
         """
-        return self._backend.store(fields, Placement(key, destination, policy, ttl_ms, expected_version))
+        return self._backend.store(fields, Placement(key, destination, policy, ttl_ms, expected_version, ack))
 
     def delete(self, key: str) -> bool:
         """Deletes a bundle at the node that the key names, or at the local one. Returns False if there was none."""

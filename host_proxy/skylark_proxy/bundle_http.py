@@ -1,12 +1,13 @@
 """A bundle over HTTP: its bytes are the body, in the bundle format; its metadata are headers. Both ends use this."""
 
+import time
 import zlib
 from collections.abc import Iterable, Mapping
 
 from skylark import wire
 from skylark.wire import Buffer
 from skylark_proxy.errors import InvalidArgument
-from skylark_proxy.model import BundleInfo, StateKey
+from skylark_proxy.model import BundleInfo, Plan, StateKey
 
 MEDIA_TYPE = wire.MEDIA_TYPE
 
@@ -14,7 +15,11 @@ KEY = "Skylark-Key"
 ORIGIN = "Skylark-Origin"
 CREATED_MS = "Skylark-Created-Ms"
 CRC32 = "Skylark-Crc32"
-EXPIRES_MS = "Skylark-Expires-Ms"
+TTL_MS = "Skylark-Ttl-Ms"
+"""What a bundle has left to live: unlike a time, it means the same at nodes whose clocks differ."""
+PLAN = "Skylark-Plan"
+VERSION = "Skylark-Version"
+"""The version that a copy is to have."""
 HOPS = "Skylark-Hops"
 SERVED_BY = "Skylark-Served-By"
 
@@ -36,7 +41,16 @@ def headers(info: BundleInfo) -> dict[str, str]:
         CREATED_MS: str(info.created_ms),
         CRC32: str(info.crc32),
     }
-    return given | ({EXPIRES_MS: str(info.expires_ms)} if info.expires_ms is not None else {})
+    if info.expires_ms is not None:
+        given[TTL_MS] = str(max(1, info.expires_ms - now_ms()))
+    if info.plan is not None:
+        given[PLAN] = str(info.plan)
+    return given
+
+
+def now_ms() -> int:
+    """This node's time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
 
 
 def parse_info(given: Mapping[str, str], sizes: Mapping[str, int]) -> BundleInfo:
@@ -52,7 +66,8 @@ def parse_info(given: Mapping[str, str], sizes: Mapping[str, int]) -> BundleInfo
         origin=_text(given, ORIGIN),
         crc32=_number(given, CRC32),
         sizes=dict(sizes),
-        expires_ms=_number(given, EXPIRES_MS) if EXPIRES_MS in given else None,
+        expires_ms=now_ms() + _number(given, TTL_MS) if TTL_MS in given else None,
+        plan=Plan.parse(given[PLAN], PLAN) if PLAN in given else None,
     )
 
 

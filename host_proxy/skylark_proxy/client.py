@@ -96,11 +96,12 @@ class ProxyClient:
         key: str | None = None,
         chain: str | None = None,
         destination: str | None = None,
+        plan: str | None = None,
         policy: str | None = None,
         content_type: str = "application/octet-stream",
     ) -> Answer:
         """Runs a function, or several of one component, joined by `+`."""
-        query = {"key": key, "chain": chain, "destination": destination, "policy": policy}
+        query = {"key": key, "chain": chain, "destination": destination, "plan": plan, "policy": policy}
         return self.request("POST", f"/functions/{quote(functions)}", query, {"Content-Type": content_type}, body)
 
     def task(self, task_id: str) -> dict[str, Any]:

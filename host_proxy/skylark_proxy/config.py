@@ -2,19 +2,23 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from dotenv import dotenv_values
 
 from skylark_proxy.errors import ConfigError, InvalidArgument
-from skylark_proxy.model import Objectives, Policy, check_name
+from skylark_proxy.model import Ack, Objectives, Policy, check_name
+from skylark_proxy.signatures import MIN_KEY_BYTES
 
 T = TypeVar("T")
+Parsers = Mapping[str, tuple[Callable[[str], Any], str]]
 
 DEFAULT_PORT = 30002
+_PREFIX = "SKYLARK_"
 
 
 def _cache_dir() -> Path:
@@ -37,6 +41,12 @@ class Config:
     """The port to listen on; 0: a free one."""
     topology: Path | None = None
     """The topology's JSON file; without one the node is alone, its own cloud."""
+    node_info_url: str | None = None
+    """The node-info service whose topology and objectives the node follows; none if absent."""
+    node_info_wait_ms: int = 5000
+    """How long the start waits for that service before it goes on with `topology`, the last one known, or alone."""
+    report_links: bool = False
+    """Whether to measure the links to other nodes and report them to the node-info service."""
     destination: str | None = None
     """The destination of elections that name none; the topology's first cloud node if absent."""
     functions: tuple[Path, ...] = ()
@@ -59,6 +69,14 @@ class Config:
     """When bundles expire that name no time of their own; never if absent."""
     max_bundle_bytes: int = 128 << 20
     """The largest bundle, and the largest request body."""
+    ack: Ack = Ack.ELECTED
+    """When a store is acknowledged that does not say: `local`, `elected` or `cloud`."""
+    replicate: bool = False
+    """Whether the cloud gets a copy of every bundle, by the outbox."""
+    outbox_max_entries: int = 10_000
+    """How many transfers may wait for other nodes; beyond them, stores that need one are refused."""
+    arrival_wait_ms: int = 10_000
+    """How long a fetch waits for a bundle that was announced to this node."""
     keep_fetched: bool = False
     """Whether to keep a bundle locally that was fetched from another node."""
     workers: int = 16
@@ -67,6 +85,16 @@ class Config:
     """How long to wait for a connection to another node."""
     peer_timeout_ms: int = 30_000
     """How long to wait for another node while it sends or takes nothing."""
+    peer_key: bytes | None = field(default=None, repr=False)
+    """The key that all nodes share, with which they sign what they ask of each other; nothing is signed if absent."""
+    peer_clock_skew_s: float = 300.0
+    """How far another node's time may be from this one's."""
+    local_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks whose addresses are of this node too, as those of its containers; counts where there is a key."""
+    max_in_flight: int = 1024
+    """How many requests are answered at once."""
+    max_bundles_per_chain: int = 10_000
+    """How many bundles of one chain this node holds."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
     log_format: str = "text"
@@ -88,23 +116,40 @@ class Config:
         Raises:
             ConfigError: A value is not valid, or a variable `SKYLARK_…` is not known; the error names it.
         """
-        if environment is None:
-            environment = {key: value for key, value in dotenv_values(".env").items() if value is not None} | os.environ
-        values: dict[str, Any] = {}
-        for name, text in environment.items():
-            if name.startswith("SKYLARK_") and name not in _FOREIGN:
-                setting = name.removeprefix("SKYLARK_").lower()
-                if setting not in _PARSERS:
-                    raise ConfigError(name, text, f"a known setting: {', '.join(sorted(_PARSERS))}")
-                if text != "":
-                    values[setting] = _parsed(name, text, *_PARSERS[setting])
-        values |= {name: value for name, value in overrides.items() if value is not None}
-        config = cls(**values)
-        for setting, (parse, expected) in _PARSERS.items():
-            value = getattr(config, setting)
-            if isinstance(value, str | int | float) and not isinstance(value, bool):
-                _parsed(f"SKYLARK_{setting.upper()}", str(value), parse, expected)
-        return config
+        return load_settings(cls, PARSERS, _OTHERS, environment, overrides)
+
+
+def load_settings(
+    kind: Callable[..., T],
+    parsers: Parsers,
+    others: Collection[str],
+    environment: Mapping[str, str] | None,
+    overrides: Mapping[str, object],
+) -> T:
+    """Reads settings into an object of `kind`, whose fields have the names of the settings; see `Config.load`.
+
+    Args:
+        parsers: How each setting is read from its variable, and what is expected of it.
+        others: Settings that may be set as well and are not looked at.
+    """
+    if environment is None:
+        environment = {key: value for key, value in dotenv_values(".env").items() if value is not None} | os.environ
+    values: dict[str, object] = {}
+    for name, text in environment.items():
+        setting = name.removeprefix(_PREFIX).lower()
+        if name.startswith(_PREFIX) and setting not in others:
+            if setting not in parsers:
+                shown = "<hidden>" if "KEY" in name else text
+                raise ConfigError(name, shown, f"a known setting: {', '.join(sorted(parsers))}")
+            if text != "":
+                values[setting] = _parsed(name, text, *parsers[setting])
+    values |= {name: value for name, value in overrides.items() if value is not None}
+    settings = kind(**values)
+    for setting, (parse, expected) in parsers.items():
+        value = getattr(settings, setting)
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            _parsed(f"{_PREFIX}{setting.upper()}", str(value), parse, expected)
+    return settings
 
 
 def _parsed(name: str, text: str, parse: Callable[[str], T], expected: str) -> T:
@@ -114,7 +159,9 @@ def _parsed(name: str, text: str, parse: Callable[[str], T], expected: str) -> T
         raise ConfigError(name, text, expected) from error
 
 
-def _whole(minimum: int, maximum: int = 1 << 40) -> Callable[[str], int]:
+def whole(minimum: int, maximum: int = 1 << 40) -> Callable[[str], int]:
+    """Reads a whole number within bounds."""
+
     def parse(text: str) -> int:
         value = int(text)
         if not minimum <= value <= maximum:
@@ -124,14 +171,17 @@ def _whole(minimum: int, maximum: int = 1 << 40) -> Callable[[str], int]:
     return parse
 
 
-def _not_negative(text: str) -> float:
+def not_negative(text: str) -> float:
+    """Reads a finite number, 0 or more."""
     value = float(text)
     if not 0 <= value < float("inf"):
         raise ValueError(text)
     return value
 
 
-def _one_of(*choices: str) -> tuple[Callable[[str], str], str]:
+def one_of(*choices: str) -> tuple[Callable[[str], str], str]:
+    """Reads one of some words, in any case; with the text that says which."""
+
     def parse(text: str) -> str:
         if text.lower() not in choices:
             raise ValueError(text)
@@ -142,6 +192,30 @@ def _one_of(*choices: str) -> tuple[Callable[[str], str], str]:
 
 def _name(text: str) -> str:
     return check_name("node", text)
+
+
+def _peer_key(text: str) -> bytes:
+    """Reads a key; no error shows it."""
+    if not text.startswith("@"):
+        return _secret(text, "<the value>")
+    try:
+        return _secret(Path(text[1:]).read_text().strip(), text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("SKYLARK_PEER_KEY", text, f"a readable file with {_KEY_EXPECTED} ({error})") from error
+
+
+def _secret(text: str, source: str) -> bytes:
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = text.encode()
+    if len(key) < MIN_KEY_BYTES:
+        raise ConfigError("SKYLARK_PEER_KEY", source, f"{_KEY_EXPECTED}; it has {len(key)}") from None
+    return key
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part.strip()) for part in text.split(","))
 
 
 def _truth(text: str) -> bool:
@@ -155,33 +229,58 @@ def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in text.split(os.pathsep) if part)
 
 
-_FOREIGN = frozenset({"SKYLARK_PROXY_URL"})
-"""Variables of the guest SDK, not of a node."""
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
+NODE_INFO_SETTINGS = frozenset(
+    f"node_info_{name}"
+    for name in ("host", "port", "provider", "interval_s", "seed", "density", "measured_weight", "measured_expiry_s")
+)
+"""The settings of the node-info service that a node does not have; see `nodeinfo.settings`."""
+
+_OTHERS = NODE_INFO_SETTINGS | {"proxy_url"}
+"""Settings of the node-info service and of the guest SDK, not of a node."""
 
 _NAME_EXPECTED = "1 to 128 of A-Z a-z 0-9 . _ -"
 _MS_EXPECTED = "a whole number of milliseconds above 0"
-_PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
+_KEY_EXPECTED = f"at least {MIN_KEY_BYTES} bytes, as text or hexadecimal, or @FILE with them"
+PARSERS: Parsers = {
     "node": (_name, _NAME_EXPECTED),
     "host": (str, "an address"),
-    "port": (_whole(0, 65535), "a port, 0 to 65535"),
+    "port": (whole(0, 65535), "a port, 0 to 65535"),
     "topology": (Path, "a path"),
+    "node_info_url": (_url, "http://host:port"),
+    "node_info_wait_ms": (whole(0), "a whole number of milliseconds, 0 or more"),
+    "report_links": (_truth, "true or false"),
     "destination": (_name, _NAME_EXPECTED),
     "functions": (_paths, f"paths separated by {os.pathsep}"),
     "redis_url": (str, "a URL"),
-    "redis_fsync": _one_of("always", "everysec"),
+    "redis_fsync": one_of("always", "everysec"),
     "data_dir": (Path, "a path"),
     "cache_dir": (Path, "a path"),
     "policy": (Policy, f"one of {', '.join(Policy)}"),
-    "max_latency_ms": (_not_negative, "a number of milliseconds, 0 or more"),
-    "min_bandwidth_mbps": (_not_negative, "a number of Mbps, 0 or more"),
-    "bundle_ttl_ms": (_whole(1), _MS_EXPECTED),
-    "max_bundle_bytes": (_whole(1), "a whole number of bytes above 0"),
+    "max_latency_ms": (not_negative, "a number of milliseconds, 0 or more"),
+    "min_bandwidth_mbps": (not_negative, "a number of Mbps, 0 or more"),
+    "bundle_ttl_ms": (whole(1), _MS_EXPECTED),
+    "max_bundle_bytes": (whole(1), "a whole number of bytes above 0"),
+    "ack": (Ack, f"one of {', '.join(Ack)}"),
+    "replicate": (_truth, "true or false"),
+    "outbox_max_entries": (whole(1), "a whole number above 0"),
+    "arrival_wait_ms": (whole(1), _MS_EXPECTED),
     "keep_fetched": (_truth, "true or false"),
-    "workers": (_whole(1, 1024), "a whole number, 1 to 1024"),
-    "peer_connect_timeout_ms": (_whole(1), _MS_EXPECTED),
-    "peer_timeout_ms": (_whole(1), _MS_EXPECTED),
-    "log_level": _one_of("debug", "info", "warning", "error"),
-    "log_format": _one_of("text", "json"),
+    "workers": (whole(1, 1024), "a whole number, 1 to 1024"),
+    "peer_connect_timeout_ms": (whole(1), _MS_EXPECTED),
+    "peer_timeout_ms": (whole(1), _MS_EXPECTED),
+    "peer_key": (_peer_key, _KEY_EXPECTED),
+    "peer_clock_skew_s": (not_negative, "a number of seconds, 0 or more"),
+    "local_networks": (_networks, "networks such as 10.42.0.0/24, separated by commas"),
+    "max_in_flight": (whole(1), "a whole number above 0"),
+    "max_bundles_per_chain": (whole(1), "a whole number above 0"),
+    "log_level": one_of("debug", "info", "warning", "error"),
+    "log_format": one_of("text", "json"),
 }
 
 SETTINGS = tuple(setting.name for setting in fields(Config))

@@ -92,10 +92,10 @@ def run_continuum(
         for node in topology.nodes.values():
             running[node.name] = start_node(node, file, functions, folder, settings)
         for one in running.values():
-            _wait_until_ready(one)
+            wait_until_ready(one)
         yield running
     finally:
-        _stop(running)
+        stop_nodes(running)
 
 
 def start_node(
@@ -119,7 +119,12 @@ def start_node(
     return RunningNode(node, process, log)
 
 
-def _wait_until_ready(running: RunningNode) -> None:
+def wait_until_ready(running: RunningNode) -> None:
+    """Returns once the node serves.
+
+    Raises:
+        NodeFailed: It ended, or is not ready in time.
+    """
     client = ProxyClient(running.url, timeout_s=5.0)
     end_s = time.monotonic() + _READY_S
     while True:
@@ -134,7 +139,8 @@ def _wait_until_ready(running: RunningNode) -> None:
             return
 
 
-def _stop(running: Mapping[str, RunningNode]) -> None:
+def stop_nodes(running: Mapping[str, RunningNode]) -> None:
+    """Ends the nodes, by force where they take too long, and removes what killed ones have left."""
     for one in running.values():
         one.process.terminate()
     end_s = time.monotonic() + _STOP_S

@@ -209,13 +209,13 @@ def migration_time_ms(size_bytes: int, latency_ms: float, bandwidth_mbps: float)
 
 
 def parse_policy(text: str, field_name: str = "policy") -> Policy:
-    """Reads a policy's name.
+    """Reads a policy's name, in any case: the published system writes `Skylark`.
 
     Raises:
         InvalidArgument: There is no such policy; the error names `field_name` and lists the policies.
     """
     try:
-        return Policy(text)
+        return Policy(text.lower())
     except ValueError:
         raise InvalidArgument(field_name, text, f"one of {', '.join(Policy)}") from None
 

@@ -99,6 +99,18 @@ class StoreTimeout(StoreUnavailable):
     code = "timed-out"
 
 
+class OutboxFull(SkylarkError):
+    """So many transfers wait for links that no further one is accepted; nothing was stored."""
+
+    code = "outbox-full"
+    retryable = True
+
+    def __init__(self, entries: int, limit: int) -> None:
+        super().__init__(f"{entries} transfers wait for other nodes, the limit is {limit}")
+        self.entries = entries
+        self.limit = limit
+
+
 class PeerUnreachable(SkylarkError):
     """Another node's proxy cannot be reached."""
 
@@ -166,14 +178,69 @@ class Overloaded(SkylarkError):
     retryable = True
 
 
+class Unauthorized(SkylarkError):
+    """A request of another node is not signed as it has to be; nothing was done.
+
+    `skew_s` is how far its sender's time is ahead of this node's, where that is what is wrong.
+    """
+
+    code = "unauthorized"
+
+    def __init__(self, reason: str, skew_s: float | None = None) -> None:
+        super().__init__(f"the request is not accepted: {reason}")
+        self.reason = reason
+        self.skew_s = skew_s
+
+
+class Forbidden(SkylarkError):
+    """Who asks may not do this; nothing was done."""
+
+    code = "forbidden"
+
+    def __init__(self, what: str, allowed: str) -> None:
+        super().__init__(f"{what} is forbidden; allowed: {allowed}")
+        self.what = what
+        self.allowed = allowed
+
+
+class TooManyRequests(SkylarkError):
+    """The proxy answers so many requests at this moment that it takes no further one."""
+
+    code = "too-many-requests"
+    retryable = True
+
+    def __init__(self, in_flight: int, limit: int) -> None:
+        super().__init__(f"{in_flight} requests are being answered, the limit is {limit}")
+        self.in_flight = in_flight
+        self.limit = limit
+
+
+class TooManyBundles(SkylarkError):
+    """A chain has so many bundles at a node that no further one is stored."""
+
+    code = "too-many-bundles"
+    retryable = True
+
+    def __init__(self, chain_id: str, node: str, limit: int) -> None:
+        super().__init__(f"chain {chain_id!r} has {limit} bundles at node {node!r}, and may not have more there")
+        self.chain_id = chain_id
+        self.node = node
+        self.limit = limit
+
+
 HTTP_STATUS: dict[str, int] = {
     "invalid-argument": 400,
     "invalid-key": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
     "not-found": 404,
     "unknown-node": 404,
     "conflict": 409,
     "too-large": 413,
     "function-failed": 422,
+    "too-many-bundles": 429,
+    "too-many-requests": 429,
+    "outbox-full": 503,
     "overloaded": 503,
     "unavailable": 503,
     "no-route": 503,

@@ -5,15 +5,15 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skylark.wire import Buffer
-from skylark_proxy.errors import FunctionFailed, FunctionTimeout, NotFound, SkylarkError
-from skylark_proxy.model import Policy, StateKey, check_name
+from skylark_proxy.errors import Forbidden, FunctionFailed, FunctionTimeout, NotFound, SkylarkError
+from skylark_proxy.model import Ack, Plan, Policy, StateKey, check_name
 from skylark_proxy.propagation import FetchedBundle, PlacedBundle, Propagation, Write
-from skylark_proxy.runtime import Fetched, Functions, Invocation, Outcome, Placement, Stored, Workers
+from skylark_proxy.runtime import Chains, Fetched, Functions, Invocation, Outcome, Placement, Stored, Workers
 
 _LOG = logging.getLogger(__name__)
 _REPORTS_KEPT = 1024
@@ -31,6 +31,9 @@ class Call:
         destination: The node that the next function will run on; None: the node's default.
         policy: The policy of elections; None: the node's default.
         ttl_ms: The time to live of what is stored; None: the node's default.
+        ack: When stores are acknowledged; None: the node's default.
+        plan: The chain's plan; None: that of the predecessor's bundle.
+        fuse: Whether the functions that follow in the plan, on this node and in the same component, run too.
         body: The request's body, or a file with it that may be taken.
     """
 
@@ -40,6 +43,9 @@ class Call:
     destination: str | None = None
     policy: Policy | None = None
     ttl_ms: int | None = None
+    ack: Ack | None = None
+    plan: Plan | None = None
+    fuse: bool = True
     body: Buffer | Path = b""
     content_type: str = ""
 
@@ -92,12 +98,17 @@ class ChainState:
     """The state calls of one invocation; the `State` of the runtime.
 
     `failed` is the last call's error: where it ends the function, the caller is told of it and not of the function.
+
+    Args:
+        chains: The manifest's: whether the function may name bundles of other chains than its own.
     """
 
-    def __init__(self, propagation: Propagation, call: Call, report: Report) -> None:
+    def __init__(self, propagation: Propagation, call: Call, report: Report, chains: Chains = "own") -> None:
         self._propagation = propagation
         self._call = call
         self._report = report
+        self._chains = chains
+        self._plan = call.plan
         self.failed: SkylarkError | None = None
 
     def fetch(self, key: str, fields: Sequence[str]) -> Fetched:
@@ -113,7 +124,7 @@ class ChainState:
     def delete(self, key: str) -> bool:
         """See `bundles.delete` of the WIT."""
         with self._noting():
-            return self._propagation.delete(StateKey.parse(key))
+            return self._propagation.delete(self._allowed(key))
 
     @contextlib.contextmanager
     def _noting(self) -> Iterator[None]:
@@ -124,18 +135,24 @@ class ChainState:
             raise
 
     def _fetch(self, key: str, fields: Sequence[str]) -> Fetched:
-        fetched = self._propagation.fetch(StateKey.parse(key), [check_name("fields", name) for name in fields])
+        fetched = self._propagation.fetch(self._allowed(key), [check_name("fields", name) for name in fields])
         self._report.fetches.append(fetched)
         info = fetched.info
+        if self._plan is None and self._call.state_key == StateKey.parse(key):
+            self._plan = info.plan
         return Fetched(str(info.key), info.version, info.origin, fetched.hops, fetched.fields)
 
     def _store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
         own = StateKey(self._report.chain_id, self._report.task_id)
+        destination, named_by = self._destination(placement)
         placed = self._propagation.place(
             Write(
-                key=StateKey.parse(placement.key) if placement.key is not None else own,
+                key=self._allowed(placement.key) if placement.key is not None else own,
                 fields={check_name("field", name): value for name, value in fields.items()},
-                destination=placement.destination or self._call.destination,
+                destination=destination,
+                destination_from=named_by,
+                plan=self._plan,
+                ack=placement.ack or self._call.ack,
                 policy=placement.policy or self._call.policy,
                 ttl_ms=placement.ttl_ms if placement.ttl_ms is not None else self._call.ttl_ms,
                 expected_version=placement.expected_version,
@@ -143,6 +160,20 @@ class ChainState:
         )
         self._report.placements.append(placed)
         return Stored(str(placed.key), placed.version)
+
+    def _allowed(self, text: str) -> StateKey:
+        key, own = StateKey.parse(text), self._report.chain_id
+        if self._chains == "own" and key.chain_id != own:
+            allowed = f'those of its own chain {own!r}; all, if its manifest says chains = "any"'
+            raise Forbidden(f"bundle {text!r} of another chain", allowed)
+        return key
+
+    def _destination(self, placement: Placement) -> tuple[str | None, str]:
+        """Where the chain goes on, and who says so: the function, else the plan, else the caller, else the node."""
+        following = self._plan.after(self._report.functions[-1]) if self._plan else ()
+        planned = following[0].node if following else None
+        named = {"function": placement.destination, "plan": planned, "request": self._call.destination}
+        return next(((node, by) for by, node in named.items() if node is not None), (None, "default"))
 
 
 class Invoker:
@@ -164,14 +195,16 @@ class Invoker:
             UnknownNode: The destination is not in the topology.
         """
         loaded = self.functions.component(call.functions)
-        if call.destination is not None:
-            self._propagation.topology().node(call.destination)
+        call = replace(call, functions=self._fused(call, loaded.functions))
+        for node in (call.destination, *(step.node for step in (call.plan.steps if call.plan else ()))):
+            if node is not None:
+                self._propagation.topology().node(node)
         report = self._begin(call)
         started = time.perf_counter()
         deadline_ms = loaded.manifest.limits.deadline_ms
         try:
             outcome = await self._workers.run(
-                lambda: self._run(call, report),
+                lambda: self._run(call, report, loaded.manifest.chains),
                 deadline_ms / 1000 + _GRACE_S,
                 lambda: FunctionTimeout("+".join(call.functions), "deadline", f"it is blocked since {deadline_ms} ms"),
             )
@@ -193,6 +226,16 @@ class Invoker:
         except KeyError:
             raise NotFound("task", task_id) from None
 
+    def _fused(self, call: Call, together: Collection[str]) -> tuple[str, ...]:
+        """The functions of a call with those that the plan has follow them here, in the same component."""
+        functions = list(call.functions)
+        if call.plan is not None and call.fuse:
+            for step in call.plan.after(functions[-1]):
+                if step.node != self._propagation.node or step.function not in together:
+                    break
+                functions.append(step.function)
+        return tuple(functions)
+
     def _begin(self, call: Call) -> Report:
         report = Report(
             functions=call.functions,
@@ -206,7 +249,7 @@ class Invoker:
             self._reports.popitem(last=False)
         return report
 
-    def _run(self, call: Call, report: Report) -> Outcome:
+    def _run(self, call: Call, report: Report, chains: Chains) -> Outcome:
         invocation = Invocation(
             functions=call.functions,
             chain_id=report.chain_id,
@@ -216,7 +259,7 @@ class Invoker:
             body=call.body,
             content_type=call.content_type,
         )
-        state = ChainState(self._propagation, call, report)
+        state = ChainState(self._propagation, call, report, chains)
         started = time.perf_counter()
         try:
             return self.functions.invoke(invocation, state)

@@ -11,6 +11,7 @@ NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 
 _NAME = re.compile(NAME_PATTERN)
 _MAX_KEY_LENGTH = 3 * 128 + 2
+_MAX_PLAN_LENGTH = 4096
 
 
 def check_name(field_name: str, value: str) -> str:
@@ -40,6 +41,17 @@ class Policy(StrEnum):
     STATELESS = "stateless"
 
 
+class Ack(StrEnum):
+    """When a store is acknowledged."""
+
+    LOCAL = "local"
+    """Once the local node has it; it travels to the elected node afterwards, however long that takes."""
+    ELECTED = "elected"
+    """Once the elected node has it, or the next one that can be reached."""
+    CLOUD = "cloud"
+    """Once the elected node and the cloud have it."""
+
+
 @dataclass(frozen=True, slots=True)
 class StateKey:
     """`<chain_id>:<node>:<task_id>`, or `<chain_id>:<task_id>` where the node is not known (`node` is None)."""
@@ -67,6 +79,44 @@ class StateKey:
     def __str__(self) -> str:
         middle = f":{self.node}" if self.node is not None else ""
         return f"{self.chain_id}{middle}:{self.task_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A function of a plan, and the node that will run it (None: not known yet)."""
+
+    function: str
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a chain will run, and where: `preprocess@sat1,detect@sat2,alarm`. It travels with the chain's bundles."""
+
+    steps: tuple[Step, ...]
+
+    @classmethod
+    def parse(cls, text: str, field_name: str = "plan") -> "Plan":
+        """Reads a plan.
+
+        Raises:
+            InvalidArgument: It is none, or names a function twice.
+        """
+        expected = "FUNCTION@NODE,FUNCTION@NODE,… in the order of the chain, each function once; @NODE may be missing"
+        parts = [part.split("@") for part in text.split(",")] if len(text) <= _MAX_PLAN_LENGTH else []
+        if not parts or any(len(part) > 2 or not all(_NAME.fullmatch(name) for name in part) for part in parts):
+            raise InvalidArgument(field_name, text[:_MAX_PLAN_LENGTH], expected)
+        if len({part[0] for part in parts}) != len(parts):
+            raise InvalidArgument(field_name, text, expected)
+        return cls(tuple(Step(part[0], part[1] if len(part) > 1 else None) for part in parts))
+
+    def after(self, function: str) -> tuple[Step, ...]:
+        """The steps that follow a function; none where it is the last, or not in the plan."""
+        names = [step.function for step in self.steps]
+        return self.steps[names.index(function) + 1 :] if function in names else ()
+
+    def __str__(self) -> str:
+        return ",".join(step.function + (f"@{step.node}" if step.node else "") for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +162,8 @@ class BundleInfo:
     """A bundle's metadata: everything but its bytes.
 
     `created_ms` is in milliseconds since the epoch, `origin` the node whose function made the bundle, `crc32` the
-    checksum of all fields' bytes in the order of `sizes`, `expires_ms` when it ends (None: never).
+    checksum of all fields' bytes in the order of `sizes`, `expires_ms` when it ends (None: never), `plan` that of its
+    chain (None: it has none).
     """
 
     key: StateKey
@@ -122,6 +173,7 @@ class BundleInfo:
     crc32: int
     sizes: dict[str, int] = field(default_factory=dict)
     expires_ms: int | None = None
+    plan: Plan | None = None
 
     @property
     def size_bytes(self) -> int:

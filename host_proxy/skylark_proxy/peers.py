@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
@@ -22,8 +24,11 @@ from skylark_proxy.errors import (
     PeerUnreachable,
     SkylarkError,
     TooLarge,
+    TooManyBundles,
 )
-from skylark_proxy.model import BundleInfo, Node, StateKey
+from skylark_proxy.link_meter import LinkMeter, TimedConnection, TimedPool
+from skylark_proxy.model import BundleInfo, Node, Plan, StateKey
+from skylark_proxy.signatures import NONCE_BYTES, Signer
 
 T = TypeVar("T")
 
@@ -48,6 +53,7 @@ class ErrorBody(msgspec.Struct):
     actual: Any = 0
     size_bytes: int = 0
     limit_bytes: int = 0
+    limit: Any = 0
 
 
 class _Answer(msgspec.Struct):
@@ -65,13 +71,21 @@ class Peers:
     Args:
         connect_timeout_ms: How long a new connection may take.
         timeout_ms: How long a peer may neither send nor take anything.
+        meter: Is told how long each exchange took; None: nothing is measured.
+        signer: Signs every request; None: none is signed.
     """
 
-    def __init__(self, connect_timeout_ms: int, timeout_ms: int) -> None:
+    def __init__(
+        self, connect_timeout_ms: int, timeout_ms: int, meter: LinkMeter | None = None, signer: Signer | None = None
+    ) -> None:
+        self._meter = meter
+        self._signer = signer
         timeout = urllib3.Timeout(connect=connect_timeout_ms / 1000, read=timeout_ms / 1000)
         self._pool = urllib3.PoolManager(
             num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
         )
+        if meter is not None:
+            self._pool.pool_classes_by_scheme = {"http": TimedPool}
 
     def get(self, node: Node, key: StateKey, fields: Collection[str] = ()) -> Bundle:
         """Fetches a bundle that the node itself holds.
@@ -115,9 +129,12 @@ class Peers:
         created_ms: int,
         crc32: int,
         expected_version: int | None = None,
+        version: int | None = None,
         ttl_ms: int | None = None,
+        plan: Plan | None = None,
+        replicate: bool = False,
     ) -> int:
-        """Has the node store a bundle; returns the version.
+        """Has the node store a bundle, or the copy of one with the same `version`; returns the version.
 
         A first attempt that was broken off may have been carried out. Repeated, it stores the same bytes again under
         the next version, or meets a conflict with itself, which is recognised by origin, time and checksum.
@@ -127,6 +144,7 @@ class Peers:
             TooLarge: The node does not take bundles of this size.
         """
         query = {"scope": "local"} | ({"ttl_ms": str(ttl_ms)} if ttl_ms is not None else {})
+        query |= {"replicate": "true"} if replicate else {}
         parts = wire.encode(fields)
         headers = {
             "Content-Type": bundle_http.MEDIA_TYPE,
@@ -134,6 +152,8 @@ class Peers:
             bundle_http.ORIGIN: origin,
             bundle_http.CREATED_MS: str(created_ms),
             bundle_http.CRC32: str(crc32),
+            **({bundle_http.VERSION: str(version)} if version is not None else {}),
+            **({bundle_http.PLAN: str(plan)} if plan is not None else {}),
         } | _condition(expected_version)
 
         def attempt() -> int:
@@ -147,6 +167,11 @@ class Peers:
             if info and (info.origin, info.created_ms, info.crc32) == (origin, created_ms, crc32):
                 return info.version
             raise
+
+    def announce(self, node: Node, key: StateKey, for_s: float) -> None:
+        """Tells the node that a bundle is on its way: a fetch there waits for it, for `for_s` at most."""
+        with self._request(node, "POST", key, {"wait_ms": str(int(for_s * 1000))}, path="/announcement"):
+            pass
 
     def delete(self, node: Node, key: StateKey) -> bool:
         """Has the node delete a bundle; False if it had none."""
@@ -184,15 +209,18 @@ class Peers:
         query: Mapping[str, str],
         headers: Mapping[str, str] | None = None,
         parts: Sequence[Buffer] | None = None,
+        path: str = "",
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         address = node.address if ":" in node.address else f"{node.address}:{DEFAULT_PORT}"
-        url = f"http://{address}/bundles/{quote(str(key.at(node.name)))}?{urlencode(query)}"
+        target = f"/bundles/{quote(str(key.at(node.name)))}{path}?{urlencode(query)}"
+        TimedConnection.take_connecting_s()
+        started = time.perf_counter()
         try:
             response = self._pool.request(
                 method,
-                url,
+                f"http://{address}{target}",
                 body=cast(Iterable[bytes], _chunks(parts)) if parts else None,
-                headers=headers,
+                headers=self._signed(method, target, headers or {}, parts or ()),
                 preload_content=False,
             )
             try:
@@ -200,6 +228,7 @@ class Peers:
                     raise _error(node, key, response.status, response.read())
                 yield response
                 response.drain_conn()
+                self._measure(node, headers, response, started)
             finally:
                 response.release_conn()
         except TimeoutError as error:
@@ -208,6 +237,25 @@ class Peers:
             raise PeerTimeout(node.name, _reason(error)) from error
         except HTTPError as error:
             raise PeerUnreachable(node.name, _reason(error)) from error
+
+    def _signed(
+        self, method: str, target: str, headers: Mapping[str, str], parts: Sequence[Buffer]
+    ) -> Mapping[str, str]:
+        if self._signer is None:
+            return headers
+        return self._signer.headers(method, target, headers, parts, time.time(), os.urandom(NONCE_BYTES))
+
+    def _measure(
+        self, node: Node, sent: Mapping[str, str] | None, response: urllib3.BaseHTTPResponse, started: float
+    ) -> None:
+        if self._meter is None:
+            return
+        connecting_s, now_s = TimedConnection.take_connecting_s(), time.time()
+        exchange_s = time.perf_counter() - started - connecting_s
+        size_bytes = int((sent or {}).get("Content-Length", 0)) + int(response.headers.get("Content-Length", 0))
+        if connecting_s > 0:
+            self._meter.record(node.name, 0, connecting_s, now_s)
+        self._meter.record(node.name, size_bytes, exchange_s, now_s)
 
 
 def _chunks(parts: Sequence[Buffer]) -> Iterator[Buffer]:
@@ -251,6 +299,10 @@ def _error(node: Node, key: StateKey, status: int, body: bytes) -> SkylarkError:
             return Conflict(str(key), int(error.expected), int(error.actual))
         case "too-large":
             return TooLarge(f"bundle {key} at node {node.name}", error.size_bytes, error.limit_bytes)
+        case "too-many-bundles":
+            return TooManyBundles(key.chain_id, node.name, int(error.limit))
+        case "unauthorized" | "forbidden" | "too-many-requests":
+            return PeerUnreachable(node.name, error.message)
         case _ if status < 500:
             return InvalidArgument("bundle", str(key), f"what node {node.name} accepts ({error.message})")
         case _:

@@ -3,12 +3,13 @@
 import logging
 import random
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
+from skylark_proxy.arrivals import Arrivals
 from skylark_proxy.election import Election, Elector
 from skylark_proxy.errors import (
     InvalidArgument,
@@ -18,9 +19,11 @@ from skylark_proxy.errors import (
     StoreUnavailable,
     UnknownNode,
 )
-from skylark_proxy.model import BundleInfo, Node, Objectives, Policy, StateKey
+from skylark_proxy.forwarder import copy_of
+from skylark_proxy.model import Ack, BundleInfo, Node, Objectives, Plan, Policy, StateKey
+from skylark_proxy.outbox import Kind, Outbox
 from skylark_proxy.peers import Peers
-from skylark_proxy.store import Store
+from skylark_proxy.store import Store, StoredBundle
 from skylark_proxy.topology import Topology, TopologyProvider
 
 _LOG = logging.getLogger(__name__)
@@ -60,6 +63,8 @@ class PlacedBundle:
         election: The election that was carried out; None where the key named the node.
         failed: The nodes that were tried before, with their errors.
         duration_ms: T(dm), from the election to the acknowledgement.
+        on_the_way_to: The nodes that will get it, or a copy, by the outbox.
+        destination_from: Who named the destination of the election; see `Write`.
     """
 
     key: StateKey
@@ -68,6 +73,8 @@ class PlacedBundle:
     election: Election | None
     failed: tuple[FailedAttempt, ...]
     duration_ms: float
+    on_the_way_to: tuple[str, ...] = ()
+    destination_from: str = "default"
 
     @property
     def objective_met(self) -> bool | None:
@@ -89,6 +96,11 @@ class Write:
         policy: The policy of the election; None: the node's default.
         origin: The node whose function made the bundle; None: this one.
         created_ms: When it was made, in milliseconds since the epoch; None: now.
+        ack: When the store is acknowledged; None: the node's default.
+        replicate: Whether the cloud is to get a copy, sooner or later; None: the node's default.
+        version: The version of which this is a copy; None: the next one.
+        plan: The chain's plan, which travels with the bundle.
+        destination_from: Who said where the chain goes on: `function`, `plan`, `request` or `default`.
     """
 
     key: StateKey
@@ -99,6 +111,11 @@ class Write:
     expected_version: int | None = None
     origin: str | None = None
     created_ms: int | None = None
+    ack: Ack | None = None
+    replicate: bool | None = None
+    version: int | None = None
+    plan: Plan | None = None
+    destination_from: str = "default"
 
     def with_fields(self, fields: Mapping[str, Buffer], crc32: int | None = None) -> "Write":
         """The same with these fields.
@@ -117,6 +134,8 @@ class _Sealed(TypedDict):
     crc32: int
     expected_version: int | None
     ttl_ms: int | None
+    version: int | None
+    plan: Plan | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +147,8 @@ class Defaults:
     objectives: Objectives = field(default_factory=Objectives)
     ttl_ms: int | None = None
     keep_fetched: bool = False
+    ack: Ack = Ack.ELECTED
+    replicate: bool = False
 
 
 class Propagation:
@@ -135,10 +156,25 @@ class Propagation:
 
     Args:
         node: The name of the local node.
+        outbox: What has to be carried to other nodes later; `wake` is called when there is something new.
+        arrivals: What other nodes have announced.
     """
 
-    def __init__(self, node: str, store: Store, peers: Peers, provider: TopologyProvider, defaults: Defaults) -> None:
+    def __init__(
+        self,
+        node: str,
+        store: Store,
+        peers: Peers,
+        provider: TopologyProvider,
+        outbox: Outbox,
+        wake: Callable[[], None],
+        arrivals: Arrivals,
+        defaults: Defaults,
+    ) -> None:
         self.node = node
+        self.arrivals = arrivals
+        self._outbox = outbox
+        self._wake = wake
         self.defaults = defaults
         self.store = store
         self._peers = peers
@@ -159,6 +195,8 @@ class Propagation:
 
     def fetch(self, key: StateKey, fields: Collection[str] = ()) -> FetchedBundle:
         """Fetches a bundle: from the local node, else the node that the key names, else the cloud node.
+
+        A bundle that was announced to the local node is waited for.
 
         Raises:
             NotFound: All of them answered, and none has it.
@@ -198,21 +236,51 @@ class Propagation:
         started = time.perf_counter()
         size_bytes = sum(map(len, write.fields.values()))
         election = None if write.key.node else self.elect(size_bytes, write.destination, write.policy)
-        candidates = _candidates(election, self.node) if election else (write.key.node or self.node,)
+        route = self._route(write, election)
         sealed = self._seal(write)
         failed: list[FailedAttempt] = []
-        for name in candidates:
+        for name in route.candidates:
+            later = route.later_from(name, self.node, bool(failed))
             try:
-                version = self._put_at(name, write.key, write.fields, sealed)
+                version = self._put_at(name, write.key, write.fields, sealed, later)
+                break
             except (PeerUnreachable, StoreUnavailable) as error:
-                if name == candidates[-1]:
+                if name == route.candidates[-1]:
                     raise
                 _LOG.warning("storing %s at %s failed, trying the next candidate: %s", write.key, name, error)
                 failed.append(FailedAttempt(name, error.message))
-                continue
-            key = write.key.at(name)
-            return PlacedBundle(key, version, size_bytes, election, tuple(failed), _since_ms(started))
-        raise AssertionError("an election has at least one candidate")
+        if route.cloud_at_once not in (None, name):
+            copy: _Sealed = {**sealed, "version": version, "expected_version": None}
+            self._put_at(route.cloud_at_once or "", write.key, write.fields, copy, ())
+        return PlacedBundle(
+            key=write.key.at(name),
+            version=version,
+            size_bytes=size_bytes,
+            election=election,
+            failed=tuple(failed),
+            duration_ms=_since_ms(started),
+            on_the_way_to=later,
+            destination_from=write.destination_from,
+        )
+
+    def _route(self, write: Write, election: Election | None) -> "_Route":
+        """Decides who is to hold a bundle now, and who is to get it afterwards."""
+        ack = write.ack or self.defaults.ack
+        replicate = self.defaults.replicate if write.replicate is None else write.replicate
+        cloud = next((node.name for node in self.topology().cloud_nodes()), None)
+        if election is None:
+            candidates: tuple[str, ...] = (write.key.node or self.node,)
+        elif ack is Ack.LOCAL:
+            candidates = (self.node,)
+        else:
+            candidates = tuple(dict.fromkeys((election.elected, *election.fallbacks, self.node)))
+        return _Route(
+            candidates,
+            elected=election.elected if election else None,
+            cloud_later=cloud if replicate and ack is not Ack.CLOUD else None,
+            cloud_at_once=cloud if ack is Ack.CLOUD else None,
+            forward=ack is Ack.LOCAL,
+        )
 
     def elect(
         self,
@@ -229,12 +297,13 @@ class Propagation:
             InvalidArgument: A number is out of range.
         """
         at_s = time.time() if at_s is None else at_s
+        topology = self._provider.current(at_s)
         election = self._elector.elect(
-            self._provider.current(at_s),
+            topology,
             self.destination(destination),
             size_bytes,
             policy or self.defaults.policy,
-            objectives or self.defaults.objectives,
+            objectives or topology.objectives or self.defaults.objectives,
             at_s,
             self._random,
         )
@@ -242,10 +311,20 @@ class Propagation:
         return election
 
     def delete(self, key: StateKey) -> bool:
-        """Deletes a bundle at the node that the key names, or at the local one; False if there was none."""
-        if key.node in (None, self.node):
-            return self.store.delete(key)
-        return self._peers.delete(self._peer(key.node or ""), key)
+        """Deletes a bundle, and its copies, at the node that its key names, else here; False if there was none.
+
+        The copies that the outbox has made are deleted by the outbox, as soon as their nodes can be reached.
+        """
+        if key.node not in (None, self.node):
+            return self._peers.delete(self._peer(key.node or ""), key)
+        copies = self._outbox.copies(key)
+        for target in copies:
+            self._outbox.add(Kind.DELETE, key, target, bundle_http.now_ms())
+        existed = self.store.delete(key)
+        if copies:
+            self._outbox.forget_copies(key)
+            self._wake()
+        return existed
 
     def _ladder(self, key: StateKey) -> list[str]:
         names = [self.node]
@@ -256,16 +335,37 @@ class Propagation:
 
     def _fetch_at(self, name: str, key: StateKey, fields: Collection[str]) -> tuple[BundleInfo, Mapping[str, Buffer]]:
         if name == self.node:
-            stored = self.store.get(key, fields or None)
+            stored = self._fetch_here(key, fields)
             return stored.info, stored.fields
         bundle = self._peers.get(self._peer(name), key, fields)
         return bundle.info, bundle.fields
 
-    def _put_at(self, name: str, key: StateKey, fields: Mapping[str, Buffer], sealed: _Sealed) -> int:
-        if name == self.node:
-            views = {name: bytes(value) if isinstance(value, bytearray) else value for name, value in fields.items()}
-            return self.store.put(key, views, **sealed).version
-        return self._peers.put(self._peer(name), key, fields, **sealed)
+    def _fetch_here(self, key: StateKey, fields: Collection[str]) -> StoredBundle:
+        try:
+            return self.store.get(key, fields or None)
+        except NotFound:
+            if not self.arrivals.wait(key):
+                raise
+        return self.store.get(key, fields or None)
+
+    def _put_at(
+        self, name: str, key: StateKey, fields: Mapping[str, Buffer], sealed: _Sealed, later: tuple[str, ...]
+    ) -> int:
+        """Stores at a node, which has to see to the copies at the nodes `later`; returns the version."""
+        if name != self.node:
+            return self._peers.put(self._peer(name), key, fields, **sealed, replicate=bool(later))
+        views = {name: bytes(value) if isinstance(value, bytearray) else value for name, value in fields.items()}
+        entries = [self._outbox.add(Kind.STORE, key, target, bundle_http.now_ms()) for target in later]
+        try:
+            info = self.store.put(key, views, **sealed)
+        except SkylarkError:
+            for entry in entries:
+                self._outbox.remove(entry)
+            raise
+        self.arrivals.settle(key)
+        if entries:
+            self._wake()
+        return info.version
 
     def _seal(self, write: Write) -> _Sealed:
         """What goes with a bundle's bytes wherever they are put: the same at every attempt."""
@@ -275,15 +375,15 @@ class Propagation:
             "crc32": bundle_http.checksum(write.fields.values()),
             "expected_version": write.expected_version,
             "ttl_ms": write.ttl_ms if write.ttl_ms is not None else self.defaults.ttl_ms,
+            "version": write.version,
+            "plan": write.plan,
         }
 
     def _keep(self, info: BundleInfo, fields: Mapping[str, Buffer]) -> None:
         """Keeps a bundle that came from afar. Not keeping it loses nothing, so a failure is only logged."""
         views = {name: memoryview(value) for name, value in fields.items()}
         try:
-            self.store.put(
-                info.key, views, origin=info.origin, created_ms=info.created_ms, crc32=info.crc32, version=info.version
-            )
+            self.store.put(info.key, views, **copy_of(info))
         except SkylarkError as error:
             _LOG.info("bundle %s is not kept locally: %s", info.key, error)
 
@@ -291,9 +391,28 @@ class Propagation:
         return self.topology().node(name)
 
 
-def _candidates(election: Election, local: str) -> tuple[str, ...]:
-    """The nodes to try, in order: the elected one, those after it on the way back, at last the local one."""
-    return tuple(dict.fromkeys((election.elected, *election.fallbacks, local)))
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Who is to hold a bundle.
+
+    Attributes:
+        candidates: The first of them that can be reached holds it.
+        elected: The elected node, if there was an election.
+        cloud_later: The cloud node, if it is to get a copy by the outbox.
+        cloud_at_once: The cloud node, if it is to have it before the answer.
+        forward: Whether the elected node is to get it by the outbox.
+    """
+
+    candidates: tuple[str, ...]
+    elected: str | None
+    cloud_later: str | None
+    cloud_at_once: str | None
+    forward: bool
+
+    def later_from(self, holder: str, local: str, fallen_back: bool) -> tuple[str, ...]:
+        """The nodes that get it by its holder's outbox; from the local one also the elected node, if it was away."""
+        elected = self.elected if holder == local and (self.forward or fallen_back) else None
+        return tuple(dict.fromkeys(name for name in (elected, self.cloud_later) if name not in (None, holder)))
 
 
 def check_held(key: StateKey, node: str) -> StateKey:

@@ -6,26 +6,36 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from skylark_proxy.arrivals import Arrivals
 from skylark_proxy.config import Config
 from skylark_proxy.errors import ConfigError
+from skylark_proxy.follow import FollowedTopology
+from skylark_proxy.forwarder import Forwarder
 from skylark_proxy.invocation import Invoker
+from skylark_proxy.link_meter import LinkMeter
+from skylark_proxy.link_reports import LinkReporter
 from skylark_proxy.model import Node, Tier
+from skylark_proxy.outbox import Outbox
 from skylark_proxy.peers import Peers
 from skylark_proxy.propagation import Defaults, Propagation
 from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_server import EmbeddedRedis
 from skylark_proxy.runtime import Engine, Functions, Workers
 from skylark_proxy.runtime.exchange import default_root
+from skylark_proxy.signatures import Signer
 from skylark_proxy.store import Store
-from skylark_proxy.topology import StaticTopology, Topology, TopologyProvider
+from skylark_proxy.topology_source import Alone, FileSource, TopologySource
 
 _LOG = logging.getLogger(__name__)
 _ROOT_PREFIX = "skylark-exchange-"
 _GRACE_S = 5.0
+_SAVED = "node-info.json"
+"""The last answer of the node-info service, in the data folder."""
 
 Progress = Callable[[str], None]
 
@@ -35,22 +45,12 @@ class Proxy:
     """An open proxy: what its HTTP surface serves."""
 
     config: Config
+    topology: TopologySource
     store: Store
     propagation: Propagation
     invoker: Invoker
     workers: Workers
     exchange_root: Path
-
-
-class _Alone:
-    """The topology of a node that was given none: itself, its own cloud."""
-
-    def __init__(self, config: Config) -> None:
-        node = Node(config.node, f"{config.host}:{config.port}", Tier.CLOUD)
-        self._topology = Topology.build([node], [], epoch=1)
-
-    def current(self, at_s: float) -> Topology:
-        return self._topology
 
 
 @contextlib.contextmanager
@@ -65,12 +65,19 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         InvalidArgument: The topology or a component is not valid.
         StoreUnavailable: Redis cannot be reached.
     """
-    provider = _provider(config)
     with contextlib.ExitStack() as stack:
+        topology = _provider(config, stack, progress)
         store = _store(config, stack, progress)
-        peers = Peers(config.peer_connect_timeout_ms, config.peer_timeout_ms)
+        signer = Signer(config.peer_key, config.node) if config.peer_key is not None else None
+        peers = Peers(config.peer_connect_timeout_ms, config.peer_timeout_ms, _meter(config, stack), signer)
         stack.callback(peers.close)
-        propagation = Propagation(config.node, store, peers, provider, _defaults(config))
+        outbox = Outbox(store, config.node, config.outbox_max_entries)
+        forwarder = Forwarder(outbox, store, peers, lambda name: topology.current(time.time()).node(name))
+        stack.callback(forwarder.close)
+        arrivals = Arrivals(config.arrival_wait_ms / 1000)
+        propagation = Propagation(
+            config.node, store, peers, topology, outbox, forwarder.wake, arrivals, _defaults(config)
+        )
         exchange_root = stack.enter_context(exchange_folder(default_root()))
         engine = Engine(config.cache_dir / "compiled")
         stack.callback(engine.close)
@@ -82,7 +89,8 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
             _LOG.info("component %s: %s", path.name, ", ".join(names))
         workers = Workers(config.workers)
         stack.callback(workers.close, _GRACE_S)
-        yield Proxy(config, store, propagation, Invoker(functions, propagation, workers), workers, exchange_root)
+        invoker = Invoker(functions, propagation, workers)
+        yield Proxy(config, topology, store, propagation, invoker, workers, exchange_root)
 
 
 def component_files(paths: tuple[Path, ...]) -> list[Path]:
@@ -126,15 +134,39 @@ def sweep(parent: Path) -> None:
                 os.close(lock)
 
 
-def _provider(config: Config) -> TopologyProvider:
+def _provider(config: Config, stack: contextlib.ExitStack, progress: Progress) -> TopologySource:
+    local = Node(config.node, f"{config.host}:{config.port}", Tier.CLOUD)
+    given = _given(config, local)
+    if config.node_info_url is None:
+        return given
+    progress(f"asking {config.node_info_url} for the topology")
+    followed = FollowedTopology(config.node_info_url, local, given, config.data_dir / _SAVED)
+    stack.callback(followed.close)
+    followed.open(config.node_info_wait_ms)
+    return followed
+
+
+def _given(config: Config, local: Node) -> TopologySource:
     if config.topology is None:
-        return _Alone(config)
-    provider = StaticTopology(config.topology)
-    nodes = provider.current(0.0).nodes
+        return Alone(local)
+    source = FileSource(config.topology)
+    nodes = source.current(0.0).nodes
     for setting, name in (("SKYLARK_NODE", config.node), ("SKYLARK_DESTINATION", config.destination)):
         if name is not None and name not in nodes:
             raise ConfigError(setting, name, f"a node of {config.topology}: {', '.join(nodes)}")
-    return provider
+    return source
+
+
+def _meter(config: Config, stack: contextlib.ExitStack) -> LinkMeter | None:
+    if not config.report_links:
+        return None
+    if config.node_info_url is None:
+        raise ConfigError("SKYLARK_REPORT_LINKS", True, "SKYLARK_NODE_INFO_URL, the service to report to, beside it")
+    meter = LinkMeter()
+    reporter = LinkReporter(config.node_info_url, config.node, meter)
+    stack.callback(reporter.close)
+    reporter.open()
+    return meter
 
 
 def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> Store:
@@ -142,7 +174,12 @@ def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> S
     if url is None:
         progress("starting Redis")
         url = stack.enter_context(EmbeddedRedis(config.data_dir, config.redis_fsync)).url
-    store = Store(connect(url), config.node, max_bundle_bytes=config.max_bundle_bytes)
+    store = Store(
+        connect(url),
+        config.node,
+        max_bundle_bytes=config.max_bundle_bytes,
+        max_bundles_per_chain=config.max_bundles_per_chain,
+    )
     stack.callback(store.close)
     store.ping()
     warning = store.durability()
@@ -152,4 +189,12 @@ def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> S
 
 
 def _defaults(config: Config) -> Defaults:
-    return Defaults(config.destination, config.policy, config.objectives, config.bundle_ttl_ms, config.keep_fetched)
+    return Defaults(
+        destination=config.destination,
+        policy=config.policy,
+        objectives=config.objectives,
+        ttl_ms=config.bundle_ttl_ms,
+        keep_fetched=config.keep_fetched,
+        ack=config.ack,
+        replicate=config.replicate,
+    )

@@ -1,25 +1,42 @@
-"""Serves an open proxy with uvicorn until it is told to stop."""
+"""Serves an ASGI application, a node's proxy or the node-info service, with uvicorn until it is told to stop."""
 
 import contextlib
 import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import msgspec
 import uvicorn
+from starlette.types import ASGIApp
 
-from skylark_proxy.api import create_app
-from skylark_proxy.config import Config
 from skylark_proxy.errors import ConfigError
-from skylark_proxy.proxy import Proxy
 
 _GRACE_S = 10
 _BACKLOG = 2048
 
 
-def listen(config: Config) -> socket.socket:
-    """The listening socket of a node: bound early, so that a port that is taken is known before anything starts.
+class ServerSettings(Protocol):
+    """What a server is told: `Config`, or `NodeInfoSettings`."""
+
+    @property
+    def node(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def log_level(self) -> str: ...
+    @property
+    def log_format(self) -> str: ...
+
+
+def listen(config: ServerSettings, variables: str = "SKYLARK_HOST, SKYLARK_PORT") -> socket.socket:
+    """The listening socket of a server: bound early, so that a port that is taken is known before anything starts.
+
+    Args:
+        variables: The names of the settings, for the error.
 
     Raises:
         ConfigError: It cannot listen there.
@@ -32,14 +49,18 @@ def listen(config: Config) -> socket.socket:
     except OSError as error:
         listener.close()
         where = f"{config.host}:{config.port}"
-        raise ConfigError("SKYLARK_HOST, SKYLARK_PORT", where, f"an address to listen on ({error.strerror})") from error
+        raise ConfigError(variables, where, f"an address to listen on ({error.strerror})") from error
     return listener
 
 
-def serve(proxy: Proxy, listener: socket.socket, on_started: Callable[[], None] | None = None) -> None:
-    """Serves until SIGINT or SIGTERM; requests that run then have ten seconds to end."""
+def serve(app: ASGIApp, listener: socket.socket, on_shutdown: Callable[[], None] | None = None) -> None:
+    """Serves until SIGINT or SIGTERM; requests that run then have ten seconds to end.
+
+    Args:
+        on_shutdown: Is called before they are waited for, in the event loop.
+    """
     settings = uvicorn.Config(
-        create_app(proxy, on_started),
+        app,
         loop="uvloop",
         http="httptools",
         lifespan="on",
@@ -50,7 +71,18 @@ def serve(proxy: Proxy, listener: socket.socket, on_started: Callable[[], None] 
         timeout_graceful_shutdown=_GRACE_S,
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
-        uvicorn.Server(settings).run(sockets=[listener])
+        _Server(settings, on_shutdown).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, settings: uvicorn.Config, on_shutdown: Callable[[], None] | None) -> None:
+        super().__init__(settings)
+        self._on_shutdown = on_shutdown
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._on_shutdown is not None:
+            self._on_shutdown()
+        await super().shutdown(sockets)
 
 
 @contextlib.contextmanager
@@ -80,7 +112,7 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(entry).decode()
 
 
-def configure_logging(config: Config) -> None:
+def configure_logging(config: ServerSettings) -> None:
     """Sends the log to stderr, as the settings say."""
     handler = logging.StreamHandler()
     plain = logging.Formatter(f"%(asctime)s %(levelname)-7s {config.node} %(name)s: %(message)s")

@@ -3,8 +3,14 @@
 A bundle's hash holds each field's bytes under the field's name, its version in `@version` and the rest of its
 metadata, as JSON, in `@meta`; no name begins with `@` (`model.NAME_PATTERN`). Its key is
 `skylark:bundle:{<chain_id>}:<task_id>`: the braces are Redis Cluster's hash tag, so a chain is in one slot.
+
+Beside them, the sorted set `skylark:chain:{<chain_id>}` has a chain's task ids, each with the time, in milliseconds by
+the clock of Redis, when its bundle expires (`inf`: never). It counts a chain's bundles without a walk over the keys.
+What has expired goes from it when a put meets the limit, so that it is never in the way of one, and with a deletion;
+the set itself expires with the bundle that lives longest.
 """
 
+import hashlib
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +18,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 import redis
-from redis.exceptions import BusyLoadingError, MovedError, RedisClusterException
+from redis.exceptions import BusyLoadingError, MovedError, NoScriptError, RedisClusterException
 from redis.sentinel import SentinelConnectionPool
 
 from skylark_proxy.errors import (
@@ -21,8 +27,9 @@ from skylark_proxy.errors import (
     NotFound,
     StoreUnavailable,
     TooLarge,
+    TooManyBundles,
 )
-from skylark_proxy.model import BundleInfo, StateKey, check_name
+from skylark_proxy.model import BundleInfo, Plan, StateKey, check_name
 from skylark_proxy.redis_client import Client, describe, translate
 
 MAX_VERSION = 2**53 - 1
@@ -39,7 +46,7 @@ _Chunks = list[bytes | memoryview]
 _COMMIT = b"""
 local current = tonumber(redis.call('HGET', KEYS[1], '@version') or 0)
 local parts, expected, version = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local crc32, ttl_ms = tonumber(ARGV[4]), ARGV[5]
+local crc32, ttl_ms, limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7])
 if redis.call('HLEN', KEYS[2]) ~= parts then return {'incomplete', current} end
 if expected and expected ~= current then return {'conflict', current} end
 if version and version == current then
@@ -47,22 +54,50 @@ if version and version == current then
   return {cjson.decode(meta).crc32 == crc32 and 'same' or 'conflict', current, meta}
 end
 if version and version < current then return {'conflict', current} end
+if limit and current == 0 and redis.call('ZCARD', KEYS[3]) >= limit then
+  local time = redis.call('TIME')
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
+  if redis.call('ZCARD', KEYS[3]) >= limit then return {'full', limit} end
+end
 version = version or current + 1
 redis.call('HSET', KEYS[2], '@version', string.format('%.0f', version))
 redis.call('RENAME', KEYS[2], KEYS[1])
-if ttl_ms ~= '' then redis.call('PEXPIRE', KEYS[1], ttl_ms) end
+if ttl_ms then
+  local time, left_ms = redis.call('TIME'), redis.call('PTTL', KEYS[3])
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  redis.call('ZADD', KEYS[3], time[1] * 1000 + math.floor(time[2] / 1000) + ttl_ms, ARGV[6])
+  if left_ms == -2 or left_ms >= 0 and left_ms < ttl_ms then redis.call('PEXPIRE', KEYS[3], ARGV[5]) end
+else
+  redis.call('ZADD', KEYS[3], 'inf', ARGV[6])
+  redis.call('PERSIST', KEYS[3])
+end
 return {'stored', version}
 """
 """Publishes a staged bundle, or leaves it for the UNLINK that follows. RENAME alone writes the bundle's own key.
 
-KEYS: the bundle, the staging key. ARGV: the number of fields that the staging key must have, the version that the
-bundle must have (or empty), the version to store (or empty: the next), the checksum, the time to live (or empty).
+KEYS: the bundle, the staging key, the chain's sorted set. ARGV: the number of fields that the staging key must have,
+the version that the bundle must have (or empty), the version to store (or empty: the next), the checksum, the time to
+live (or empty), the task's id, how many bundles the chain may have (or empty).
 """
 
+_COMMIT_SHA1 = hashlib.sha1(_COMMIT, usedforsecurity=False).hexdigest().encode()
+"""The name by which Redis knows a script that it has run: a kilobyte less to send and to hash, for each put."""
+
 _DELETE = b"""
-local current = tonumber(redis.call('HGET', KEYS[1], '@version') or 0)
-if current == tonumber(ARGV[1]) then redis.call('UNLINK', KEYS[1]) end
+local current, expected = tonumber(redis.call('HGET', KEYS[1], '@version') or 0), tonumber(ARGV[1])
+if expected and expected ~= current then return current end
+redis.call('UNLINK', KEYS[1])
+if redis.call('ZREM', KEYS[2], ARGV[2]) == 1 then
+  local time = redis.call('TIME')
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
+  local last_ms = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+  if last_ms and last_ms ~= 'inf' then redis.call('PEXPIREAT', KEYS[2], last_ms) end
+end
 return current
+"""
+"""Deletes a bundle that has a version (or any, if empty), and says which it had: 0 if there was none.
+
+KEYS: the bundle, the chain's sorted set. ARGV: the version, the task's id.
 """
 
 
@@ -82,6 +117,7 @@ class _Meta(msgspec.Struct, omit_defaults=True):
     crc32: int
     sizes: dict[str, int]
     expires_ms: int | None = None
+    plan: str | None = None
 
 
 class _Connection(Protocol):
@@ -113,7 +149,14 @@ class Store:
     gets `StoreUnavailable`, can read the version and decide. After a timeout nothing is repeated.
     """
 
-    def __init__(self, client: Client, node: str, *, max_bundle_bytes: int = 256 * 1024 * 1024) -> None:
+    def __init__(
+        self,
+        client: Client,
+        node: str,
+        *,
+        max_bundle_bytes: int = 256 * 1024 * 1024,
+        max_bundles_per_chain: int | None = None,
+    ) -> None:
         """Wraps a client made by `connect`, which the store closes.
 
         Args:
@@ -121,11 +164,13 @@ class Store:
             node: The name of this node, which the keys in answers bear.
             max_bundle_bytes: The bytes of all fields together that a put accepts. Redis itself takes at most
                 512 MB in one field.
+            max_bundles_per_chain: How many bundles of a chain are held at once. None: any number.
         """
         self._client: Any = client  # Any: half of redis-py's methods are untyped
         self._in_cluster = isinstance(client, redis.RedisCluster)
         self._node = node
         self._max_bundle_bytes = max_bundle_bytes
+        self._max_bundles_per_chain = max_bundles_per_chain
         self._server = describe(client)
 
     def get(self, key: StateKey, fields: Collection[str] | None = None) -> StoredBundle:
@@ -172,6 +217,7 @@ class Store:
         expected_version: int | None = None,
         version: int | None = None,
         ttl_ms: int | None = None,
+        plan: Plan | None = None,
     ) -> BundleInfo:
         """Replaces a whole bundle, all or nothing, with one round trip.
 
@@ -190,6 +236,7 @@ class Store:
             version: The version to store, for a bundle that another node made. It must be newer than the stored
                 one; the same version with the same checksum is a success and writes nothing. None: the next one.
             ttl_ms: How long the bundle lives. None: for ever, also where the one before it had an end.
+            plan: The chain's plan.
 
         Returns:
             The metadata as it is stored now.
@@ -197,6 +244,7 @@ class Store:
         Raises:
             Conflict: The stored version is not the expected one, or not older than `version`.
             TooLarge: The fields exceed `max_bundle_bytes`.
+            TooManyBundles: It would be a new one, and the chain has `max_bundles_per_chain` already.
         """
         _check_number("expected_version", expected_version, 0)
         _check_number("version", version, 1)
@@ -208,15 +256,17 @@ class Store:
         if sum(sizes.values()) > self._max_bundle_bytes:
             raise TooLarge(f"bundle {key}", sum(sizes.values()), self._max_bundle_bytes)
         expires_ms = time.time_ns() // 1_000_000 + ttl_ms if ttl_ms is not None else None
-        meta = _Meta(created_ms, origin, crc32, sizes, expires_ms)
+        meta = _Meta(created_ms, origin, crc32, sizes, expires_ms, str(plan) if plan else None)
 
-        commands = _put_commands(key, data, meta, expected_version, version, ttl_ms)
-        replies = self._exchange(_bundle_key(key), commands, repeatable=version is not None)
+        commands = _put_commands(key, data, meta, expected_version, version, ttl_ms, self._max_bundles_per_chain)
+        replies = self._commit(key, commands, repeatable=version is not None)
         _, (outcome, actual, *stored), _ = replies[-1]
         if outcome == b"same":
             return self._info(key, b"%d" % actual, *stored)
         if outcome == b"conflict":
             raise Conflict(str(key), cast(int, version if expected_version is None else expected_version), actual)
+        if outcome == b"full":
+            raise TooManyBundles(key.chain_id, self._node, actual)
         if outcome == b"incomplete":
             raise StoreUnavailable(f"{self._server}: the fields of bundle {key} were lost before they were committed")
         return _bundle_info(key.at(self._node), actual, meta)
@@ -234,14 +284,14 @@ class Store:
         Raises:
             Conflict: There is a bundle with another version.
         """
-        name = _bundle_key(key)
-        if expected_version is None:
-            [removed] = self._exchange(name, [(b"UNLINK", name)], repeatable=False)
-            return bool(removed)
         _check_number("expected_version", expected_version, 1)
-        command = (b"EVAL", _DELETE, b"1", name, b"%d" % expected_version)
+        name = _bundle_key(key)
+        command = (
+            *(b"EVAL", _DELETE, b"2", name, _index_key(key)),
+            *(_optional(expected_version), key.task_id.encode()),
+        )
         [actual] = self._exchange(name, [command], repeatable=False)
-        if actual not in (0, expected_version):
+        if expected_version is not None and actual not in (0, expected_version):
             raise Conflict(str(key), expected_version, actual)
         return bool(actual)
 
@@ -265,6 +315,13 @@ class Store:
                     yield self._info(StateKey(chain_id, name.removeprefix(prefix).decode()), version, meta)
             if cursor == b"0":
                 return
+
+    def execute(self, key: bytes, *commands: _Command) -> _Replies:
+        """Sends other commands to the server that has `key`, all at once, and returns their replies. None is repeated.
+
+        For what is kept beside the bundles; see `outbox`.
+        """
+        return self._exchange(key, commands, repeatable=False)
 
     def ping(self) -> None:
         """Returns once Redis (in a cluster: every primary) has answered."""
@@ -304,6 +361,18 @@ class Store:
         if isinstance(pool, SentinelConnectionPool):
             for sentinel in pool.sentinel_manager.sentinels:
                 sentinel.close()
+
+    def _commit(self, key: StateKey, commands: Sequence[_Command], *, repeatable: bool) -> _Replies:
+        """Sends the commands of a put; once more, with the script, to a Redis that has not had it since it started."""
+        try:
+            return self._exchange(_bundle_key(key), commands, repeatable=repeatable)
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, NoScriptError):
+                raise
+            with_script = [
+                (b"EVAL", _COMMIT, *command[2:]) if command[0] == b"EVALSHA" else command for command in commands
+            ]
+            return self._exchange(_bundle_key(key), with_script, repeatable=repeatable)
 
     def _info(self, key: StateKey, version: bytes | None, meta: bytes | None) -> BundleInfo:
         if version is None or meta is None:
@@ -414,14 +483,24 @@ def _put_commands(
     expected_version: int | None,
     version: int | None,
     ttl_ms: int | None,
+    limit: int | None,
 ) -> list[_Command]:
     staging = b"skylark:staging:{%s}" % key.chain_id.encode()
     fields = (part for name, value in data.items() for part in (name.encode(), value))
-    arguments = (_optional(expected_version), _optional(version), b"%d" % meta.crc32, _optional(ttl_ms))
+    arguments = (
+        *(
+            b"%d" % (len(data) + 1),
+            _optional(expected_version),
+            _optional(version),
+            b"%d" % meta.crc32,
+            _optional(ttl_ms),
+        ),
+        *(key.task_id.encode(), _optional(limit)),
+    )
     return [
         (b"MULTI",),
         (b"HSET", staging, b"@meta", msgspec.json.encode(meta), *fields),
-        (b"EVAL", _COMMIT, b"2", _bundle_key(key), staging, b"%d" % (len(data) + 1), *arguments),
+        (b"EVALSHA", _COMMIT_SHA1, b"3", _bundle_key(key), staging, _index_key(key), *arguments),
         (b"UNLINK", staging),
         (b"EXEC",),
     ]
@@ -431,8 +510,13 @@ def _bundle_key(key: StateKey) -> bytes:
     return f"skylark:bundle:{{{key.chain_id}}}:{key.task_id}".encode()
 
 
+def _index_key(key: StateKey) -> bytes:
+    return f"skylark:chain:{{{key.chain_id}}}".encode()
+
+
 def _bundle_info(key: StateKey, version: int, meta: _Meta) -> BundleInfo:
-    return BundleInfo(key, version, meta.created_ms, meta.origin, meta.crc32, meta.sizes, meta.expires_ms)
+    plan = Plan.parse(meta.plan) if meta.plan else None
+    return BundleInfo(key, version, meta.created_ms, meta.origin, meta.crc32, meta.sizes, meta.expires_ms, plan)
 
 
 def _flat(value: bytes | memoryview) -> bytes | memoryview:

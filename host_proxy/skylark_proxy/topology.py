@@ -8,7 +8,7 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from skylark_proxy.errors import InvalidArgument, UnknownNode
-from skylark_proxy.model import Link, Node, Tier, check_name
+from skylark_proxy.model import Link, Node, Objectives, Tier, check_name
 from skylark_proxy.topology_json import (
     EXPECTED,
     MAX_LATENCY_MS,
@@ -46,6 +46,7 @@ class Topology:
         epoch: Rises with every change.
         links_of: The links at each node, by its name.
         contact_changes_s: The times at which a contact window begins or ends, sorted, in seconds since the epoch.
+        objectives: What the operator asks for while this topology holds; None: the node's own settings say it.
     """
 
     nodes: Mapping[str, Node]
@@ -53,6 +54,7 @@ class Topology:
     epoch: int
     links_of: Mapping[str, Sequence[Link]] = field(repr=False, compare=False)
     contact_changes_s: Sequence[float] = field(repr=False, compare=False)
+    objectives: Objectives | None = None
 
     @classmethod
     def build(cls, nodes: Iterable[Node], links: Iterable[Link], epoch: int) -> "Topology":
@@ -154,7 +156,7 @@ class TopologyProvider(Protocol):
 
 
 class StaticTopology:
-    """The topology of one JSON file, read once."""
+    """The topology of one JSON file, read at the start and again where `refresh` says so."""
 
     def __init__(self, path: Path) -> None:
         """Reads the file.
@@ -162,11 +164,22 @@ class StaticTopology:
         Raises:
             InvalidArgument: The file cannot be read or is not a topology; the error names the file and the field.
         """
+        self._path = path
         self._topology = load_topology(path, epoch=1)
 
     def current(self, at_s: float) -> Topology:
         """The file's topology, whatever the time; its links may still have contact windows."""
         return self._topology
+
+    def refresh(self) -> None:
+        """Reads the file again. The epoch rises if the topology is another one.
+
+        Raises:
+            InvalidArgument: As at the start; the topology stays what it was.
+        """
+        read = load_topology(self._path, self._topology.epoch)
+        if read != self._topology:
+            self._topology = replace(read, epoch=read.epoch + 1)
 
 
 def load_topology(path: Path, epoch: int) -> Topology:

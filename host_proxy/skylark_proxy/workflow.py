@@ -7,6 +7,7 @@ from typing import Any
 
 from skylark_proxy.client import Answer, ProxyClient, ProxyError
 from skylark_proxy.errors import SkylarkError
+from skylark_proxy.model import Plan, Step
 
 _MAX_ATTEMPTS = 20
 _LOST = ("not-found", "unavailable", "timed-out", "no-route", "unknown-node")
@@ -16,14 +17,6 @@ class WorkflowFailed(SkylarkError):
     """No node was left that could run a function."""
 
     code = "workflow-failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A function and the node that is to run it."""
-
-    function: str
-    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +47,11 @@ class WorkflowRun:
     def chain_id(self) -> str | None:
         """The chain, once a step has run."""
         return self.steps[0].report["chain_id"] if self.steps else None
+
+    @property
+    def done(self) -> int:
+        """How many functions have run: a step may have run those after it in the same sandbox."""
+        return sum(len(step.report["functions"]) for step in self.steps)
 
     @property
     def key(self) -> str | None:
@@ -93,7 +91,7 @@ class Workflow:
         run = WorkflowRun()
         started = time.perf_counter()
         for _ in range(_MAX_ATTEMPTS):
-            if len(run.steps) == len(self._steps):
+            if run.done == len(self._steps):
                 run.duration_ms = (time.perf_counter() - started) * 1000
                 return run
             self._advance(run, body, content_type, policy)
@@ -101,7 +99,7 @@ class Workflow:
 
     def _advance(self, run: WorkflowRun, body: bytes, content_type: str, policy: str | None) -> None:
         """Runs the next step, or takes a step back where its predecessor's bundle is lost."""
-        number = len(run.steps)
+        number = run.done
         step = self._steps[number]
         node = self._choose(step)
         self._on_step(step, node)
@@ -117,16 +115,15 @@ class Workflow:
             else:
                 raise
             return
-        if node != step.node:
+        if step.node not in (None, node):
             run.events.append(f"{step.function} ran at {node} instead of {step.node}")
 
     def _choose(self, step: Step) -> str:
         """The step's own node, else the nearest one in the plan, else any."""
-        planned = [other.node for other in self._steps]
-        position = planned.index(step.node)
-        order = sorted(planned, key=lambda name: abs(planned.index(name) - position))
-        for name in dict.fromkeys((step.node, *order, *self._clients)):
-            if name not in self._away:
+        position = self._steps.index(step)
+        nearest = sorted(self._steps, key=lambda other: abs(self._steps.index(other) - position))
+        for name in dict.fromkeys((*(other.node for other in nearest), *self._clients)):
+            if name is not None and name not in self._away:
                 return name
         raise WorkflowFailed(f"no node is left to run {step.function}")
 
@@ -134,12 +131,12 @@ class Workflow:
         self, number: int, node: str, run: WorkflowRun, body: bytes, content_type: str, policy: str | None
     ) -> StepRun:
         client, step = self._clients[node], self._steps[number]
-        following = self._steps[min(number + 1, len(self._steps) - 1)]
+        plan = Plan(tuple(Step(other.function, self._choose(other)) for other in self._steps))
         answer = client.invoke(
             step.function,
             body,
             key=run.key,
-            destination=self._choose(following),
+            plan=str(plan),
             policy=policy,
             content_type=content_type if body else "application/octet-stream",
         )

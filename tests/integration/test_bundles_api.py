@@ -203,7 +203,8 @@ class TestReading:
         node = nodes["sat1"]
         for key in (f"{chain}:sat1:t1", f"{chain}:sat1:t2", f"{chain}:sat2:t3", f"{chain}x:sat1:t4"):
             put(node, key, Skylark_Created_Ms="5")
-        listed = {bundle["key"]: bundle for bundle in node.http.get("/bundles", params={"chain": chain}).json()["bundles"]}
+        answer = node.http.get("/bundles", params={"chain": chain}).json()
+        listed = {bundle["key"]: bundle for bundle in answer["bundles"]}
         assert sorted(listed) == [f"{chain}:sat1:t1", f"{chain}:sat1:t2"]
         crc32 = zlib.crc32(b"".join(FIELDS.values()))
         assert listed[f"{chain}:sat1:t1"] == {

@@ -94,7 +94,7 @@ class TestInvoking:
         assert answer.json()["bundle"] == [placed["key"], 1, "sat1", 1, ["a"]]
 
     def test_an_answer_of_the_functions_own(self, node: LiveNode) -> None:
-        """A function's own answer is passed on as it is, without a key where it stored nothing; `/tasks` has the report."""
+        """A function's own answer is passed on as it is, without a key where it stored nothing; `/tasks` has more."""
         body = random.Random(1).randbytes(5000)
         answer = own(node.http.post("/functions/relay", content=body, headers={"Content-Type": "image/x-own; q=1"}))
         assert (answer.content, answer.headers["content-type"]) == (body, "image/x-own; q=1")
@@ -165,7 +165,7 @@ class TestLargeBodies:
         check_error(call(node, "raises", body), 422, "function-failed")
         check_error(call(node, "relay", body, destination="mars"), 404, "unknown-node")
         check_error(call(node, "relay", body, key="gone:t1"), 404, "not-found")
-        check_error(node.http.post("/functions/relay", content=body, headers={"Content-Type": STRUCTURED}), 400, "invalid-argument")
+        check_error(structured(node, "relay", body), 400, "invalid-argument", "body")
         assert spooled(node) == []
 
     def test_a_large_body_that_breaks_off(self, node: LiveNode) -> None:
@@ -374,6 +374,12 @@ class TestCloudEvents:
         """A member of an event that is wrong is refused by its name."""
         check_error(structured(node, "relay", ATTRIBUTES | members), status, code, named)
 
+    def test_an_answer_without_a_media_type(self, node: LiveNode) -> None:
+        """A function that was told no media type and passes that on answers without an empty header."""
+        answer = own(node.http.post("/functions/relay", content=b"1"))
+        assert answer.content == b"1"
+        assert answer.headers.get("content-type") != ""
+
     @pytest.mark.parametrize("event", [b"", b"{", b"[]", b"1", b'{"id": "\xff"}'])
     def test_what_is_no_event(self, node: LiveNode, event: bytes) -> None:
         """A body that says it is an event and is none is refused."""
@@ -406,7 +412,9 @@ class TestElections:
         assert (whole["elected"], whole["size_bytes"], whole["source"]) == ("sat3", 1000, "sat1")
         assert whole["objectives"] == {"max_latency_ms": 150.0, "min_bandwidth_mbps": 0.0}
 
-    @pytest.mark.parametrize("query", ["size=-1", "size=1.5", "size=many", "time=nan", "time=-1", "time=soon", "policy=x"])
+    @pytest.mark.parametrize(
+        "query", ["size=-1", "size=1.5", "size=many", "time=nan", "time=-1", "time=soon", "policy=x"]
+    )
     def test_parameters_of_elections(self, node: LiveNode, query: str) -> None:
         """A wrong number is refused by its parameter's name."""
         check_error(node.http.get(f"/storage-node?{query}"), 400, "invalid-argument", query.partition("=")[0])
@@ -419,7 +427,6 @@ class TestElections:
         """A node's neighbours are those at the other ends of its links, with the links' numbers."""
         answer = own(nodes["sat3"].http.get("/neighbors")).json()
         assert (answer["node"], answer["epoch"]) == ("sat3", 1)
-        assert [(one["node"], one["latency_ms"], one["bandwidth_mbps"], one["tier"]) for one in answer["neighbors"]] == [
-            ("cloud1", 60.0, 90.0, "Cloud"), ("sat2", 10.0, 40.0, "Sat"),
-        ]  # fmt: skip
+        found = {one["node"]: (one["latency_ms"], one["bandwidth_mbps"], one["tier"]) for one in answer["neighbors"]}
+        assert found == {"cloud1": (60.0, 90.0, "Cloud"), "sat2": (10.0, 40.0, "Sat")}
         assert answer["neighbors"][0]["address"] == nodes["cloud1"].node.address

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from starlette.routing import Route
 
@@ -116,7 +116,7 @@ class TestBehaviour:
         fuzz(tmp_path, f"{node.url}/openapi.json", "--checks", ALWAYS)
 
     def test_what_exists_is_as_described(self, fuzzed: Nodes, node: LiveNode, tmp_path: Path) -> None:
-        """The same holds for bundles, functions and tasks that exist; there, what the description allows is accepted."""
+        """The same holds for bundles, functions and tasks that exist, and what is allowed there is accepted."""
         chain = f"chain-{uuid.uuid4().hex}"
         keys = [node.client.put_bundle(f"{chain}:{holder}t1", {"f": b"1", "g": b""})["key"] for holder in ("sat:", "")]
         task = node.client.invoke("relay", b"1").headers["skylark-task"]

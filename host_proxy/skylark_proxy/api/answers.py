@@ -24,7 +24,7 @@ def error_answer(error: SkylarkError, status: int | None = None) -> Response:
     status = status or HTTP_STATUS[error.code]
     details = {name: value for name, value in vars(error).items() if isinstance(value, str | int | float | tuple)}
     body = {"error": details | {"code": error.code, "message": error.message, "retryable": error.retryable}}
-    return json_answer(body, status, {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else None)
+    return json_answer(body, status, {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503) else None)
 
 
 async def on_skylark_error(_request: Request, error: Exception) -> Response:

@@ -5,18 +5,25 @@ from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from skylark_proxy.api.access import Access
 from skylark_proxy.api.answers import json_answer, on_defect, on_http_error, on_skylark_error
 from skylark_proxy.api.bundles import BundlesApi
 from skylark_proxy.api.elections import ElectionsApi
 from skylark_proxy.api.functions import FunctionsApi
 from skylark_proxy.api.health import HealthApi
+from skylark_proxy.api.in_flight import InFlight
 from skylark_proxy.api.openapi import description
+from skylark_proxy.api.state import StateApi
+from skylark_proxy.config import Config
 from skylark_proxy.errors import SkylarkError
 from skylark_proxy.proxy import Proxy
+from skylark_proxy.signatures import Verifier
+from skylark_proxy.single_state import SingleStates
 
 
 def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> Starlette:
@@ -32,8 +39,9 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
     routes = [
         *FunctionsApi(proxy.invoker, limit, proxy.exchange_root).routes(),
         *BundlesApi(proxy.propagation, limit).routes(),
-        *ElectionsApi(proxy.propagation).routes(),
-        *HealthApi(proxy.config.node, proxy.store, proxy.workers).routes(),
+        *StateApi(SingleStates(proxy.propagation), limit).routes(),
+        *ElectionsApi(proxy.propagation, proxy.topology).routes(),
+        *HealthApi(proxy.config.node, proxy.store, proxy.workers, proxy.topology).routes(),
         Route("/openapi.json", _openapi, methods=["GET"]),
     ]
     handlers = {
@@ -42,7 +50,16 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         ClientDisconnect: _on_disconnect,
         Exception: on_defect,
     }
-    return Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    middleware = _middleware(proxy.config)
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
+
+
+def _middleware(config: Config) -> list[Middleware]:
+    middleware = [Middleware(InFlight, limit=config.max_in_flight)]
+    if config.peer_key is not None:
+        verifier = Verifier(config.peer_key, config.peer_clock_skew_s)
+        middleware.append(Middleware(Access, verifier=verifier, local_networks=config.local_networks))
+    return middleware
 
 
 async def _openapi(_request: Request) -> Response:

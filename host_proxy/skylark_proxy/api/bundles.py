@@ -15,11 +15,13 @@ from skylark_proxy.api import parameters
 from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.reports import placement_json
 from skylark_proxy.errors import InvalidArgument, NotFound
-from skylark_proxy.model import BundleInfo, check_name
+from skylark_proxy.model import BundleInfo, Plan, check_name
 from skylark_proxy.propagation import FetchedBundle, Propagation, Write, check_held
+from skylark_proxy.store import MAX_VERSION
 
 _CHUNK_BYTES = 256 << 10
 _MAX_TIME_MS = 1 << 53
+_MAX_ANNOUNCED_MS = 600_000
 _MAX_CRC32 = 0xFFFFFFFF
 
 
@@ -37,6 +39,7 @@ class BundlesApi:
             Route("/bundles/{key}", self.get, methods=["GET"]),
             Route("/bundles/{key}", self.put, methods=["PUT"]),
             Route("/bundles/{key}", self.delete, methods=["DELETE"]),
+            Route("/bundles/{key}/announcement", self.announce, methods=["POST"]),
         ]
 
     async def list(self, request: Request) -> Response:
@@ -73,6 +76,11 @@ class BundlesApi:
             expected_version=parameters.expected_version(request),
             origin=_origin(request),
             created_ms=parameters.header_number(request, bundle_http.CREATED_MS, _MAX_TIME_MS),
+            ack=parameters.ack(request),
+            replicate=parameters.truth(request, "replicate"),
+            version=parameters.header_number(request, bundle_http.VERSION, MAX_VERSION),
+            plan=_plan(request),
+            destination_from="request" if "destination" in request.query_params else "default",
         )
         crc32 = parameters.header_number(request, bundle_http.CRC32, _MAX_CRC32)
         fields = bundle_http.decode(await parameters.body(request, self.max_bundle_bytes))
@@ -81,6 +89,13 @@ class BundlesApi:
         placed = await run_in_threadpool(self.propagation.place, write.with_fields(fields, crc32))
         headers = {"ETag": f'"{placed.version}"', bundle_http.KEY: str(placed.key)}
         return json_answer(placement_json(placed), 200, headers)
+
+    async def announce(self, request: Request) -> Response:
+        """Says that a bundle is on its way here, so that a fetch waits for it."""
+        key = check_held(parameters.key_in_path(request), self.propagation.node)
+        wait_ms = parameters.number(request, "wait_ms", 1, _MAX_ANNOUNCED_MS)
+        self.propagation.arrivals.expect(key, (wait_ms or _MAX_ANNOUNCED_MS) / 1000)
+        return Response(status_code=204)
 
     async def delete(self, request: Request) -> Response:
         """Deletes a bundle at the node that the key names, else here."""
@@ -95,6 +110,11 @@ class BundlesApi:
 def _origin(request: Request) -> str | None:
     origin = request.headers.get(bundle_http.ORIGIN)
     return check_name(bundle_http.ORIGIN, origin) if origin is not None else None
+
+
+def _plan(request: Request) -> Plan | None:
+    plan = request.headers.get(bundle_http.PLAN)
+    return Plan.parse(plan, bundle_http.PLAN) if plan is not None else None
 
 
 def _info_json(info: BundleInfo) -> dict[str, object]:

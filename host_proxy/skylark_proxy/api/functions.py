@@ -82,6 +82,9 @@ def _call(request: Request, functions: tuple[str, ...]) -> Call:
         destination=parameters.name(request, "destination"),
         policy=parameters.policy(request),
         ttl_ms=parameters.ttl_ms(request),
+        ack=parameters.ack(request),
+        plan=parameters.plan(request),
+        fuse=parameters.truth(request, "fuse") is not False,
         content_type=request.headers.get("content-type", ""),
     )
 

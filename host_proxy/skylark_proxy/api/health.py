@@ -8,9 +8,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from skylark_proxy.api.answers import json_answer
+from skylark_proxy.api.reports import topology_json
 from skylark_proxy.errors import SkylarkError
 from skylark_proxy.runtime import Workers
 from skylark_proxy.store import Store
+from skylark_proxy.topology_source import TopologySource
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,12 @@ class HealthApi:
     node: str
     store: Store
     workers: Workers
+    topology: TopologySource
 
     def routes(self) -> list[Route]:
         """The routes."""
         return [
+            Route("/health", self.readiness, methods=["GET"]),
             Route("/health/liveness", self.liveness, methods=["GET"]),
             Route("/health/readiness", self.readiness, methods=["GET"]),
         ]
@@ -34,9 +38,9 @@ class HealthApi:
         return json_answer({"node": self.node, "status": "alive" if healthy else "blocked"}, 200 if healthy else 503)
 
     async def readiness(self, _request: Request) -> Response:
-        """503 while Redis does not answer."""
+        """503 while Redis does not answer. An old topology does not make a node unready; its age is told."""
         try:
             await run_in_threadpool(self.store.ping)
         except SkylarkError as error:
             return json_answer({"node": self.node, "status": "not-ready", "reason": error.message}, 503)
-        return json_answer({"node": self.node, "status": "ready"})
+        return json_answer({"node": self.node, "status": "ready", "topology": topology_json(self.topology)})

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from skylark_proxy.election import MAX_SIZE_BYTES, parse_policy
 from skylark_proxy.errors import InvalidArgument, TooLarge
-from skylark_proxy.model import Policy, StateKey, check_name
+from skylark_proxy.model import Ack, Plan, Policy, StateKey, check_name
 from skylark_proxy.store import MAX_VERSION
 
 _SPOOL_OVER_BYTES = 1 << 20
@@ -71,6 +71,28 @@ def policy(request: Request) -> Policy | None:
     """`policy`."""
     value = text(request, "policy")
     return parse_policy(value) if value is not None else None
+
+
+def ack(request: Request) -> Ack | None:
+    """`ack`: when a store is acknowledged."""
+    value = text(request, "ack")
+    if value is not None and value not in list(Ack):
+        raise InvalidArgument("ack", value, f"one of {', '.join(Ack)}")
+    return Ack(value) if value is not None else None
+
+
+def plan(request: Request) -> Plan | None:
+    """`plan`: what the chain will run, and where."""
+    value = text(request, "plan")
+    return None if value is None else Plan.parse(value)
+
+
+def truth(request: Request, parameter: str) -> bool | None:
+    """`true` or `false`."""
+    value = text(request, parameter)
+    if value not in (None, "true", "false"):
+        raise InvalidArgument(parameter, value, "true or false")
+    return None if value is None else value == "true"
 
 
 def names(request: Request, parameter: str) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
-"""What an invocation did, as JSON."""
+"""What an invocation did, and what a node knows, as JSON."""
 
+import time
 from typing import Any
 
 from skylark_proxy.invocation import Report
 from skylark_proxy.propagation import FetchedBundle, PlacedBundle
+from skylark_proxy.topology_source import TopologySource
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -45,8 +47,20 @@ def placement_json(placed: PlacedBundle) -> dict[str, Any]:
         "size_bytes": placed.size_bytes,
         "duration_ms": round(placed.duration_ms, 3),
         "objective_met": placed.objective_met,
+        "on_the_way_to": list(placed.on_the_way_to),
+        "destination_from": placed.destination_from,
         "failed": [{"node": attempt.node, "error": attempt.error} for attempt in placed.failed],
         "election": placed.election.to_dict() if placed.election else None,
+    }
+
+
+def topology_json(source: TopologySource) -> dict[str, Any]:
+    """Which topology a node goes by, where it comes from, and how old it is."""
+    provenance = source.provenance()
+    return {
+        "epoch": source.current(time.time()).epoch,
+        "source": provenance.source,
+        "age_s": None if provenance.age_s is None else round(provenance.age_s, 3),
     }
 
 

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from skylark_proxy.cli import bench, build, bundle, demo, elect, invoke, run, serve
+from skylark_proxy.cli import bench, build, bundle, demo, elect, invoke, node_info, run, serve
 from skylark_proxy.errors import SkylarkError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command("build")(build.build_command)
 app.command("serve")(serve.serve_command)
+app.command("node-info")(node_info.node_info_command)
 app.command("run")(run.run_command)
 app.command("invoke")(invoke.invoke_command)
 app.command("elect")(elect.elect_command)

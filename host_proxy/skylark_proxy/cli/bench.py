@@ -9,6 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from skylark_proxy.bench.election import NODES, NOTE, bench_election
+from skylark_proxy.bench.fusion import DEPTHS, bench_fusion
+from skylark_proxy.bench.fusion import SIZES_BYTES as STATE_SIZES
 from skylark_proxy.bench.invoke import bench_invoke
 from skylark_proxy.bench.machine import describe
 from skylark_proxy.bench.state import SIZES_BYTES, bench_state
@@ -69,6 +72,56 @@ def invoke_command(
             f"{result.ratio:.3f}",
         )
         table.add_row(result.name, *figures)
+    _print(table, rounds)
+
+
+@app.command("election")
+def election_command(
+    nodes: Annotated[list[int] | None, typer.Option(help="A graph's number of nodes; may be given again.")] = None,
+    rounds: Rounds = 5,
+    as_json: Json = False,
+) -> None:
+    """Elections over random graphs in which each node has four links, beside the published system's figures."""
+    with _progress() as progress:
+        results = bench_election(tuple(nodes or NODES), rounds, progress=progress)
+    if as_json:
+        rows = [result.to_dict() for result in results]
+        print_json({"machine": describe(), "rounds": rounds, "note": NOTE, "results": rows})
+        return
+    table = Table("nodes", "building ms", "first election ms", "further ones ms", "published ms", title="elections")
+    for result in results:
+        figures = (f"{result.build_ms:,.2f}", f"{result.first_ms:,.2f}", f"{result.further_ms:.4f}")
+        published = "-" if result.published_ms is None else f"{result.published_ms:,.0f}"
+        table.add_row(f"{result.nodes:,}", *figures, published)
+    _print(table, rounds)
+    typer.echo(NOTE)
+
+
+@app.command("fusion")
+def fusion_command(
+    rounds: Rounds = 3,
+    size: Annotated[list[int] | None, typer.Option(help="A state's size in bytes; may be given again.", min=1)] = None,
+    depth: Annotated[list[int] | None, typer.Option(help="A chain's length; may be given again.", min=1, max=5)] = None,
+    as_json: Json = False,
+) -> None:
+    """Chains of one to five functions, fused in one sandbox and single, with a near and a far store.
+
+    The far store is behind a link of 60 ms and 80 Mbps, which a relay on this machine emulates.
+    """
+    with _progress() as progress:
+        results = bench_fusion(Config.load(), rounds, progress, tuple(size or STATE_SIZES), tuple(depth or DEPTHS))
+    if as_json:
+        rows = [asdict(result) | {"storage_ms": result.storage_ms} for result in results]
+        print_json({"machine": describe(), "rounds": rounds, "results": rows})
+        return
+    columns = ("store", "MB", "depth", "", "ops", "T(dr) ms", "T(dm) ms", "both", "less")
+    table = Table(*columns, title="fusion: storage operations and the time for state")
+    for single, fused in zip(results[::2], results[1::2], strict=True):
+        less = f"{100 * (1 - fused.storage_ms / single.storage_ms):.0f} %"
+        for result, name, saved in ((single, "single", ""), (fused, "fused", less)):
+            where = (result.store, f"{result.size_bytes / 1e6:g}", str(result.depth), name, str(result.operations))
+            times = (f"{ms:,.1f}" for ms in (result.retrieval_ms, result.migration_ms, result.storage_ms))
+            table.add_row(*where, *times, saved)
     _print(table, rounds)
 
 

@@ -3,11 +3,14 @@
 import contextlib
 import logging
 from dataclasses import replace
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from skylark_proxy.api import create_app
 from skylark_proxy.cli.options import PolicyName, policy
 from skylark_proxy.config import Config
 from skylark_proxy.proxy import open_proxy
@@ -22,6 +25,9 @@ def serve_command(
     topology: Annotated[Path | None, typer.Option(help="The topology, a JSON file; default: this node alone.")] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on; default: 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(help="The port; default: 30002; 0: a free one.")] = None,
+    node_info_url: Annotated[
+        str | None, typer.Option(help="The node-info service whose topology and objectives it follows.")
+    ] = None,
     redis_url: Annotated[str | None, typer.Option(help="An external Redis; default: start one of its own.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where its own Redis keeps its data.")] = None,
     max_latency_ms: Annotated[float | None, typer.Option(help="Objective: the longest migration of a bundle.")] = None,
@@ -37,6 +43,7 @@ def serve_command(
         topology=topology,
         host=host,
         port=port,
+        node_info_url=node_info_url,
         redis_url=redis_url,
         data_dir=data_dir,
         max_latency_ms=max_latency_ms,
@@ -54,5 +61,12 @@ def serve_node(config: Config) -> None:
         with open_proxy(config) as proxy:
             names = ", ".join(sorted(proxy.invoker.functions.all())) or "none"
             address = f"http://{config.host}:{port}"
-            serve(proxy, listener, lambda: _LOG.info("node %s serves %s, functions: %s", config.node, address, names))
+            report = partial(_LOG.info, "node %s serves %s, functions: %s", config.node, address, names)
+            _warn_of_strangers(config, listener.getsockname()[0])
+            serve(create_app(proxy, report), listener)
     _LOG.info("node %s has ended", config.node)
+
+
+def _warn_of_strangers(config: Config, address: str) -> None:
+    if config.peer_key is None and not ip_address(address).is_loopback:
+        _LOG.warning("whoever reaches %s can read and change all state: SKYLARK_PEER_KEY is not set", address)

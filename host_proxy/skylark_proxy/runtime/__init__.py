@@ -1,12 +1,13 @@
 """Runs functions in sandboxes. wasmtime's types stay in here."""
 
 from skylark_proxy.runtime.engine import Engine
-from skylark_proxy.runtime.functions import Functions, Manifest
+from skylark_proxy.runtime.functions import Chains, Functions, Manifest
 from skylark_proxy.runtime.interface import Fetched, Placement, State, Stored
 from skylark_proxy.runtime.sandbox import Invocation, Limits, Outcome, Response
 from skylark_proxy.runtime.workers import Workers
 
 __all__ = [
+    "Chains",
     "Engine",
     "Fetched",
     "Functions",

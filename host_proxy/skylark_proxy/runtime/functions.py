@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -13,6 +14,9 @@ from skylark_proxy.runtime.interface import State
 from skylark_proxy.runtime.pool import Preparer, SandboxPool
 from skylark_proxy.runtime.sandbox import Invocation, Limits, Outcome, Sandbox, SandboxConfig
 
+Chains = Literal["own", "any"]
+"""Whose bundles a function may fetch, store under and delete: those of the chain that it runs in, or all."""
+
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file `NAME.toml` beside `NAME.wasm`; every member may be missing.
@@ -22,12 +26,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         reuse: Whether a sandbox serves more than one invocation.
         limits: What a sandbox may use.
         environment: The environment variables of the guest. There are no others.
+        chains: Whose bundles it may name.
     """
 
     ready: int = 2
     reuse: bool = False
     limits: Limits = msgspec.field(default_factory=Limits)
     environment: dict[str, str] = msgspec.field(default_factory=dict)
+    chains: Chains = "own"
 
     @classmethod
     def beside(cls, wasm: Path) -> "Manifest":

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from skylark.wire import Buffer
 from skylark_proxy.errors import Conflict, SkylarkError, TooLarge
-from skylark_proxy.model import Policy
+from skylark_proxy.model import Ack, Policy
 from skylark_proxy.runtime import values
 from skylark_proxy.runtime.values import Case
 
@@ -37,6 +37,7 @@ class Placement:
     policy: Policy | None = None
     ttl_ms: int | None = None
     expected_version: int | None = None
+    ack: Ack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ _NUMBERS_OF = {
     "too-large": values.record({"size-bytes": values.number("u64"), "limit-bytes": values.number("u64")}),
 }
 _TEXT_OF = dict.fromkeys(
-    ("not-found", "invalid-key", "invalid-argument", "unavailable", "timed-out", "internal"), values.string
+    ("not-found", "invalid-key", "invalid-argument", "forbidden", "unavailable", "timed-out", "internal"), values.string
 )
 _ERROR = values.variant({**_TEXT_OF, **_NUMBERS_OF})
 
@@ -93,7 +94,13 @@ FETCH_RESULT = values.result(
 STORE_RESULT = values.result(values.record({"key": values.string, "version": values.number("u64")}), _ERROR)
 DELETE_RESULT = values.result(values.boolean, _ERROR)
 
-_CASE_OF_CODE = {"unknown-node": "invalid-argument", "no-route": "unavailable", "overloaded": "unavailable"}
+_CASE_OF_CODE = {
+    "unknown-node": "invalid-argument",
+    "no-route": "unavailable",
+    "overloaded": "unavailable",
+    "outbox-full": "unavailable",
+    "too-many-bundles": "unavailable",
+}
 
 
 def error_case(error: SkylarkError) -> Case:
@@ -108,13 +115,14 @@ def error_case(error: SkylarkError) -> Case:
 
 def placement(lifted: Mapping[str, object]) -> Placement:
     """The WIT `placement` of a call."""
-    policy = lifted["policy"]
+    policy, ack = lifted["policy"], lifted["ack"]
     return Placement(
         key=_optional(str, lifted["key"]),
         destination=_optional(str, lifted["destination"]),
         policy=None if policy is None else Policy(str(policy)),
         ttl_ms=_optional(int, lifted["ttl-ms"]),
         expected_version=_optional(int, lifted["expected-version"]),
+        ack=None if ack is None else Ack(str(ack)),
     )
 
 

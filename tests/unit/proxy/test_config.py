@@ -16,6 +16,9 @@ VALID: list[tuple[str, str, object]] = [
     ("port", "0", 0),
     ("port", "65535", 65535),
     ("topology", "/etc/topology.json", Path("/etc/topology.json")),
+    ("node_info_url", "http://127.0.0.1:30001/", "http://127.0.0.1:30001"),
+    ("node_info_wait_ms", "0", 0),
+    ("report_links", "true", True),
     ("destination", "cloud1", "cloud1"),
     ("functions", f"a.wasm{os.pathsep}{os.pathsep}/b", (Path("a.wasm"), Path("/b"))),
     ("redis_url", "redis://h:1/0", "redis://h:1/0"),
@@ -44,6 +47,9 @@ INVALID = [
     ("port", "-1", "a port, 0 to 65535"),
     ("port", "http", "a port, 0 to 65535"),
     ("port", "80.0", "a port, 0 to 65535"),
+    ("node_info_url", "127.0.0.1:30001", "http://host:port"),
+    ("node_info_wait_ms", "-1", "a whole number of milliseconds, 0 or more"),
+    ("report_links", "maybe", "true or false"),
     ("destination", "*", "1 to 128 of"),
     ("redis_fsync", "no", "one of always, everysec"),
     ("policy", "fastest", "one of skylark, random, stateless"),
@@ -98,8 +104,9 @@ def test_an_unknown_variable_is_named_beside_the_known_ones() -> None:
 
 
 def test_other_variables_are_not_its_business() -> None:
-    """Variables without the prefix, and that of the guest SDK, are left alone."""
-    assert Config.load({"PORT": "x", "SKYLARKPORT": "x", "SKYLARK_PROXY_URL": "http://h"}) == Config.load({})
+    """Variables without the prefix, and those of the guest SDK and of node-info, are left alone."""
+    foreign = {"PORT": "x", "SKYLARKPORT": "x", "SKYLARK_PROXY_URL": "http://h", "SKYLARK_NODE_INFO_PORT": "x"}
+    assert Config.load(foreign) == Config.load({})
 
 
 @pytest.mark.parametrize("setting", sorted(SETTINGS))

@@ -37,6 +37,7 @@ class Placement:
     policy: Optional[types.Policy]
     ttl_ms: Optional[int]
     expected_version: Optional[int]
+    ack: Optional[types.Ack]
 
 @dataclass
 class Stored:

@@ -24,6 +24,14 @@ class Policy(Enum):
     RANDOM = 1
     STATELESS = 2
 
+class Ack(Enum):
+    """
+    When a store is acknowledged.
+    """
+    LOCAL = 0
+    ELECTED = 1
+    CLOUD = 2
+
 
 @dataclass
 class Payload_Inline:
@@ -86,6 +94,11 @@ class Error_InvalidArgument:
 
 
 @dataclass
+class Error_Forbidden:
+    value: str
+
+
+@dataclass
 class Error_Unavailable:
     value: str
 
@@ -100,7 +113,7 @@ class Error_Internal:
     value: str
 
 
-Error = Union[Error_NotFound, Error_Conflict, Error_TooLarge, Error_InvalidKey, Error_InvalidArgument, Error_Unavailable, Error_TimedOut, Error_Internal]
+Error = Union[Error_NotFound, Error_Conflict, Error_TooLarge, Error_InvalidKey, Error_InvalidArgument, Error_Forbidden, Error_Unavailable, Error_TimedOut, Error_Internal]
 """
 Why an operation failed. Nothing was changed by an operation that failed, unless the case says otherwise.
 """

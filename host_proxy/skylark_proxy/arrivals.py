@@ -1,0 +1,55 @@
+"""Bundles that are on their way to this node: a fetch waits for one instead of going back over the link for it."""
+
+import threading
+import time
+
+from skylark_proxy.model import StateKey
+
+_Name = tuple[str, str]
+
+
+class Arrivals:
+    """What is expected. Safe for threads.
+
+    Args:
+        max_wait_s: How long a fetch waits, whatever was announced.
+    """
+
+    def __init__(self, max_wait_s: float) -> None:
+        self._max_wait_s = max_wait_s
+        self._expected: dict[_Name, float] = {}
+        self._changed = threading.Condition()
+
+    def expect(self, key: StateKey, for_s: float) -> None:
+        """Announces a bundle: it is expected for `for_s` from now."""
+        now_s = time.monotonic()
+        with self._changed:
+            overdue = [name for name, until_s in self._expected.items() if until_s < now_s]
+            for name in overdue:
+                del self._expected[name]
+            self._expected[_name(key)] = now_s + for_s
+
+    def settle(self, key: StateKey) -> None:
+        """The bundle has arrived, or will not come: whoever waits for it looks again."""
+        with self._changed:
+            if self._expected.pop(_name(key), None) is not None:
+                self._changed.notify_all()
+
+    def wait(self, key: StateKey) -> bool:
+        """Waits for a bundle that is expected; False at once if it is not."""
+        name = _name(key)
+        with self._changed:
+            until_s = self._expected.get(name)
+            if until_s is None:
+                return False
+            end_s = min(until_s, time.monotonic() + self._max_wait_s)
+            while name in self._expected and (rest_s := end_s - time.monotonic()) > 0:
+                self._changed.wait(rest_s)
+            return True
+
+    def __len__(self) -> int:
+        return len(self._expected)
+
+
+def _name(key: StateKey) -> _Name:
+    return key.chain_id, key.task_id

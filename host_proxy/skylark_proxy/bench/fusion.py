@@ -1,0 +1,135 @@
+"""Functions that share a sandbox against functions that do not: storage operations and the time for state."""
+
+import contextlib
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import randbytes
+from typing import Any
+
+from skylark_proxy.bench.component import build_bench_component
+from skylark_proxy.client import ProxyClient
+from skylark_proxy.config import Config
+from skylark_proxy.continuum import RunningNode, start_node, stop_nodes, wait_until_ready, with_free_ports
+from skylark_proxy.model import Link, Node, Tier
+from skylark_proxy.relay import open_relay
+from skylark_proxy.topology import Topology
+
+SIZES_BYTES = (1_000_000, 10_000_000)
+DEPTHS = (1, 2, 3, 4, 5)
+LATENCY_MS, BANDWIDTH_MBPS = 60.0, 80.0
+EDGE, CLOUD = "edge1", "cloud1"
+_HOLDERS = {"near": EDGE, "far": CLOUD}
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FusionResult:
+    """One way to run a chain of `depth` functions whose state has `size_bytes`.
+
+    Attributes:
+        store: `near`: the node's own; `far`: the cloud's, over the link.
+        operations: Fetches and stores.
+        retrieval_ms: T(dr), the median over all rounds.
+        migration_ms: T(dm), likewise.
+    """
+
+    store: str
+    size_bytes: int
+    depth: int
+    fused: bool
+    operations: int
+    retrieval_ms: float
+    migration_ms: float
+
+    @property
+    def storage_ms(self) -> float:
+        """T(dr) and T(dm) together."""
+        return self.retrieval_ms + self.migration_ms
+
+
+def bench_fusion(
+    config: Config,
+    rounds: int,
+    progress: Progress,
+    sizes: Sequence[int] = SIZES_BYTES,
+    depths: Sequence[int] = DEPTHS,
+) -> list[FusionResult]:
+    """Runs each chain `rounds` times, fused and single in turn, with the state nearby and over the emulated link."""
+    with tempfile.TemporaryDirectory(prefix="skylark-bench-") as name:
+        folder = Path(name)
+        component = build_bench_component(folder / "functions", config, progress, name="fusion_functions")
+        with _two_nodes(folder, component, config) as clients:
+            for store in _HOLDERS:
+                _measure(clients, store, size_bytes=1, depth=1, rounds=1)  # connections and sandboxes are made
+            results = []
+            for store in _HOLDERS:
+                for size_bytes in sizes:
+                    for depth in depths:
+                        progress(f"{store} store, {size_bytes:,} bytes, depth {depth}")
+                        results += _measure(clients, store, size_bytes, depth, rounds)
+            return results
+
+
+def _measure(
+    clients: Mapping[str, ProxyClient], store: str, size_bytes: int, depth: int, rounds: int
+) -> list[FusionResult]:
+    holder = _HOLDERS[store]
+    names = [f"stage{number}" for number in range(1, depth + 1)]
+    ways = {False: names, True: ["+".join(names)]}
+    reports: dict[bool, list[list[dict[str, Any]]]] = {fused: [] for fused in ways}
+    for number in range(rounds):
+        for fused, calls in ways.items():
+            chain = f"{store}-{size_bytes}-{depth}-{number}-{fused}"
+            key = clients[holder].put_bundle(f"{chain}:{holder}:input", {"state": randbytes(size_bytes)})["key"]
+            reports[fused].append(_run(clients[EDGE], calls, key, holder))
+            for bundle in clients[holder].list_bundles(chain):
+                clients[holder].delete_bundle(bundle["key"])
+    return [_result(store, size_bytes, depth, fused, runs) for fused, runs in reports.items()]
+
+
+def _run(client: ProxyClient, calls: Sequence[str], key: str, holder: str) -> list[dict[str, Any]]:
+    reports = []
+    for functions in calls:
+        answer = client.invoke(functions, key=key, destination=holder, policy="stateless")
+        reports.append(client.task(answer.headers["skylark-task"]))
+        key = reports[-1]["key"]
+    return reports
+
+
+def _result(
+    store: str, size_bytes: int, depth: int, fused: bool, runs: Sequence[Sequence[Mapping[str, Any]]]
+) -> FusionResult:
+    def median(timing: str) -> float:
+        sums: list[float] = [sum(report["timings_ms"][timing] for report in reports) for reports in runs]
+        return statistics.median(sums)
+
+    operations = sum(len(report["fetches"]) + len(report["placements"]) for report in runs[0])
+    return FusionResult(store, size_bytes, depth, fused, operations, median("dr"), median("dm"))
+
+
+@contextlib.contextmanager
+def _two_nodes(folder: Path, component: Path, config: Config) -> Iterator[dict[str, ProxyClient]]:
+    """A node that runs the functions and the cloud; what the first sends to the second goes through the link."""
+    nodes = [Node(EDGE, "127.0.0.1", Tier.SAT), Node(CLOUD, "127.0.0.1", Tier.CLOUD)]
+    links = [Link(EDGE, CLOUD, LATENCY_MS, BANDWIDTH_MBPS)]
+    real = with_free_ports(Topology.build(nodes, links, epoch=1))
+    settings = {"SKYLARK_CACHE_DIR": str(config.cache_dir), "SKYLARK_LOG_LEVEL": "warning"}
+    with open_relay(real.nodes[CLOUD].address, LATENCY_MS, BANDWIDTH_MBPS) as relay:
+        seen = [real.nodes[EDGE], replace(real.nodes[CLOUD], address=relay.address)]
+        views = {EDGE: Topology.build(seen, links, epoch=1), CLOUD: real}
+        running: dict[str, RunningNode] = {}
+        try:
+            for name, view in views.items():
+                file = folder / f"{name}.json"
+                file.write_bytes(view.to_json())
+                functions = component if name == EDGE else None
+                running[name] = start_node(real.nodes[name], file, functions, folder, settings)
+            for node in running.values():
+                wait_until_ready(node)
+            yield {name: ProxyClient(node.url) for name, node in running.items()}
+        finally:
+            stop_nodes(running)

@@ -1,0 +1,66 @@
+"""Reports what a node measured of its links to the node-info service, in the background."""
+
+import logging
+from threading import Event, Thread
+
+import msgspec
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from skylark_proxy.link_meter import LinkEstimate, LinkMeter
+
+_LOG = logging.getLogger(__name__)
+_INTERVAL_S = 5.0
+_TIMEOUT_S = 5.0
+
+
+class LinkReporter:
+    """Every 5 s, a thread reports the links that had exchanges since; each at most once. What fails is not repeated:
+    the next report of a link has the smoothed values again.
+
+    Args:
+        url: The node-info service's.
+        node: The name of the local node.
+    """
+
+    def __init__(self, url: str, node: str, meter: LinkMeter, interval_s: float = _INTERVAL_S) -> None:
+        self._url = f"{url}/measurements"
+        self._node = node
+        self._meter = meter
+        self._interval_s = interval_s
+        self._pool = urllib3.PoolManager(maxsize=1, timeout=_TIMEOUT_S, retries=False)
+        self._closing = Event()
+        self._thread = Thread(target=self._run, name="link-reports", daemon=True)
+
+    def open(self) -> None:
+        """Begins to report."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops reporting. The thread ends with the answer that it waits for, or with the process."""
+        self._closing.set()
+        self._pool.clear()
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._interval_s):
+            for estimate in self._meter.take_fresh():
+                if self._closing.is_set() or not self._report(estimate):
+                    break
+
+    def _report(self, estimate: LinkEstimate) -> bool:
+        """Whether the service could be reached."""
+        body = {
+            "source": self._node,
+            "target": estimate.node,
+            "latency_ms": estimate.latency_ms,
+            "bandwidth_mbps": estimate.bandwidth_mbps,
+            "at_s": estimate.at_s,
+        }
+        try:
+            answer = self._pool.request("POST", self._url, body=msgspec.json.encode(body))
+        except HTTPError as error:
+            _LOG.debug("links are not reported: %s", error)
+            return False
+        if answer.status >= 400:
+            _LOG.info("the link to %s is not reported: %s", estimate.node, answer.data[:200].decode(errors="replace"))
+        return True

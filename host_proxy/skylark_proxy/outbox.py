@@ -1,0 +1,155 @@
+"""The durable outbox of a node: transfers that must happen, in a Redis stream with a consumer group.
+
+An entry names a bundle and what is to become of it; the bundle's bytes stay in the node's own store. An entry is added
+before the bundle that it is for, so that a crash between the two leaves an entry without a bundle (which is dropped)
+and never a bundle without its entry. What a consumer has taken and not finished is taken again after a crash.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from skylark_proxy.errors import OutboxFull, StoreUnavailable
+from skylark_proxy.model import StateKey
+from skylark_proxy.store import Store
+
+_STREAM = b"skylark:outbox"
+_GROUP = b"forwarders"
+_FIELD = b"entry"
+_PAGE = 256
+_COPIES_TTL_MS = b"%d" % (30 * 24 * 3600 * 1000)
+
+
+class Kind(StrEnum):
+    """What is to be done at the target."""
+
+    STORE = "store"
+    """Put a copy of the bundle there."""
+    DELETE = "delete"
+    """Delete the bundle there."""
+
+
+class _Record(msgspec.Struct, omit_defaults=True):
+    kind: Kind
+    key: str
+    target: str
+    added_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A transfer.
+
+    Attributes:
+        id: Its place in the stream.
+        key: The bundle.
+        target: The node's name.
+        added_ms: When, in milliseconds since the epoch.
+    """
+
+    id: str
+    kind: Kind
+    key: StateKey
+    target: str
+    added_ms: int
+
+
+class Outbox:
+    """The stream of one node. Safe for threads; every call blocks.
+
+    Every method raises `StoreUnavailable` where Redis is away or refuses.
+
+    Args:
+        store: The node's store.
+        consumer: The node's name: it takes up again what a process of this name has left.
+        max_entries: How many entries the outbox holds.
+    """
+
+    def __init__(self, store: Store, consumer: str, max_entries: int) -> None:
+        self._store = store
+        self._consumer = consumer.encode()
+        self._max_entries = max_entries
+        with contextlib.suppress(_GroupExists):
+            self._create_group()
+
+    def add(self, kind: Kind, key: StateKey, target: str, added_ms: int) -> Entry:
+        """Adds a transfer; once this returns it will happen, or be found impossible.
+
+        Raises:
+            OutboxFull: There are too many entries; nothing was added.
+        """
+        length = len(self)
+        if length >= self._max_entries:
+            raise OutboxFull(length, self._max_entries)
+        if kind is Kind.STORE:
+            copies = _copies(key)
+            self._store.execute(copies, (b"SADD", copies, target.encode()), (b"PEXPIRE", copies, _COPIES_TTL_MS))
+        record = msgspec.json.encode(_Record(kind, str(key), target, added_ms))
+        [identity] = self._store.execute(_STREAM, (b"XADD", _STREAM, b"*", _FIELD, record))
+        return Entry(identity.decode(), kind, key, target, added_ms)
+
+    def copies(self, key: StateKey) -> list[str]:
+        """The nodes that were to get a copy of a bundle from here."""
+        [names] = self._store.execute(_copies(key), (b"SMEMBERS", _copies(key)))
+        return sorted(name.decode() for name in names)
+
+    def forget_copies(self, key: StateKey) -> None:
+        """Forgets them: they are to be deleted."""
+        self._store.execute(_copies(key), (b"UNLINK", _copies(key)))
+
+    def remove(self, entry: Entry) -> None:
+        """Forgets a transfer: it is done, or what it was for did not come about."""
+        identity = entry.id.encode()
+        self._store.execute(_STREAM, (b"XACK", _STREAM, _GROUP, identity), (b"XDEL", _STREAM, identity))
+
+    def unfinished(self) -> Iterator[Entry]:
+        """What this consumer took before and did not finish, in order: what a crash has left."""
+        after = b"0"
+        while page := self._take(after):
+            yield from page
+            after = page[-1].id.encode()
+
+    def take(self) -> list[Entry]:
+        """The next entries that nobody has taken, in order; none if there are none."""
+        return self._take(b">")
+
+    def __len__(self) -> int:
+        [length] = self._store.execute(_STREAM, (b"XLEN", _STREAM))
+        return int(length)
+
+    def _take(self, after: bytes) -> list[Entry]:
+        command = (b"XREADGROUP", b"GROUP", _GROUP, self._consumer, b"COUNT", b"%d" % _PAGE)
+        try:
+            [reply] = self._store.execute(_STREAM, (*command, b"STREAMS", _STREAM, after))
+        except StoreUnavailable as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self._create_group()  # Redis has lost its data, or was emptied
+            return []
+        streams = dict(reply) if isinstance(reply, list) else reply or {}
+        return [_entry(identity, fields) for identity, fields in streams.get(_STREAM, []) if fields]
+
+    def _create_group(self) -> None:
+        try:
+            self._store.execute(_STREAM, (b"XGROUP", b"CREATE", _STREAM, _GROUP, b"0", b"MKSTREAM"))
+        except StoreUnavailable as error:
+            if "BUSYGROUP" in str(error):
+                raise _GroupExists from error
+            raise
+
+
+class _GroupExists(Exception):
+    pass
+
+
+def _copies(key: StateKey) -> bytes:
+    return b"skylark:copies:{%s}:%s" % (key.chain_id.encode(), key.task_id.encode())
+
+
+def _entry(identity: bytes, fields: list[bytes] | dict[bytes, bytes]) -> Entry:
+    values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
+    record = msgspec.json.decode(values[_FIELD], type=_Record)
+    return Entry(identity.decode(), record.kind, StateKey.parse(record.key), record.target, record.added_ms)
