@@ -39,11 +39,12 @@ def node(name: str, tier: str | None, address: str | None = "10.0.0.1", ready: s
 
 
 class KubernetesApi:
-    """The state of the server, which a test changes. `lists` and `watches` count what was asked."""
+    """The state of the server, which a test changes. `lists` counts lists, `watched_from` has each watch's version."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.lists = self.watches = 0
+        self.lists = 0
+        self.watched_from: list[int] = []
         self.refusing: int | None = None
         self._changed = threading.Condition()
         self._version = 100
@@ -90,7 +91,7 @@ class KubernetesApi:
     def events(self, since: int) -> Iterator[Json]:
         """The events of a watch, until it is broken."""
         with self._changed:
-            self.watches += 1
+            self.watched_from.append(since)
             generation = self._generation
         while True:
             with self._changed:

@@ -10,6 +10,8 @@ Names and order of arguments are the published ones; what is different, and why:
 - A single state is a bundle of one field, `value`; `/bundles`, `/state` and `ctx.state` see it, and a single state is
   read from a bundle of any one field. A bundled state is a bundle of its own for each task, where the published system
   merges those of a whole chain.
+- A function may name the bundles of its own chain; another chain, also a new one, needs `chains = "any"` in the
+  component's manifest (`Forbidden`).
 - The time that a function has run is not sent along: no election depends on it.
 
 A function that stores with these answers with `Response(key.encode())` or None; what it returned as state beside them

@@ -13,10 +13,13 @@ class Arrivals:
 
     Args:
         max_wait_s: How long a fetch waits, whatever was announced.
+        max_waiting: How many fetches wait at once. Each holds a thread of the server, and the bundles that they wait
+            for need threads to arrive; further fetches look elsewhere.
     """
 
-    def __init__(self, max_wait_s: float) -> None:
+    def __init__(self, max_wait_s: float, max_waiting: int = 24) -> None:
         self._max_wait_s = max_wait_s
+        self._free = threading.Semaphore(max_waiting)
         self._expected: dict[_Name, float] = {}
         self._changed = threading.Condition()
 
@@ -35,16 +38,23 @@ class Arrivals:
             if self._expected.pop(_name(key), None) is not None:
                 self._changed.notify_all()
 
+    def expects(self, key: StateKey) -> bool:
+        """Whether a bundle is expected; to be asked before it is looked for, since it may arrive in between."""
+        return _name(key) in self._expected
+
     def wait(self, key: StateKey) -> bool:
-        """Waits for a bundle that is expected; False at once if it is not."""
+        """Waits for a bundle that is expected; False at once if it is not, or if too many wait already."""
         name = _name(key)
         with self._changed:
             until_s = self._expected.get(name)
-            if until_s is None:
+            if until_s is None or not self._free.acquire(blocking=False):
                 return False
-            end_s = min(until_s, time.monotonic() + self._max_wait_s)
-            while name in self._expected and (rest_s := end_s - time.monotonic()) > 0:
-                self._changed.wait(rest_s)
+            try:
+                end_s = min(until_s, time.monotonic() + self._max_wait_s)
+                while name in self._expected and (rest_s := end_s - time.monotonic()) > 0:
+                    self._changed.wait(rest_s)
+            finally:
+                self._free.release()
             return True
 
     def __len__(self) -> int:

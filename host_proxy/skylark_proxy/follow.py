@@ -56,7 +56,7 @@ class FollowedTopology:
     Args:
         url: The service's.
         local: The local node, in case that the service does not know it.
-        fallback: What holds until the service has told its topology, if nothing was saved, or if it is a file's.
+        fallback: What holds until the service has told its topology. A node alone gives way to what was saved.
         saved: Where the last answer is kept for the next start.
     """
 
@@ -71,6 +71,7 @@ class FollowedTopology:
         self._told = Event()
         self._closing = Event()
         self._lost = False
+        self._known_there = True
         self._thread = Thread(target=self._follow, name="node-info", daemon=True)
 
     def open(self, wait_ms: int) -> None:
@@ -149,9 +150,10 @@ class FollowedTopology:
             topology = msgspec.json.decode(answer, type=SnapshotJson).to_topology()
         except (msgspec.DecodeError, UnicodeError, InvalidArgument) as error:
             raise NodeInfoUnavailable(self._url, f"its answer is no topology ({error})") from error
-        if self._local.name in topology.nodes:
+        known_there, self._known_there = self._known_there, self._local.name in topology.nodes
+        if self._known_there:
             return topology
-        if self._local.name not in self._known.topology.nodes or self._known.source is not Source.NODE_INFO:
+        if known_there:
             _LOG.warning("the node-info service does not know this node, %s: it has no links", self._local.name)
         alone = replace(self._local, tier=Tier.EDGE)
         whole = Topology.build([*topology.nodes.values(), alone], topology.links, topology.epoch)

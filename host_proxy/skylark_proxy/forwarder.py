@@ -5,6 +5,7 @@ as long each time, up to 30 s; whatever waits for it waits together.
 """
 
 import logging
+import queue
 import random
 import threading
 import time
@@ -32,9 +33,10 @@ _LAST_BACKOFF_S = 30.0
 _POLL_S = 1.0
 _GIVE_UP_MISSING_MS = 60_000
 _ANNOUNCED_S = 60.0
+_CLOSE_S = 5.0
 
-_Lane = tuple[str, str]
-"""A node and a chain."""
+_Lane = tuple[str, ...]
+"""A node and a chain; with an entry's id too, where its bundle is not there (yet) and must not hold up the others."""
 
 
 @dataclass(slots=True)
@@ -77,12 +79,15 @@ class Forwarder:
         self._lanes: dict[_Lane, deque[Entry]] = {}
         self._busy: set[_Lane] = set()
         self._backoff: dict[str | _Lane, Backoff] = {}
+        self._open: set[str] = set()
+        self._to_announce: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._silent: set[str] = set()
         self._changed = threading.Condition()
         self._wake = threading.Event()
         self._ended = False
         self._counters = Counters()
-        names = ["outbox-reader", *(f"forwarder-{number}" for number in range(threads))]
-        calls = [self._read, *[self._forward] * threads]
+        names = ["outbox-reader", "announcer", *(f"forwarder-{number}" for number in range(threads))]
+        calls = [self._read, self._announce, *[self._forward] * threads]
         self._threads = [
             threading.Thread(target=call, name=name, daemon=True) for call, name in zip(calls, names, strict=True)
         ]
@@ -97,7 +102,7 @@ class Forwarder:
         """What it has done, and what waits."""
         with self._changed:
             waiting: dict[str, int] = {}
-            for (target, _), entries in self._lanes.items():
+            for (target, *_), entries in self._lanes.items():
                 waiting[target] = waiting.get(target, 0) + len(entries)
             return Counters(self._counters.done, self._counters.retried, self._counters.dropped, waiting)
 
@@ -107,46 +112,59 @@ class Forwarder:
             self._ended = True
             self._changed.notify_all()
         self._wake.set()
+        self._to_announce.put(None)
+        end_s = time.monotonic() + _CLOSE_S
         for thread in self._threads:
-            thread.join(timeout=5.0)
+            thread.join(timeout=max(0.0, end_s - time.monotonic()))
 
     def _read(self) -> None:
-        """Takes entries as they come: first what a crash has left, then the new ones."""
-        left_over = False
+        """Takes entries as they come: first what a crash, or an answer that was lost, has left, then the new ones."""
+        last, in_doubt = "0", True
         while not self._ended:
             self._wake.clear()
             try:
-                if not left_over:
-                    self._line_up(list(self._outbox.unfinished()))
-                    left_over = True
+                if in_doubt:
+                    last = self._line_up(list(self._outbox.unfinished(last)), last)
+                    in_doubt = False
                 while entries := self._outbox.take():
-                    self._line_up(entries)
+                    last = self._line_up(entries, last)
             except StoreUnavailable as error:
                 _LOG.warning("the outbox cannot be read: %s", error)
+                in_doubt = True
+            except Exception:
+                _LOG.exception("reading the outbox failed")
+                in_doubt = True
             self._wake.wait(_POLL_S)
 
-    def _line_up(self, entries: list[Entry]) -> None:
+    def _line_up(self, entries: list[Entry], last: str) -> str:
+        """Returns the id of the last entry that is lined up now."""
         for entry in entries:
-            if entry.kind is Kind.STORE:
-                self._announce(entry)
             with self._changed:
+                self._open.add(entry.id)
                 self._lanes.setdefault((entry.target, entry.key.chain_id), deque()).append(entry)
                 self._changed.notify()
+            if entry.kind is Kind.STORE:
+                self._to_announce.put(entry)
+            last = entry.id
+        return last
 
-    def _announce(self, entry: Entry) -> None:
-        """Tells the target what is coming. If it cannot be told, a fetch there asks the other nodes instead."""
-        if entry.target in self._backoff:
-            return
-        try:
-            self._peers.announce(self._node_of(entry.target), entry.key, _ANNOUNCED_S)
-        except SkylarkError as error:
-            _LOG.info("announcing %s at %s: %s", entry.key, entry.target, error)
+    def _announce(self) -> None:
+        """Tells targets what is coming. One that cannot be told asks the other nodes instead; it is not told again
+        before something has reached it, so that it holds nobody up."""
+        while (entry := self._to_announce.get()) is not None:
+            if entry.id not in self._open or entry.target in self._backoff or entry.target in self._silent:
+                continue
+            try:
+                self._peers.announce(self._node_of(entry.target), entry.key, _ANNOUNCED_S)
+            except Exception as error:
+                _LOG.info("announcing %s at %s: %s", entry.key, entry.target, error)
+                self._silent.add(entry.target)
 
     def _forward(self) -> None:
         while (lane := self._next_lane()) is not None:
             entry = self._lanes[lane][0]
             try:
-                done = self._carry_out(entry)
+                done = self._carry_out(entry, lane)
             except Exception:
                 _LOG.exception("forwarding %s to %s failed", entry.key, entry.target)
                 done = self._retry(lane)
@@ -163,16 +181,19 @@ class Forwarder:
         with self._changed:
             while not self._ended:
                 now_s, soonest_s = time.monotonic(), _POLL_S
+                tried = {lane[0] for lane in self._busy if lane[0] in self._backoff}  # one try at a time is enough
                 for lane in self._lanes:
+                    if lane in self._busy or lane[0] in tried:
+                        continue
                     due_s = max(self._backoff.get(what, _NONE).until_s for what in (lane[0], lane))
-                    if lane not in self._busy and due_s <= now_s:
+                    if due_s <= now_s:
                         self._busy.add(lane)
                         return lane
                     soonest_s = min(soonest_s, max(0.001, due_s - now_s))
                 self._changed.wait(soonest_s)
         return None
 
-    def _carry_out(self, entry: Entry) -> bool:
+    def _carry_out(self, entry: Entry, lane: _Lane) -> bool:
         """Whether the entry is dealt with; if not, it is tried again later."""
         try:
             node = self._node_of(entry.target)
@@ -182,7 +203,7 @@ class Forwarder:
                 self._copy(entry.key, node)
         except NotFound as error:
             if time.time_ns() // 1_000_000 - entry.added_ms < _GIVE_UP_MISSING_MS and not isinstance(error, _Expired):
-                return self._retry((entry.target, entry.key.chain_id))  # its bundle may be about to be stored
+                return self._put_aside(entry, lane)  # its bundle may be about to be stored
             _LOG.info("%s is gone, it is not forwarded to %s", entry.key, entry.target)
         except (PeerUnreachable, StoreUnavailable, UnknownNode) as error:
             _LOG.info("forwarding %s to %s is tried again: %s", entry.key, entry.target, error)
@@ -190,7 +211,8 @@ class Forwarder:
         except SkylarkError as error:
             _LOG.error("%s cannot be forwarded to %s and stays here: %s", entry.key, entry.target, error)
             self._counters.dropped += 1
-        for what in (entry.target, (entry.target, entry.key.chain_id)):
+        self._silent.discard(entry.target)
+        for what in (entry.target, lane):
             self._backoff.pop(what, None)
         try:
             self._outbox.remove(entry)
@@ -198,6 +220,17 @@ class Forwarder:
             _LOG.info("%s was forwarded, but the outbox cannot be told: %s", entry.key, error)
             return self._retry(entry.target)
         self._counters.done += 1
+        self._open.discard(entry.id)
+        return True
+
+    def _put_aside(self, entry: Entry, lane: _Lane) -> bool:
+        """Moves an entry to a lane of its own, to be tried again there; the rest of its chain goes on."""
+        own = (entry.target, entry.key.chain_id, entry.id)
+        self._retry(own)
+        if lane == own:
+            return False
+        with self._changed:
+            self._lanes[own] = deque([entry])
         return True
 
     def _copy(self, key: StateKey, node: Node) -> None:
@@ -210,11 +243,12 @@ class Forwarder:
     def _retry(self, what: str | _Lane) -> bool:
         """Puts off a node, or one chain at a node."""
         with self._changed:
-            backoff = self._backoff.setdefault(what, Backoff())
-            pause_s = min(_LAST_BACKOFF_S, _FIRST_BACKOFF_S * 2**backoff.failures)
-            backoff.failures = min(backoff.failures + 1, 16)
-            backoff.until_s = time.monotonic() + pause_s * random.uniform(0.8, 1.2)
             self._counters.retried += 1
+            backoff = self._backoff.setdefault(what, Backoff())
+            if backoff.until_s <= time.monotonic():  # else others that were under way at once have put it off already
+                pause_s = min(_LAST_BACKOFF_S, _FIRST_BACKOFF_S * 2**backoff.failures)
+                backoff.failures = min(backoff.failures + 1, 16)
+                backoff.until_s = time.monotonic() + pause_s * random.uniform(0.8, 1.2)
         return False
 
 

@@ -103,14 +103,18 @@ class Outbox:
     def remove(self, entry: Entry) -> None:
         """Forgets a transfer: it is done, or what it was for did not come about."""
         identity = entry.id.encode()
-        self._store.execute(_STREAM, (b"XACK", _STREAM, _GROUP, identity), (b"XDEL", _STREAM, identity))
+        acknowledge, delete = (b"XACK", _STREAM, _GROUP, identity), (b"XDEL", _STREAM, identity)
+        self._store.execute(_STREAM, (b"MULTI",), acknowledge, delete, (b"EXEC",))
 
-    def unfinished(self) -> Iterator[Entry]:
-        """What this consumer took before and did not finish, in order: what a crash has left."""
-        after = b"0"
-        while page := self._take(after):
+    def unfinished(self, after: str = "0") -> Iterator[Entry]:
+        """What this consumer took before and did not finish, in order: what a crash, or a lost answer, has left.
+
+        Args:
+            after: The last entry that is known to have been taken.
+        """
+        while page := self._take(after.encode()):
             yield from page
-            after = page[-1].id.encode()
+            after = page[-1].id
 
     def take(self) -> list[Entry]:
         """The next entries that nobody has taken, in order; none if there are none."""

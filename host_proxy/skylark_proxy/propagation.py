@@ -341,11 +341,13 @@ class Propagation:
         return bundle.info, bundle.fields
 
     def _fetch_here(self, key: StateKey, fields: Collection[str]) -> StoredBundle:
+        expected = self.arrivals.expects(key)
         try:
             return self.store.get(key, fields or None)
         except NotFound:
-            if not self.arrivals.wait(key):
+            if not expected:
                 raise
+        self.arrivals.wait(key)
         return self.store.get(key, fields or None)
 
     def _put_at(

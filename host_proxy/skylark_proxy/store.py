@@ -66,7 +66,12 @@ if ttl_ms then
   local time, left_ms = redis.call('TIME'), redis.call('PTTL', KEYS[3])
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   redis.call('ZADD', KEYS[3], time[1] * 1000 + math.floor(time[2] / 1000) + ttl_ms, ARGV[6])
-  if left_ms == -2 or left_ms >= 0 and left_ms < ttl_ms then redis.call('PEXPIRE', KEYS[3], ARGV[5]) end
+  if left_ms == -1 then
+    local last_ms = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
+    if last_ms ~= 'inf' then redis.call('PEXPIREAT', KEYS[3], last_ms) end
+  elseif left_ms < ttl_ms then
+    redis.call('PEXPIRE', KEYS[3], ARGV[5])
+  end
 else
   redis.call('ZADD', KEYS[3], 'inf', ARGV[6])
   redis.call('PERSIST', KEYS[3])

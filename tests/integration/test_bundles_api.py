@@ -340,7 +340,7 @@ class TestRefusals:
         ("query", "named"),
         [
             ("policy=fastest", ("policy", "fastest", "skylark", "random", "stateless")),
-            ("policy=SKYLARK", ("policy", "SKYLARK")),
+            ("policy=SKYLARK2", ("policy", "SKYLARK2")),
             ("policy=", ("policy",)),
             ("policy=skylark&policy=random", ("policy",)),
             ("destination=a:b", ("destination", "a:b")),

@@ -84,7 +84,7 @@ def test_changes_of_the_cluster_arrive(api: KubernetesApi, live: LiveNodeInfo) -
 
 def test_it_lists_again_when_its_version_is_too_old(api: KubernetesApi, live: LiveNodeInfo) -> None:
     """After 410 Gone the nodes are listed anew and watched from there."""
-    wait_for(lambda: api.watches > 0, "it watches")
+    wait_for(lambda: bool(api.watched_from), "it watches")
     api.expire_versions()
     wait_for(lambda: api.lists > 1, "it lists again")
     api.put(node("sat2", "Sat", "10.0.0.6"))
@@ -93,16 +93,19 @@ def test_it_lists_again_when_its_version_is_too_old(api: KubernetesApi, live: Li
 
 def test_a_watch_that_ends_is_taken_up_where_it_was(api: KubernetesApi, live: LiveNodeInfo) -> None:
     """The API ends watches now and then; nothing is missed, and nothing listed again."""
-    wait_for(lambda: api.watches > 0, "it watches")
-    api.break_watches()
+    wait_for(lambda: bool(api.watched_from), "it watches")
     api.put(node("sat2", "Sat", "10.0.0.6"))
-    wait_for(lambda: "sat2" in nodes_of(live), "the change arrives")
+    wait_for(lambda: "sat2" in nodes_of(live), "a change arrives")
+    api.break_watches()
+    api.put(node("sat3", "Sat", "10.0.0.7"))
+    wait_for(lambda: "sat3" in nodes_of(live), "the next change arrives")
     assert api.lists == 1
+    assert api.watched_from[-1] > api.watched_from[0]
 
 
 def test_while_the_api_is_away_the_last_nodes_hold(api: KubernetesApi, live: LiveNodeInfo) -> None:
     """The topology stays, `/health` says what is wrong, a refresh is a 503; then it recovers by itself."""
-    wait_for(lambda: api.watches > 0, "it watches")
+    wait_for(lambda: bool(api.watched_from), "it watches")
     known = nodes_of(live)
     api.refusing = 500
     api.break_watches()
@@ -154,7 +157,7 @@ def test_refresh_lists_again(api: KubernetesApi, live: LiveNodeInfo) -> None:
 
 def test_it_ends_on_sigterm_while_it_watches(api: KubernetesApi, live: LiveNodeInfo) -> None:
     """The watch does not hold it up."""
-    wait_for(lambda: api.watches > 0, "it watches")
+    wait_for(lambda: bool(api.watched_from), "it watches")
     assert live.end() == 0
     assert "Traceback" not in live.log()
 

@@ -8,9 +8,11 @@ import shutil
 import signal
 import socket
 import threading
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -28,6 +30,7 @@ from skylark_proxy.errors import (
     StoreTimeout,
     StoreUnavailable,
     TooLarge,
+    TooManyBundles,
 )
 from skylark_proxy.model import NAME_PATTERN, BundleInfo, StateKey
 from skylark_proxy.redis_client import connect
@@ -62,8 +65,16 @@ def store(server: RedisServer) -> Iterator[Store]:
 
 
 @contextlib.contextmanager
-def opened(url: str, *, node: str = "sat-1", timeout_s: float = 10.0, max_bundle_bytes: int = 2**28) -> Iterator[Store]:
-    store = Store(connect(url, timeout_s=timeout_s), node, max_bundle_bytes=max_bundle_bytes)
+def opened(
+    url: str,
+    *,
+    node: str = "sat-1",
+    timeout_s: float = 10.0,
+    max_bundle_bytes: int = 2**28,
+    max_bundles_per_chain: int | None = None,
+) -> Iterator[Store]:
+    client = connect(url, timeout_s=timeout_s)
+    store = Store(client, node, max_bundle_bytes=max_bundle_bytes, max_bundles_per_chain=max_bundles_per_chain)
     try:
         yield store
     finally:
@@ -81,6 +92,7 @@ def put(store: Store, data: bytes, key: StateKey = KEY, **options: Unpack[Option
 
 
 def keys(server: RedisServer) -> list[bytes]:
+    """All keys but those of the sets that count the bundles of chains."""
     with server.client() as client:
         return sorted(name for name in client.keys("*") if not name.startswith(b"skylark:chain:"))
 
@@ -147,7 +159,7 @@ class TestRoundTrip:
                 put(store, b"1")
             calls = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
             assert client.info("stats")["total_connections_received"] == 0
-        assert (calls["cmdstat_hgetall"], calls["cmdstat_hmget"], calls["cmdstat_eval"]) == (100, 100, 100)
+        assert (calls["cmdstat_hgetall"], calls["cmdstat_hmget"], calls["cmdstat_evalsha"]) == (100, 100, 100)
         assert "cmdstat_keys" not in calls
 
     def test_names_that_are_reserved(self, store: Store) -> None:
@@ -289,6 +301,129 @@ class TestEnds:
             wait_for(lambda: client.dbsize() == 501, "the others are gone")
             listed += listing
         assert len(listed) == len({info.key for info in listed}) == 500
+
+
+INDEX = "skylark:chain:{chain}"
+
+
+def of_chain(number: int) -> StateKey:
+    return StateKey("chain", f"t{number}")
+
+
+@contextlib.contextmanager
+def limited(server: RedisServer, limit: int) -> Iterator[Store]:
+    """An empty store with a limit of bundles for each chain."""
+    with server.client() as client:
+        client.flushall()
+    with opened(server.url, max_bundles_per_chain=limit) as store:
+        yield store
+
+
+class TestBundlesOfAChain:
+    def test_the_limit(self, server: RedisServer) -> None:
+        """A chain has no more bundles than the limit; what is there can be replaced, and other chains have their own."""
+        with limited(server, 2) as store:
+            for number in (0, 1, 0, 1):
+                put(store, b"1", of_chain(number))
+            put(store, b"1", StateKey("chain2", "t2"))
+            refused: list[Options] = [{}, {"version": 7}, {"expected_version": 0}, {"ttl_ms": 1000}]
+            for options in refused:
+                with pytest.raises(TooManyBundles) as caught:
+                    put(store, b"1", of_chain(2), **options)
+            assert (caught.value.chain_id, caught.value.node, caught.value.limit) == ("chain", "sat-1", 2)
+            assert len(list(store.list("chain"))) == 2
+            with pytest.raises(Conflict):
+                put(store, b"1", of_chain(2), expected_version=5)
+            assert not any(b"staging" in name for name in keys(server))
+
+    @pytest.mark.parametrize("expected_version", [None, 1])
+    def test_deletion_makes_room(self, server: RedisServer, expected_version: int | None) -> None:
+        """A bundle that is deleted counts no more; one that is not, does."""
+        with limited(server, 1) as store:
+            put(store, b"1", of_chain(0))
+            assert store.delete(of_chain(1), expected_version) is False
+            with pytest.raises(Conflict):
+                store.delete(of_chain(0), expected_version=9)
+            with pytest.raises(TooManyBundles):
+                put(store, b"1", of_chain(1))
+            assert store.delete(of_chain(0), expected_version) is True
+            put(store, b"1", of_chain(1))
+
+    def test_expiry_makes_room(self, server: RedisServer) -> None:
+        """A bundle that has expired counts no more, and comes back as a new one."""
+        with limited(server, 2) as store:
+            put(store, b"1", of_chain(0), ttl_ms=200)
+            put(store, b"1", of_chain(1))
+            with pytest.raises(TooManyBundles):
+                put(store, b"1", of_chain(2))
+            wait_for(lambda: len(list(store.list("chain"))) == 1, "the bundle is gone", 5)
+            wait_for(lambda: stored(lambda: put(store, b"1", of_chain(2))), "there is room", 1)
+            with pytest.raises(TooManyBundles):
+                put(store, b"1", of_chain(0))
+
+    def test_a_bundle_that_is_replaced_lives_as_long_as_it_says(self, server: RedisServer) -> None:
+        """A put with another time to live, or none, counts for as long as the bundle is there."""
+        with limited(server, 1) as store:
+            put(store, b"1", of_chain(0), ttl_ms=200)
+            put(store, b"2", of_chain(0))
+            with server.client() as client:
+                assert client.zscore(INDEX, "t0") == float("inf")
+                assert client.pttl(INDEX) == -1
+                put(store, b"3", of_chain(0), ttl_ms=50_000)
+                assert 0 < float(client.zscore(INDEX, "t0") or 0) - time.time() * 1000 <= 50_000
+                assert 0 < client.pttl(INDEX) <= 50_000
+
+    def test_nothing_is_left(self, server: RedisServer, store: Store) -> None:
+        """What counts a chain's bundles goes with the last of them, however it goes."""
+        with server.client() as client:
+            put(store, b"1", of_chain(0))
+            put(store, b"1", of_chain(1), ttl_ms=100_000)
+            put(store, b"1", of_chain(2), ttl_ms=50_000)
+            assert client.pttl(INDEX) == -1
+            store.delete(of_chain(0))
+            assert 50_000 < client.pttl(INDEX) <= 100_000
+            store.delete(of_chain(1))
+            assert 0 < client.pttl(INDEX) <= 50_000
+            store.delete(of_chain(2))
+            assert client.keys("*") == []
+            put(store, b"1", of_chain(3), ttl_ms=100)
+            put(store, b"1", of_chain(4), ttl_ms=200)
+            wait_for(lambda: client.keys("*") == [], "all have expired", 5)
+
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(st.tuples(st.sampled_from(["put", "keep", "delete"]), st.integers(0, 4)), max_size=25))
+    def test_it_counts_what_is_there(self, server: RedisServer, calls: list[tuple[str, int]]) -> None:
+        """After any sequence of calls the count is that of the bundles, and it decided what was stored."""
+        with limited(server, 3) as store, server.client() as client:
+            there: set[int] = set()
+            for call, number in calls:
+                key = of_chain(number)
+                options: Options = {"ttl_ms": 90_000} if call == "put" else {}
+                if call == "delete":
+                    assert store.delete(key) is (number in there)
+                    there.discard(number)
+                elif stored(partial(put, store, b"1", key, **options)):
+                    there.add(number)
+                else:
+                    assert number not in there and len(there) == 3
+                assert client.zcard(INDEX) == len(there) == len(list(store.list("chain")))
+
+    def test_redis_forgets_the_script(self, server: RedisServer, store: Store) -> None:
+        """A Redis that has lost its scripts is sent it again, and a put happens once."""
+        put(store, b"1")
+        with server.client() as client:
+            client.script_flush()
+        assert put(store, b"2").version == 2
+        assert keys(server) == [b"skylark:bundle:{chain}:task"]
+
+
+def stored(call: Callable[[], object]) -> bool:
+    """Whether there was room."""
+    try:
+        call()
+    except TooManyBundles:
+        return False
+    return True
 
 
 class TestFailures:

@@ -5,7 +5,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from skylark_proxy.api.answers import error_answer
 from skylark_proxy.errors import TooManyRequests
 
-_HEALTH = "/health"
+HEALTH = "/health"
+"""What is always answered begins with it."""
 
 
 class InFlight:
@@ -18,7 +19,7 @@ class InFlight:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or answers that there are too many."""
-        if scope["type"] != "http" or scope["path"].startswith(_HEALTH):
+        if scope["type"] != "http" or scope["path"].startswith(HEALTH):
             await self._app(scope, receive, send)
             return
         if self._running >= self._limit:

@@ -1,7 +1,9 @@
 """The OpenAPI 3.1 description of the HTTP surface. Tests hold it against the routes, and fuzz the routes by it."""
 
 from skylark import wire
+from skylark_proxy.api.access import Audience, audience
 from skylark_proxy.api.cloudevents import STRUCTURED
+from skylark_proxy.api.in_flight import HEALTH
 from skylark_proxy.api.openapi_parts import (
     COUNT,
     ERROR,
@@ -282,7 +284,7 @@ _PATHS: Json = {
                 | {"content": {"application/json": {"schema": {}}, "application/octet-stream": {}, STRUCTURED: {}}},
                 "default": {"description": "The function's own answer.", "content": _ANY},
             }
-            | errors(400, 404, 409, 413, 422, 503, 504),
+            | errors(400, 403, 404, 409, 413, 422, 503, 504),
         },
     },
     "/tasks/{task_id}": {
@@ -392,6 +394,30 @@ _PATHS: Json = {
 }
 
 
+_REFUSALS: dict[Audience, tuple[int, ...]] = {Audience.ANYBODY: (), Audience.THIS_NODE: (403,), Audience.NODES: (401,)}
+_METHODS = ("get", "head", "put", "post", "delete")
+
+
 def description() -> Json:
     """The description of all endpoints."""
-    return document("Skylark host proxy", "State bundles, functions and elections of one node.", _PATHS, _SCHEMAS)
+    paths = {template: _guarded(template, item) for template, item in _PATHS.items()}
+    return document("Skylark host proxy", "State bundles, functions and elections of one node.", paths, _SCHEMAS)
+
+
+def _guarded(template: str, item: Json) -> Json:
+    """With the answers of what stands before an operation; see `access` and `in_flight`."""
+    has_scope = any(_SCOPE in item[name].get("parameters", ()) for name in _operations(item))
+    scopes = ("", "scope=local") if has_scope else ("",)
+    statuses = {status for scope in scopes for status in _REFUSALS[audience(template, scope)]}
+    if not template.startswith(HEALTH):
+        statuses.add(429)
+    refusals = errors(*sorted(statuses))
+    bodiless = {status: {"description": "See GET."} for status in refusals}
+    return item | {
+        name: item[name] | {"responses": (bodiless if name == "head" else refusals) | item[name]["responses"]}
+        for name in _operations(item)
+    }
+
+
+def _operations(item: Json) -> list[str]:
+    return [name for name in _METHODS if name in item]

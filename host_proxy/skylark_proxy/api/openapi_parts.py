@@ -74,10 +74,13 @@ def errors(*statuses: int) -> Json:
     """The answers that can go wrong; every one is an `Error`."""
     texts = {
         400: "Something in the request is not valid; the message names it.",
+        401: "The nodes share a key, and the request is not signed with it.",
+        403: "The nodes share a key, and this is for clients on this node; or a function named another chain's bundle.",
         404: "There is no such thing.",
         409: "The stored version is not the expected one.",
         413: "A body or bundle exceeds the limit.",
         422: "The function failed; `cause` and `traceback` say why.",
+        429: "Too many requests are being answered, or the chain has too many bundles; see `Retry-After`.",
         503: "A store or node cannot be reached, or the proxy is overloaded; see `Retry-After`.",
         504: "A store, a node or the function did not answer in time.",
     }

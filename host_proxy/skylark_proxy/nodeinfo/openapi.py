@@ -17,8 +17,8 @@ from skylark_proxy.api.openapi_parts import (
     schema,
 )
 from skylark_proxy.model import Tier
-from skylark_proxy.nodeinfo.messages import MAX_BANDWIDTH_MBPS, MAX_DRAWN_LATENCY_MS
 from skylark_proxy.nodeinfo.links import DEFAULT_RANGES
+from skylark_proxy.nodeinfo.messages import MAX_BANDWIDTH_MBPS, MAX_DRAWN_LATENCY_MS
 from skylark_proxy.nodeinfo.rotating import MAX_INTERVAL_S, MIN_INTERVAL_S
 from skylark_proxy.topology_json import MAX_LATENCY_MS, MIN_BANDWIDTH_MBPS
 

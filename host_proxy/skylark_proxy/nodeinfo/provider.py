@@ -39,7 +39,7 @@ class Provider(TopologyProvider, Protocol):
             InvalidArgument: A file is not valid any more; the topology stays what it was.
             SourceUnavailable: Where it is read from cannot be reached.
         """
-        return None
+        return
 
     def problem(self) -> str | None:
         """Why the topology may be out of date; None: it is not, as far as is known."""

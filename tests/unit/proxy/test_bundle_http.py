@@ -1,6 +1,7 @@
 """A bundle's metadata as HTTP headers, and its bytes with their checksum."""
 
 import zlib
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -9,10 +10,14 @@ from hypothesis import strategies as st
 from skylark import wire
 from skylark_proxy import bundle_http
 from skylark_proxy.errors import InvalidArgument, InvalidKey
-from skylark_proxy.model import NAME_PATTERN, BundleInfo, StateKey
+from skylark_proxy.model import NAME_PATTERN, BundleInfo, Plan, StateKey, Step
 
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
 NUMBERS = st.integers(0, 2**63)
+NOW_MS = 1_800_000_000_000
+PLANS = st.lists(
+    st.builds(Step, NAMES, st.none() | NAMES), min_size=1, max_size=4, unique_by=lambda step: step.function
+).map(lambda steps: Plan(tuple(steps)))
 INFOS = st.builds(
     BundleInfo,
     key=st.builds(StateKey, NAMES, NAMES, st.none() | NAMES),
@@ -21,17 +26,34 @@ INFOS = st.builds(
     origin=NAMES,
     crc32=st.integers(0, 2**32 - 1),
     sizes=st.dictionaries(NAMES, NUMBERS, max_size=3),
-    expires_ms=st.none() | NUMBERS,
+    expires_ms=st.none() | st.integers(NOW_MS + 1, 2**63),
+    plan=st.none() | PLANS,
 )
-INFO = BundleInfo(StateKey("c", "t", "n"), 7, 1000, "sat-1", 99, {"f": 3}, 2000)
+INFO = BundleInfo(StateKey("c", "t", "n"), 7, 1000, "sat-1", 99, {"f": 3}, NOW_MS + 2000, Plan.parse("a@n,b"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def clock() -> Iterator[None]:
+    """Time stands still."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bundle_http, "now_ms", lambda: NOW_MS)
+        yield
 
 
 @given(INFOS)
 def test_what_one_end_says_the_other_understands(info: BundleInfo) -> None:
-    """All metadata survive the headers; that a bundle never expires is the absence of a header."""
+    """All metadata survive the headers; that a bundle never expires, or has no plan, is the absence of a header."""
     sent = bundle_http.headers(info)
     assert bundle_http.parse_info(sent, info.sizes) == info
-    assert (bundle_http.EXPIRES_MS in sent) is (info.expires_ms is not None)
+    assert (bundle_http.TTL_MS in sent) is (info.expires_ms is not None)
+    assert (bundle_http.PLAN in sent) is (info.plan is not None)
+
+
+def test_clocks_that_differ_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a bundle has left to live is the same at a node whose clock is an hour ahead."""
+    sent = bundle_http.headers(INFO)
+    monkeypatch.setattr(bundle_http, "now_ms", lambda: NOW_MS + 3_600_000)
+    assert bundle_http.parse_info(sent, {}).expires_ms == NOW_MS + 3_602_000
 
 
 def test_the_headers_are_the_documented_ones() -> None:
@@ -42,7 +64,8 @@ def test_the_headers_are_the_documented_ones() -> None:
         "Skylark-Origin": "sat-1",
         "Skylark-Created-Ms": "1000",
         "Skylark-Crc32": "99",
-        "Skylark-Expires-Ms": "2000",
+        "Skylark-Ttl-Ms": "2000",
+        "Skylark-Plan": "a@n,b",
     }
 
 
@@ -56,7 +79,7 @@ def test_a_missing_header_is_named(name: str) -> None:
     assert raised.value.field == name
 
 
-@pytest.mark.parametrize("name", ["ETag", "Skylark-Created-Ms", "Skylark-Crc32", "Skylark-Expires-Ms"])
+@pytest.mark.parametrize("name", ["ETag", "Skylark-Created-Ms", "Skylark-Crc32", "Skylark-Ttl-Ms"])
 @pytest.mark.parametrize("text", ["", "x", "-1", "1.5", 'W/"3"', "0x10", "²"])
 def test_a_header_that_is_no_number_is_named(name: str, text: str) -> None:
     """Numbers are digits and nothing else."""

@@ -1,6 +1,7 @@
 """The settings of a node: each can be set, and what is wrong is named."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ VALID: list[tuple[str, str, object]] = [
     ("workers", "1024", 1024),
     ("peer_connect_timeout_ms", "1", 1),
     ("peer_timeout_ms", "250", 250),
+    ("peer_key", "0123456789abcdef" * 4, bytes.fromhex("0123456789abcdef" * 4)),
+    ("peer_key", "a key of thirty-two letters, or more", b"a key of thirty-two letters, or more"),
+    ("peer_clock_skew_s", "60", 60.0),
+    ("local_networks", "10.42.0.0/24, fd00::/8", (ip_network("10.42.0.0/24"), ip_network("fd00::/8"))),
+    ("max_in_flight", "1", 1),
+    ("max_bundles_per_chain", "5", 5),
     ("log_level", "DEBUG", "debug"),
     ("log_format", "json", "json"),
 ]
@@ -65,6 +72,10 @@ INVALID = [
     ("workers", "1025", "a whole number, 1 to 1024"),
     ("peer_connect_timeout_ms", "0", "a whole number of milliseconds above 0"),
     ("peer_timeout_ms", "1e3", "a whole number of milliseconds above 0"),
+    ("peer_clock_skew_s", "-1", "a number of seconds, 0 or more"),
+    ("local_networks", "10.42.0.1/24", "networks such as 10.42.0.0/24"),
+    ("max_in_flight", "0", "a whole number above 0"),
+    ("max_bundles_per_chain", "0", "a whole number above 0"),
     ("log_level", "verbose", "one of debug, info, warning, error"),
     ("log_format", "xml", "one of text, json"),
 ]
@@ -172,3 +183,33 @@ def test_a_bad_override_is_refused(overrides: dict[str, Any]) -> None:
     """What a command line gives is checked like what the environment gives."""
     with pytest.raises(ConfigError):
         Config.load({}, **overrides)
+
+
+class TestPeerKey:
+    @pytest.mark.parametrize("key", ["short-and-secret", "5ec7e7" * 10, "5" * 62, "@{file}"])
+    def test_a_key_that_is_too_short(self, key: str, tmp_path: Path) -> None:
+        """It fails at the start, with the number of its bytes and without a word of it, wherever it comes from."""
+        file = tmp_path / "key"
+        file.write_text("short-and-secret\n")
+        with pytest.raises(ConfigError, match=r"SKYLARK_PEER_KEY.* at least 32 bytes, .*; it has (16|30|31)") as caught:
+            Config.load({"SKYLARK_PEER_KEY": key.format(file=file)})
+        assert not any(secret in caught.value.message for secret in ("short-and-secret", "5ec7e7", "55"))
+
+    def test_a_key_in_a_file(self, tmp_path: Path) -> None:
+        """`@FILE` reads the key from a file; the line's end is not of it."""
+        file = tmp_path / "key"
+        file.write_text("ab" * 32 + "\n")
+        assert Config.load({"SKYLARK_PEER_KEY": f"@{file}"}).peer_key == b"\xab" * 32
+
+    def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+        """The error names the file."""
+        with pytest.raises(ConfigError, match=f"@{tmp_path}.*a readable file"):
+            Config.load({"SKYLARK_PEER_KEY": f"@{tmp_path}"})
+
+    def test_it_is_never_shown(self) -> None:
+        """Neither the settings in a log nor the error of a misspelled name show the key."""
+        key = "a key of thirty-two letters, or more"
+        assert "thirty" not in repr(Config.load({"SKYLARK_PEER_KEY": key}))
+        with pytest.raises(ConfigError, match="SKYLARK_PEERKEY") as caught:
+            Config.load({"SKYLARK_PEERKEY": key})
+        assert "thirty" not in caught.value.message

@@ -293,9 +293,10 @@ def test_paths_of_another_time_are_refused() -> None:
 
 
 def test_policies_are_parsed_by_name() -> None:
-    """Each policy is read from its name; another text is an error that lists the names."""
+    """Each policy is read from its name, in any case; another text is an error that lists the names."""
     assert [parse_policy(policy.value) for policy in Policy] == list(Policy)
-    for text in ("", "Skylark", "fastest"):
+    assert [parse_policy(text) for text in ("Skylark", "Random", "STATELESS")] == list(Policy)
+    for text in ("", "Skylark ", "fastest"):
         with pytest.raises(InvalidArgument, match=f"policy: {text!r}.*skylark, random, stateless"):
             parse_policy(text)
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from skylark_proxy.errors import InvalidArgument, InvalidKey
-from skylark_proxy.model import NAME_PATTERN, BundleInfo, Link, StateKey, check_name
+from skylark_proxy.model import NAME_PATTERN, BundleInfo, Link, Plan, StateKey, Step, check_name
 
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
 KEYS = st.builds(StateKey, NAMES, NAMES, st.none() | NAMES)
@@ -79,3 +79,29 @@ def test_a_bundles_size_is_in_bytes_not_in_fields() -> None:
     """The published implementation counted fields; the election needs the bytes that travel."""
     info = BundleInfo(StateKey("c", "t"), 1, 0, "n", 0, {"a": 10, "b": 5})
     assert info.size_bytes == 15
+
+
+STEPS = st.lists(
+    st.builds(Step, NAMES, st.none() | NAMES),
+    min_size=1,
+    max_size=5,
+    unique_by=lambda step: step.function,
+)
+
+
+@given(STEPS)
+def test_a_plan_is_read_as_it_was_written(steps: list[Step]) -> None:
+    """A plan survives its text form, and says what follows each of its functions."""
+    plan = Plan(tuple(steps))
+    assert Plan.parse(str(plan)) == plan
+    for number, step in enumerate(steps):
+        assert plan.after(step.function) == tuple(steps[number + 1 :])
+    assert plan.after("-not-in-it-") == ()
+
+
+@pytest.mark.parametrize("text", ["", ",", "a@", "@n", "a@n@m", "a,,b", "a,a", "a@n,a@m", "a b", "a@n," * 2000 + "z"])
+def test_what_is_no_plan_is_refused(text: str) -> None:
+    """The error names the field and the form, and shows no more of the text than a plan may have."""
+    with pytest.raises(InvalidArgument, match="plan: .* is not valid; expected FUNCTION@NODE") as raised:
+        Plan.parse(text)
+    assert len(str(raised.value)) < 5000

@@ -1,0 +1,233 @@
+"""Who may ask what of a node that shares a key with others, and how many may ask at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from ipaddress import ip_network
+from typing import Any
+
+import msgspec
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from skylark_proxy.api.access import Access, Audience, audience
+from skylark_proxy.api.in_flight import InFlight
+from skylark_proxy.errors import SkylarkError
+from skylark_proxy.signatures import Signer, Verifier
+
+KEY = b"k" * 32
+NOW_S = 1_760_000_000.0
+NODE = ("10.0.0.5", 30002)
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+async def reader(scope: Scope, receive: Receive, send: Send) -> None:
+    """Reads a body and answers with it."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+def ask(
+    app: App,
+    method: str,
+    target: str,
+    *,
+    client: tuple[str, int] | None = ("203.0.113.7", 1),
+    server: tuple[str, int] = NODE,
+    headers: dict[str, str] | None = None,
+    body: Sequence[bytes] = (b"",),
+) -> tuple[int, Any, int]:
+    """Sends a request; returns the status, the error's code or the body, and how many parts of the body were read."""
+    path, _, query = target.partition("?")
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()],
+        "client": client,
+        "server": server,
+    }
+    parts, sent = list(body), []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(_finished(app(scope, receive, send)))
+    content = b"".join(message.get("body", b"") for message in sent)
+    status = sent[0]["status"]
+    return status, content if status == 200 else msgspec.json.decode(content)["error"], len(body) - len(parts)
+
+
+async def _finished(call: Awaitable[None]) -> None:
+    await call
+
+
+def guarded(*networks: str) -> Access:
+    return Access(reader, Verifier(KEY, 300), [ip_network(text) for text in networks], lambda: NOW_S)
+
+
+def signed(method: str, target: str, body: bytes = b"", key: bytes = KEY) -> dict[str, str]:
+    return Signer(key, "sat").headers(method, target, {}, [body], NOW_S, b"n" * 16)
+
+
+class TestAudiences:
+    @pytest.mark.parametrize(
+        ("path", "query", "expected"),
+        [
+            ("/functions", "", Audience.ANYBODY),
+            ("/functions/a+b", "key=c:t", Audience.ANYBODY),
+            ("/tasks/t", "", Audience.ANYBODY),
+            ("/health", "", Audience.ANYBODY),
+            ("/health/readiness", "", Audience.ANYBODY),
+            ("/openapi.json", "", Audience.ANYBODY),
+            ("/neighbors", "", Audience.ANYBODY),
+            ("/storage-node", "size=1", Audience.ANYBODY),
+            ("/bundles/c:n:t", "scope=local", Audience.NODES),
+            ("/bundles/c:n:t", "ttl_ms=1&scope=local", Audience.NODES),
+            ("/bundles/c:n:t", "%73cope=loc%61l", Audience.NODES),
+            ("/bundles/c:n:t", "scope=x&scope=local", Audience.NODES),
+            ("/bundles/c:n:t/announcement", "", Audience.NODES),
+            ("/bundles/c:n:t", "", Audience.THIS_NODE),
+            ("/bundles/c:n:t", "scope=", Audience.THIS_NODE),
+            ("/bundles", "chain=c", Audience.THIS_NODE),
+            ("/state", "key=c:t", Audience.THIS_NODE),
+            ("/save/sat", "", Audience.THIS_NODE),
+            ("/refresh", "", Audience.THIS_NODE),
+            ("/benchmark", "", Audience.THIS_NODE),
+            ("/functionsx", "", Audience.THIS_NODE),
+            ("//functions", "", Audience.THIS_NODE),
+            ("/what-comes-later", "", Audience.THIS_NODE),
+            ("", "", Audience.THIS_NODE),
+        ],
+    )
+    def test_of_a_path(self, path: str, query: str, expected: Audience) -> None:
+        """What is not named is for this node only; the query is read as the routes read it."""
+        assert audience(path, query) is expected
+
+
+class TestThisNode:
+    @pytest.mark.parametrize(
+        ("client", "server", "allowed"),
+        [
+            (("127.0.0.1", 1), NODE, True),
+            (("127.8.8.8", 1), NODE, True),
+            (("::1", 1), ("::", 30002), True),
+            (("::ffff:127.0.0.1", 1), NODE, True),
+            (("10.0.0.5", 1), NODE, True),
+            (("::ffff:10.0.0.5", 1), NODE, True),
+            (None, NODE, True),
+            (("10.42.0.9", 1), NODE, True),
+            (("10.43.0.9", 1), NODE, False),
+            (("10.0.0.6", 1), NODE, False),
+            (("2001:db8::1", 1), ("2001:db8::2", 30002), False),
+            (("unknown", 1), NODE, False),
+        ],
+    )
+    def test_addresses(self, client: tuple[str, int] | None, server: tuple[str, int], allowed: bool) -> None:
+        """Loopback, the node's own address, a unix socket and the operator's networks are this node; others are not."""
+        status, answer, _ = ask(guarded("10.42.0.0/24", "fd00::/8"), "GET", "/bundles", client=client, server=server)
+        assert status == (200 if allowed else 403)
+        if not allowed:
+            assert answer["code"] == "forbidden"
+            assert f"'/bundles' from {client[0] if client else None}" in answer["message"]
+            assert "/functions" in answer["message"]
+
+    def test_what_everybody_may(self) -> None:
+        """A function is invoked by whoever reaches the node."""
+        assert ask(guarded(), "POST", "/functions/f", body=[b"in"])[:2] == (200, b"in")
+
+
+class TestSignedRequests:
+    TARGET = "/bundles/c%3Acloud%3At?scope=local"
+
+    @pytest.mark.parametrize("client", ["203.0.113.7", "127.0.0.1"])
+    def test_without_a_signature(self, client: str) -> None:
+        """One that is not signed, from wherever it comes, is refused before any of its body is read."""
+        status, error, read = ask(guarded(), "PUT", self.TARGET, client=(client, 1), body=[b"a", b"b"])
+        assert (status, error["code"], error["retryable"], read) == (401, "unauthorized", False, 0)
+
+    def test_with_one(self) -> None:
+        """One that is signed is passed on with its body, from wherever it comes, and only once."""
+        app, headers = guarded(), signed("PUT", self.TARGET, b"abc")
+        assert ask(app, "PUT", self.TARGET, headers=headers, body=[b"a", b"b", b"c"])[:2] == (200, b"abc")
+        status, error, read = ask(app, "PUT", self.TARGET, headers=headers, body=[b"a", b"b", b"c"])
+        assert (status, "sent before" in error["message"], read) == (401, True, 0)
+
+    @pytest.mark.parametrize("body", [[b"a", b"b", b"d"], [b"ab"], [b"abcd"], [b""], [b"abc", b"d"]])
+    def test_another_body(self, body: list[bytes]) -> None:
+        """Whoever reads a body that is not the signed one gets an error with its last part, never the whole."""
+        with pytest.raises(SkylarkError, match="its body is not the one that was signed"):
+            ask(guarded(), "PUT", self.TARGET, headers=signed("PUT", self.TARGET, b"abc"), body=body)
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+    def test_a_body_where_there_is_none(self, method: str) -> None:
+        """A request whose method has no body is not signed with one."""
+        headers = signed(method, self.TARGET, b"abc")
+        assert ask(guarded(), method, self.TARGET, headers=headers, body=[b"abc"])[0] == 401
+        assert ask(guarded(), method, self.TARGET, headers=signed(method, self.TARGET))[0] == 200
+
+    def test_a_header_twice(self) -> None:
+        """A header that is there twice is not the one that was signed, whichever of them a reader would take."""
+        headers = signed("GET", self.TARGET)
+        app = guarded()
+
+        async def doubled(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["headers"].append((b"content-digest", headers["content-digest"].encode()))
+            await app(scope, receive, send)
+
+        assert ask(doubled, "GET", self.TARGET, headers=headers)[0] == 401
+
+
+class TestInFlight:
+    def test_the_limit(self) -> None:
+        """At the limit a request is refused and may be repeated; health is answered; whoever ends makes room."""
+
+        async def run() -> None:
+            started, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+            async def waits(scope: Scope, receive: Receive, send: Send) -> None:
+                started.release()
+                await go_on.wait()
+                if scope["path"] == "/fails":
+                    raise ZeroDivisionError
+
+            app = InFlight(waits, 2)
+            running = [asyncio.create_task(_sent(app, path)) for path in ("/functions", "/fails")]
+            for _ in running:
+                await started.acquire()
+            refused = await _sent(app, "/functions")
+            assert (refused[0]["status"], dict(refused[0]["headers"])[b"retry-after"]) == (429, b"1")
+            error = msgspec.json.decode(refused[1]["body"])["error"]
+            assert (error["code"], error["in_flight"], error["limit"]) == ("too-many-requests", 2, 2)
+            assert error["retryable"] is True
+            go_on.set()
+            assert await _sent(app, "/health/liveness") == []
+            await asyncio.wait(running)
+            assert isinstance(running[1].exception(), ZeroDivisionError)
+            assert await _sent(app, "/functions") == []
+
+        asyncio.run(run())
+
+
+def _sent(app: App, path: str) -> Coroutine[Any, Any, list[Message]]:
+    async def run() -> list[Message]:
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return {"type": "http.request"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        await app({"type": "http", "path": path, "method": "GET", "query_string": b"", "headers": []}, receive, send)
+        return sent
+
+    return run()
