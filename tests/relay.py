@@ -188,6 +188,7 @@ class _Port:
         self._loop = loop
         self._take = take
         self._socket = _small(socket.socket())
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before may linger
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             number = probe.getsockname()[1]

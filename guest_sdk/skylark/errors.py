@@ -51,7 +51,8 @@ class InvalidArgument(SkylarkError):
 
 
 class Forbidden(SkylarkError):
-    """The function may not do this: the key is of another chain, and its manifest lacks `chains = "any"`."""
+    """The function may not do this: the key is of another chain, and its manifest lacks `chains = "any"`; or the
+    function runs on another machine than the proxy that it asks."""
 
     code = "forbidden"
 

@@ -34,6 +34,8 @@ _POLL_S = 1.0
 _GIVE_UP_MISSING_MS = 60_000
 _ANNOUNCED_S = 60.0
 _CLOSE_S = 5.0
+_SMALL_BYTES = 64 * 1024
+"""A transfer of no more than this takes no longer than its announcement, and does not wait for it."""
 
 _Lane = tuple[str, ...]
 """A node and a chain; with an entry's id too, where its bundle is not there (yet) and must not hold up the others."""
@@ -79,7 +81,7 @@ class Forwarder:
         self._lanes: dict[_Lane, deque[Entry]] = {}
         self._busy: set[_Lane] = set()
         self._backoff: dict[str | _Lane, Backoff] = {}
-        self._open: set[str] = set()
+        self._announced: dict[str, bool] = {}
         self._to_announce: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._silent: set[str] = set()
         self._changed = threading.Condition()
@@ -140,7 +142,7 @@ class Forwarder:
         """Returns the id of the last entry that is lined up now."""
         for entry in entries:
             with self._changed:
-                self._open.add(entry.id)
+                self._announced[entry.id] = False
                 self._lanes.setdefault((entry.target, entry.key.chain_id), deque()).append(entry)
                 self._changed.notify()
             if entry.kind is Kind.STORE:
@@ -149,16 +151,26 @@ class Forwarder:
         return last
 
     def _announce(self) -> None:
-        """Tells targets what is coming. One that cannot be told asks the other nodes instead; it is not told again
-        before something has reached it, so that it holds nobody up."""
+        """Tells targets what is coming, also what has to wait for other transfers first."""
         while (entry := self._to_announce.get()) is not None:
-            if entry.id not in self._open or entry.target in self._backoff or entry.target in self._silent:
-                continue
-            try:
-                self._peers.announce(self._node_of(entry.target), entry.key, _ANNOUNCED_S)
-            except Exception as error:
-                _LOG.info("announcing %s at %s: %s", entry.key, entry.target, error)
-                self._silent.add(entry.target)
+            self._tell(entry)
+
+    def _tell(self, entry: Entry) -> None:
+        """Tells the target what is coming, if it does not know yet.
+
+        One that cannot be told asks the other nodes instead; it is not told again before something has reached it, so
+        that it holds nobody up.
+        """
+        told = self._announced.get(entry.id, True)
+        if told or entry.target in self._backoff or entry.target in self._silent:
+            return
+        try:
+            self._peers.announce(self._node_of(entry.target), entry.key, _ANNOUNCED_S)
+            if entry.id in self._announced:
+                self._announced[entry.id] = True
+        except Exception as error:
+            _LOG.info("announcing %s at %s: %s", entry.key, entry.target, error)
+            self._silent.add(entry.target)
 
     def _forward(self) -> None:
         while (lane := self._next_lane()) is not None:
@@ -200,7 +212,7 @@ class Forwarder:
             if entry.kind is Kind.DELETE:
                 self._peers.delete(node, entry.key)
             else:
-                self._copy(entry.key, node)
+                self._copy(entry, node)
         except NotFound as error:
             if time.time_ns() // 1_000_000 - entry.added_ms < _GIVE_UP_MISSING_MS and not isinstance(error, _Expired):
                 return self._put_aside(entry, lane)  # its bundle may be about to be stored
@@ -220,7 +232,7 @@ class Forwarder:
             _LOG.info("%s was forwarded, but the outbox cannot be told: %s", entry.key, error)
             return self._retry(entry.target)
         self._counters.done += 1
-        self._open.discard(entry.id)
+        self._announced.pop(entry.id, None)
         return True
 
     def _put_aside(self, entry: Entry, lane: _Lane) -> bool:
@@ -233,12 +245,14 @@ class Forwarder:
             self._lanes[own] = deque([entry])
         return True
 
-    def _copy(self, key: StateKey, node: Node) -> None:
-        stored = self._store.get(key)
+    def _copy(self, entry: Entry, node: Node) -> None:
+        stored = self._store.get(entry.key)
+        if stored.info.size_bytes > _SMALL_BYTES:
+            self._tell(entry)
         try:
-            self._peers.put(node, key, stored.fields, **copy_of(stored.info))
+            self._peers.put(node, entry.key, stored.fields, **copy_of(stored.info))
         except Conflict:
-            _LOG.info("%s has a newer bundle under %s", node.name, key)
+            _LOG.info("%s has a newer bundle under %s", node.name, entry.key)
 
     def _retry(self, what: str | _Lane) -> bool:
         """Puts off a node, or one chain at a node."""

@@ -29,6 +29,7 @@ from skylark_proxy.runtime import Engine, Functions, Workers
 from skylark_proxy.runtime.exchange import default_root
 from skylark_proxy.signatures import Signer
 from skylark_proxy.store import Store
+from skylark_proxy.topology import address_of
 from skylark_proxy.topology_source import Alone, FileSource, TopologySource
 
 _LOG = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ def sweep(parent: Path) -> None:
 
 
 def _provider(config: Config, stack: contextlib.ExitStack, progress: Progress) -> TopologySource:
-    local = Node(config.node, f"{config.host}:{config.port}", Tier.CLOUD)
+    local = Node(config.node, address_of(config.host, config.port), Tier.CLOUD)
     given = _given(config, local)
     if config.node_info_url is None:
         return given

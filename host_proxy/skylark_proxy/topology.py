@@ -198,6 +198,11 @@ def load_topology(path: Path, epoch: int) -> Topology:
         raise InvalidArgument(f"{path}: {exc.field}", exc.value, exc.expected) from exc
 
 
+def address_of(host: str, port: int) -> str:
+    """A node's address: `host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def latency_us(link: Link) -> int:
     """A link's latency in whole microseconds: the form in which latencies are compared and added, without rounding."""
     return round(link.latency_ms * 1000)

@@ -17,11 +17,13 @@ import pytest
 from component.nodes import NODE, Node, Run, limited
 from servers import wait_for
 from skylark_proxy.errors import (
+    Forbidden,
     FunctionFailed,
     FunctionTimeout,
     InvalidArgument,
     NoRoute,
     NotFound,
+    OutboxFull,
     Overloaded,
     PeerTimeout,
     PeerUnreachable,
@@ -29,6 +31,7 @@ from skylark_proxy.errors import (
     StoreTimeout,
     StoreUnavailable,
     TooLarge,
+    TooManyBundles,
     UnknownNode,
 )
 from skylark_proxy.model import Policy
@@ -517,6 +520,9 @@ def test_a_version_conflict_has_its_numbers(stateful: Node) -> None:
         (PeerTimeout("n", "slow"), "TimedOut"),
         (NoRoute("a", "b"), "Unavailable"),
         (Overloaded("too much"), "Unavailable"),
+        (TooManyBundles("c", "n", 9), "Unavailable"),
+        (OutboxFull(9, 9), "Unavailable"),
+        (Forbidden("bundle 'd:t'", "those of its own chain"), "Forbidden"),
         (SkylarkError("something"), "Internal"),
         (RuntimeError("a bug"), "Internal"),
     ],

@@ -115,8 +115,8 @@ class TestInvoking:
         far = own(call(node, "produce", b"1", policy="stateless", ttl_ms="60000")).json()
         assert [report["key"].split(":")[1] for report in (near, far)] == ["sat2", "cloud1"]
         assert far["placements"][0]["objective_met"] is False
-        assert "skylark-expires-ms" in node.http.get(f"/bundles/{far['key']}").headers
-        assert "skylark-expires-ms" not in node.http.get(f"/bundles/{near['key']}").headers
+        assert "skylark-ttl-ms" in node.http.get(f"/bundles/{far['key']}").headers
+        assert "skylark-ttl-ms" not in node.http.get(f"/bundles/{near['key']}").headers
 
     def test_fused_functions(self, nodes: Nodes, node: LiveNode) -> None:
         """Functions joined by + share a sandbox: one fetch, one bundle with the fields of all, one report."""
@@ -266,7 +266,7 @@ class TestFailures:
     def test_a_conflict_of_versions(self, node: LiveNode, chain: str) -> None:
         """A function that stores over another version than it expected, and lets the error pass, is 409 with both."""
         program = f"ctx.state.store({{'f': b'1'}}, key='{chain}:sat1:t1', expected_version=5)"
-        error = check_error(call(node, "attack", program.encode()), 409, "conflict", f"{chain}:sat1:t1")
+        error = check_error(call(node, "attack", program.encode(), chain=chain), 409, "conflict", f"{chain}:sat1:t1")
         assert (error["expected"], error["actual"]) == (5, 0)
         assert node.held(chain) == []
 

@@ -100,7 +100,7 @@ class TestFetchLadder:
             put(nodes["cloud"], f"{chain}:t1", ttl_ms=60_000)
             assert [hops(nodes["sat"], f"{chain}:t1") for _ in range(2)] == [(1, "cloud"), (0, "sat")]
             kept, own = (nodes[name].http.get(f"/bundles/{chain}:t1").headers for name in ("sat", "cloud"))
-            assert abs(int(kept["skylark-expires-ms"]) - int(own["skylark-expires-ms"])) < 1000
+            assert abs(int(kept["skylark-ttl-ms"]) - int(own["skylark-ttl-ms"])) < 1000
 
 
 class TestElectedNodes:

@@ -244,6 +244,14 @@ class TestDeleting:
         assert held(nodes, chain) == {}
         check_error(nodes["sat1"].http.delete("/state", params={"key": key}), 404, "not-found")
 
+    def test_a_copy_that_is_on_its_way(self, nodes: Nodes, chain: str) -> None:
+        """A state that is deleted at once does not stay in the cloud, and holds up nothing that is saved later."""
+        for number in range(10):
+            save(nodes["sat1"], "edge", chain, "x", f"t{number}")
+            nodes["sat1"].http.delete(f"/state?key={chain}:t{number}")
+        save(nodes["sat1"], "edge", chain, "x", "last")
+        wait_for(lambda: held(nodes, chain).get("cloud1") == [f"{chain}:cloud1:last"], "the last one alone is there")
+
 
 BAD_BODIES = [
     (b"", "body"),

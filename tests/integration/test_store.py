@@ -321,7 +321,7 @@ def limited(server: RedisServer, limit: int) -> Iterator[Store]:
 
 class TestBundlesOfAChain:
     def test_the_limit(self, server: RedisServer) -> None:
-        """A chain has no more bundles than the limit; what is there can be replaced, and other chains have their own."""
+        """A chain has no more bundles than the limit; what is there can be replaced; other chains have theirs."""
         with limited(server, 2) as store:
             for number in (0, 1, 0, 1):
                 put(store, b"1", of_chain(number))

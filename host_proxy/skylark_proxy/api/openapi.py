@@ -252,6 +252,16 @@ _PATHS: Json = {
             "responses": {"204": {"description": "It is gone."}} | errors(400, 404, 503, 504),
         },
     },
+    "/bundles/{key}/announcement": {
+        "parameters": [path("key", _KEY)],
+        "post": {
+            "summary": "Another node says that a bundle is on its way here: a fetch waits for it.",
+            "parameters": [
+                query("wait_ms", {"type": "integer", "minimum": 1, "maximum": 600_000}, "Milliseconds to wait at most.")
+            ],
+            "responses": {"204": {"description": "It is expected."}} | errors(400),
+        },
+    },
     "/functions": {
         "get": {
             "summary": "The functions that this node can run.",

@@ -11,6 +11,7 @@ import typer
 from skylark_proxy.nodeinfo.api import create_node_info_app
 from skylark_proxy.nodeinfo.settings import PROVIDERS, NodeInfoSettings, open_node_info
 from skylark_proxy.server import configure_logging, listen, serve, sigterm_as_interrupt
+from skylark_proxy.topology import address_of
 
 _LOG = logging.getLogger("skylark")
 
@@ -66,7 +67,7 @@ def node_info_command(
     )
     configure_logging(settings)
     with sigterm_as_interrupt(), contextlib.closing(listen(settings, _VARIABLES)) as listener:
-        address = f"http://{settings.host}:{listener.getsockname()[1]}"
+        address = f"http://{address_of(settings.host, listener.getsockname()[1])}"
         with open_node_info(settings) as service:
             report = partial(_LOG.info, "node-info serves %s, provider: %s", address, settings.node_info_provider)
             serve(create_node_info_app(service, report), listener, service.close)

@@ -15,6 +15,7 @@ from skylark_proxy.cli.options import PolicyName, policy
 from skylark_proxy.config import Config
 from skylark_proxy.proxy import open_proxy
 from skylark_proxy.server import configure_logging, listen, serve, sigterm_as_interrupt
+from skylark_proxy.topology import address_of
 
 _LOG = logging.getLogger("skylark")
 
@@ -60,7 +61,7 @@ def serve_node(config: Config) -> None:
         config = replace(config, port=port)
         with open_proxy(config) as proxy:
             names = ", ".join(sorted(proxy.invoker.functions.all())) or "none"
-            address = f"http://{config.host}:{port}"
+            address = f"http://{address_of(config.host, port)}"
             report = partial(_LOG.info, "node %s serves %s, functions: %s", config.node, address, names)
             _warn_of_strangers(config, listener.getsockname()[0])
             serve(create_app(proxy, report), listener)
