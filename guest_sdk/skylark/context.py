@@ -1,7 +1,6 @@
 """What a function is given beside the bundle, and what it may answer."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -71,11 +70,14 @@ def current() -> Execution:
         raise RuntimeError("no Skylark function runs here; call this from a function, in its own thread") from None
 
 
-@contextmanager
-def entered(execution: Execution) -> Iterator[Execution]:
-    """Makes it the current one within the context."""
-    token = _CURRENT.set(execution)
-    try:
-        yield execution
-    finally:
-        _CURRENT.reset(token)
+class entered:  # noqa: N801  # a generator would set the traceback of what passes through, which WIT errors refuse
+    """Makes an execution the current one within the context."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    def __enter__(self) -> None:
+        self._token = _CURRENT.set(self._execution)
+
+    def __exit__(self, *_: object) -> None:
+        _CURRENT.reset(self._token)

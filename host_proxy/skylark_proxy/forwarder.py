@@ -22,7 +22,7 @@ from skylark_proxy.errors import (
     StoreUnavailable,
     UnknownNode,
 )
-from skylark_proxy.model import BundleInfo, Node, Plan, StateKey
+from skylark_proxy.model import BundleInfo, Node, Plan
 from skylark_proxy.outbox import Entry, Kind, Outbox
 from skylark_proxy.peers import Peers
 from skylark_proxy.store import Store

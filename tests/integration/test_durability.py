@@ -216,13 +216,11 @@ class TestArrivals:
             assert relays.between("sat", "cloud").carried_bytes("cloud") < 1_100_000
 
     @pytest.mark.xfail(reason="peers: the timeout of connecting, 1 s, bounds the sending of each MiB of a request")
-    def test_a_link_of_less_than_8_mbps(self, chain: str) -> None:
-        """With default timeouts a bundle of 4 MB gets over a link of 6 Mbps, at the first attempt."""
-        data = {"f": noise(4_000_000)}
-        with slow_link({"SKYLARK_PEER_CONNECT_TIMEOUT_MS": "1000"}, 20, 6) as (nodes, relays):
-            put(nodes["sat"], f"{chain}:t1", data, ack="local")
-            wait_for(lambda: nodes["cloud"].held(chain) != [], "it has arrived", 9)
-            assert relays.between("sat", "cloud").carried_bytes("cloud") < 4_100_000
+    def test_a_link_of_6_mbps(self, chain: str) -> None:
+        """With default timeouts a bundle of 8 MB gets over a link of 6 Mbps to the elected node, at the first try."""
+        with slow_link({"SKYLARK_PEER_CONNECT_TIMEOUT_MS": "1000"}, 20, 6) as (nodes, _):
+            placed = put(nodes["sat"], f"{chain}:t1", {"f": noise(8_000_000)}, ack="elected")
+            assert (placed["key"], placed["failed"]) == (f"{chain}:cloud:t1", [])
 
     def test_a_wait_for_what_does_not_come(self, chain: str) -> None:
         """A fetch of a bundle that was announced and does not come ends after the node's time, as if nobody had."""
@@ -315,8 +313,7 @@ class TestLinksThatBreak:
             own = [name for name in arrived if f"{chain}-{chain_number}}}" in name]
             assert [name.rpartition(":")[2] for name in own] == ["t0", "t1", "t2", "t3"]
         for key, data in expected.items():
-            own_chain, _, task = key.partition(":")
-            assert read(three["cloud"], f"{own_chain}:cloud:{task}") == {"f": data}
+            assert read(three["cloud"], key.replace(":", ":cloud:")) == {"f": data}
 
     def test_what_was_deleted_does_not_hold_up_its_chain(self, three: Nodes, relays: Relays, chain: str) -> None:
         """A bundle that was deleted, or has expired, before it was forwarded is passed by the others of its chain."""

@@ -9,7 +9,7 @@ import pytest
 
 from skylark_proxy.config import SETTINGS, Config
 from skylark_proxy.errors import ConfigError
-from skylark_proxy.model import Objectives, Policy
+from skylark_proxy.model import Ack, Objectives, Policy
 
 VALID: list[tuple[str, str, object]] = [
     ("node", "sat-7", "sat-7"),
@@ -31,6 +31,10 @@ VALID: list[tuple[str, str, object]] = [
     ("min_bandwidth_mbps", "0", 0.0),
     ("bundle_ttl_ms", "1000", 1000),
     ("max_bundle_bytes", "1", 1),
+    ("ack", "cloud", Ack.CLOUD),
+    ("replicate", "yes", True),
+    ("outbox_max_entries", "1", 1),
+    ("arrival_wait_ms", "1", 1),
     ("keep_fetched", "true", True),
     ("keep_fetched", "NO", False),
     ("keep_fetched", "1", True),
