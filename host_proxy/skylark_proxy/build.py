@@ -17,6 +17,17 @@ from skylark_proxy.source import ENTRY, BuildError, Source, resolve
 
 WORLD = "hosted"
 _POLL_S = 0.05
+_ENTRY_SOURCE = """import sys
+
+sys.dont_write_bytecode = True  # the source's folder is mounted: a build leaves nothing in it
+
+import {module}
+from skylark.hosted import Handler, seal
+
+__all__ = ["Handler"]
+
+seal()
+"""
 _IGNORED = shutil.ignore_patterns("__pycache__", "wit")
 
 
@@ -79,7 +90,7 @@ def _fingerprint(source: Source) -> str:
 
 def _componentize(source: Source, folder: Path, output: Path, cancelled: threading.Event) -> None:
     shutil.copytree(Path(skylark.__file__).parent, folder / "sdk" / "skylark", ignore=_IGNORED)
-    entry = f"import {source.main.stem}\nfrom skylark.hosted import Handler, seal\n\n__all__ = ['Handler']\n\nseal()\n"
+    entry = _ENTRY_SOURCE.format(module=source.main.stem)
     (folder / f"{ENTRY}.py").write_text(entry)
     tool = [sys.executable, "-c", "import sys, componentize_py; sys.exit(componentize_py.script())"]
     mounted = (folder, folder / "sdk", *source.search_path)

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 import urllib3
-from urllib3.exceptions import HTTPError, TimeoutError
+from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
 
 from skylark import wire
 from skylark.wire import Buffer
@@ -78,7 +78,8 @@ class ProxyClient:
         try:
             response = self._pool.request(method, url, headers=headers, body=body)
         except TimeoutError as error:
-            raise ProxyError(self.url, None, f"the proxy at {self.url} does not answer in time") from error
+            what = "cannot be reached" if isinstance(error, NewConnectionError) else "does not answer in time"
+            raise ProxyError(self.url, None, f"the proxy at {self.url} {what}: {error}") from error
         except HTTPError as error:
             raise ProxyError(self.url, None, f"the proxy at {self.url} cannot be reached: {error}") from error
         answer = Answer(

@@ -1,9 +1,12 @@
 """The demo: a photograph goes through the fire detection chain, over four nodes on this machine."""
 
+import contextlib
 import importlib.util
+import shutil
+import signal
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +72,7 @@ def run_demo(
     topology = with_free_ports(load_topology(examples_directory() / "topologies" / "four-nodes.json", epoch=1))
     if kill is not None:
         topology.node(kill)
-    with tempfile.TemporaryDirectory(prefix="skylark-demo-") as name:
-        folder = Path(name)
+    with scratch_folder("skylark-demo-") as folder:
         _build_all(folder / "functions", config, progress)
         _compile_all(folder / "functions", config, progress)
         progress(f"starting {len(topology.nodes)} nodes, each with a proxy and a Redis")
@@ -84,6 +86,18 @@ def run_demo(
     target.parent.mkdir(parents=True, exist_ok=True)
     client.annotate(picture, event, target)
     return DemoResult(run, event, target)
+
+
+@contextlib.contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """A folder that is gone in the end, also where a second Ctrl-C comes while it is removed."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield folder
+    finally:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(signal.SIGINT, before)
 
 
 def examples_directory() -> Path:
@@ -124,12 +138,15 @@ def _build_all(folder: Path, config: Config, progress: Progress) -> None:
         how = "from the cache" if built.cached else "built"
         progress(f"{name}.wasm: {built.size_bytes / 1e6:.0f} MB, {how}")
 
-    with ThreadPoolExecutor(_BUILDS_AT_ONCE) as pool:
-        try:
-            list(pool.map(build_one, FUNCTIONS))
-        except BaseException:
-            cancelled.set()
-            raise
+    pool = ThreadPoolExecutor(_BUILDS_AT_ONCE)
+    try:
+        for future in [pool.submit(build_one, name) for name in FUNCTIONS]:
+            future.result()
+    finally:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the builds end before their folder goes
+        cancelled.set()
+        pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGINT, before)
 
 
 def _compile_all(folder: Path, config: Config, progress: Progress) -> None:

@@ -12,6 +12,9 @@ class SkylarkError(Exception):
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
+    task_id: str | None = None
+    """The invocation that it ended, if it did; its report says more."""
+    chain_id: str | None = None
 
     @property
     def message(self) -> str:
@@ -221,9 +224,9 @@ class TooManyBundles(SkylarkError):
     code = "too-many-bundles"
     retryable = True
 
-    def __init__(self, chain_id: str, node: str, limit: int) -> None:
-        super().__init__(f"chain {chain_id!r} has {limit} bundles at node {node!r}, and may not have more there")
-        self.chain_id = chain_id
+    def __init__(self, chain: str, node: str, limit: int) -> None:
+        super().__init__(f"chain {chain!r} has {limit} bundles at node {node!r}, and may not have more there")
+        self.chain = chain
         self.node = node
         self.limit = limit
 

@@ -13,7 +13,17 @@ from skylark.wire import Buffer
 from skylark_proxy.errors import Forbidden, FunctionFailed, FunctionTimeout, NotFound, SkylarkError
 from skylark_proxy.model import Ack, Plan, Policy, StateKey, check_name
 from skylark_proxy.propagation import FetchedBundle, PlacedBundle, Propagation, Write
-from skylark_proxy.runtime import Chains, Fetched, Functions, Invocation, Outcome, Placement, Stored, Workers
+from skylark_proxy.runtime import (
+    Chains,
+    Fetched,
+    Functions,
+    Invocation,
+    Outcome,
+    Placement,
+    Stored,
+    Workers,
+    error_case,
+)
 
 _LOG = logging.getLogger(__name__)
 _REPORTS_KEPT = 1024
@@ -210,6 +220,7 @@ class Invoker:
             )
         except SkylarkError as error:
             report.error = error
+            error.task_id, error.chain_id = report.task_id, report.chain_id
             raise
         finally:
             report.duration_ms = (time.perf_counter() - started) * 1000
@@ -264,11 +275,18 @@ class Invoker:
         try:
             return self.functions.invoke(invocation, state)
         except FunctionFailed as failure:
-            if state.failed is not None and state.failed.message == failure.detail:
+            if state.failed is not None and _is_what_failed(state.failed, failure):
                 raise state.failed from failure
             raise
         finally:
             report.sandbox_ms = (time.perf_counter() - started) * 1000
+
+
+def _is_what_failed(error: SkylarkError, failure: FunctionFailed) -> bool:
+    """Whether a function failed because of this error of a state call, which the SDK raised in it."""
+    case = error_case(error)
+    kind = "".join(part.capitalize() for part in case.name.split("-"))
+    return failure.cause == kind and (isinstance(case.value, tuple) or case.value == failure.detail)
 
 
 def new_id() -> str:

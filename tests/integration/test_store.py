@@ -330,7 +330,7 @@ class TestBundlesOfAChain:
             for options in refused:
                 with pytest.raises(TooManyBundles) as caught:
                     put(store, b"1", of_chain(2), **options)
-            assert (caught.value.chain_id, caught.value.node, caught.value.limit) == ("chain", "sat-1", 2)
+            assert (caught.value.chain, caught.value.node, caught.value.limit) == ("chain", "sat-1", 2)
             assert len(list(store.list("chain"))) == 2
             with pytest.raises(Conflict):
                 put(store, b"1", of_chain(2), expected_version=5)

@@ -13,6 +13,9 @@ from skylark_proxy.errors import HTTP_STATUS, SkylarkError
 _LOG = logging.getLogger(__name__)
 _RETRY_AFTER_S = 1
 
+TASK, CHAIN = "Skylark-Task", "Skylark-Chain"
+"""The headers that name an invocation, also one that failed."""
+
 
 def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A JSON answer."""
@@ -24,7 +27,10 @@ def error_answer(error: SkylarkError, status: int | None = None) -> Response:
     status = status or HTTP_STATUS[error.code]
     details = {name: value for name, value in vars(error).items() if isinstance(value, str | int | float | tuple)}
     body = {"error": details | {"code": error.code, "message": error.message, "retryable": error.retryable}}
-    return json_answer(body, status, {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503) else None)
+    headers = {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503) else {}
+    if error.task_id and error.chain_id:
+        headers |= {TASK: error.task_id, CHAIN: error.chain_id}
+    return json_answer(body, status, headers)
 
 
 async def on_skylark_error(_request: Request, error: Exception) -> Response:

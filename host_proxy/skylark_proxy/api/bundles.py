@@ -14,6 +14,7 @@ from skylark_proxy import bundle_http
 from skylark_proxy.api import parameters
 from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.reports import placement_json
+from skylark_proxy.api.routing import by_method
 from skylark_proxy.errors import InvalidArgument, NotFound
 from skylark_proxy.model import BundleInfo, Plan, check_name
 from skylark_proxy.propagation import FetchedBundle, Propagation, Write, check_held
@@ -22,6 +23,7 @@ from skylark_proxy.store import MAX_VERSION
 _CHUNK_BYTES = 256 << 10
 _MAX_TIME_MS = 1 << 53
 _MAX_ANNOUNCED_MS = 600_000
+_MAX_INDEX_BYTES = 1 << 20
 _MAX_CRC32 = 0xFFFFFFFF
 
 
@@ -36,9 +38,7 @@ class BundlesApi:
         """The routes."""
         return [
             Route("/bundles", self.list, methods=["GET"]),
-            Route("/bundles/{key}", self.get, methods=["GET"]),
-            Route("/bundles/{key}", self.put, methods=["PUT"]),
-            Route("/bundles/{key}", self.delete, methods=["DELETE"]),
+            by_method("/bundles/{key}", GET=self.get, PUT=self.put, DELETE=self.delete),
             Route("/bundles/{key}/announcement", self.announce, methods=["POST"]),
         ]
 
@@ -83,7 +83,7 @@ class BundlesApi:
             destination_from="request" if "destination" in request.query_params else "default",
         )
         crc32 = parameters.header_number(request, bundle_http.CRC32, _MAX_CRC32)
-        fields = bundle_http.decode(await parameters.body(request, self.max_bundle_bytes))
+        fields = bundle_http.decode(await parameters.body(request, self.max_bundle_bytes + _MAX_INDEX_BYTES))
         for name in fields:
             check_name("body: field", name)
         placed = await run_in_threadpool(self.propagation.place, write.with_fields(fields, crc32))

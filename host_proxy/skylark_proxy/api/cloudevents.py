@@ -47,10 +47,13 @@ def _structured(call: Call, body: bytearray | Path) -> Call:
     content_type = event.get("datacontenttype", "application/json")
     if not isinstance(content_type, str):
         raise InvalidArgument("datacontenttype", content_type, "a string")
-    return replace(call, body=_data(event), content_type=content_type)
+    return replace(call, body=_data(event, content_type), content_type=content_type)
 
 
-def _data(event: Mapping[str, Any]) -> bytes:
+def _data(event: Mapping[str, Any], content_type: str) -> bytes:
+    """The bytes of an event's data: JSON where that is its type, else the text or what Base64 stands for."""
+    if "data_base64" in event and "data" in event:
+        raise InvalidArgument("data_base64", "both", "either data or data_base64")
     if "data_base64" in event:
         try:
             return base64.b64decode(event["data_base64"], validate=True)
@@ -59,7 +62,9 @@ def _data(event: Mapping[str, Any]) -> bytes:
     data = event.get("data")
     if data is None:
         return b""
-    return data.encode() if isinstance(data, str) else msgspec.json.encode(data)
+    subtype = content_type.partition(";")[0].strip().lower().rpartition("/")[2]
+    is_json = subtype == "json" or subtype.endswith("+json")
+    return data.encode() if isinstance(data, str) and not is_json else msgspec.json.encode(data)
 
 
 def _with_attributes(call: Call, attributes: Mapping[str, Any]) -> Call:
@@ -70,10 +75,14 @@ def _with_attributes(call: Call, attributes: Mapping[str, Any]) -> Call:
     if attributes["specversion"] != "1.0":
         raise InvalidArgument("CloudEvent attribute specversion", attributes["specversion"], "1.0")
     key, chain, destination = (_extension(attributes, name) for name in ("statekey", "chainid", "destination"))
+    state_key = call.state_key or (StateKey.parse(key, "statekey") if key else None)
+    chain_id = call.chain_id or (check_name("chainid", chain) if chain else None)
+    if state_key is not None and chain_id not in (None, state_key.chain_id):
+        raise InvalidArgument("CloudEvent attribute chainid", chain_id, f"that of the key, {state_key.chain_id}")
     return replace(
         call,
-        state_key=call.state_key or (StateKey.parse(key, "statekey") if key else None),
-        chain_id=call.chain_id or (check_name("chainid", chain) if chain else None),
+        state_key=state_key,
+        chain_id=chain_id,
         destination=call.destination or (check_name("destination", destination) if destination else None),
     )
 

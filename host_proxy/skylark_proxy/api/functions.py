@@ -11,14 +11,12 @@ from starlette.routing import Route
 
 from skylark_proxy import bundle_http
 from skylark_proxy.api import cloudevents, parameters
-from skylark_proxy.api.answers import json_answer
+from skylark_proxy.api.answers import CHAIN, TASK, json_answer
 from skylark_proxy.api.reports import report_json, server_timing
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.invocation import Call, Invoker, Report
 from skylark_proxy.model import StateKey, check_name
 from skylark_proxy.runtime import Outcome
-
-TASK, CHAIN = "Skylark-Task", "Skylark-Chain"
 
 
 @dataclass(frozen=True)
@@ -98,4 +96,6 @@ def _answer(outcome: Outcome, report: Report) -> Response:
         return json_answer(report_json(report), 200, headers)
     own = outcome.response
     content: Any = own.body if own.status not in (204, 304) else b""
-    return Response(bytes(content), own.status, headers | {"Content-Type": own.content_type})
+    if own.content_type:
+        headers["Content-Type"] = own.content_type
+    return Response(bytes(content), own.status, headers)

@@ -64,8 +64,8 @@ def _in_words(expected: str) -> str:
 
 def _value_at(data: bytes, path: str) -> object:
     """The value at a path, or what kind of thing it is where it has parts; None where there is none."""
-    value: Any = json.loads(data)
     try:
+        value: Any = json.loads(data)
         for step in re.findall(r"[^.\[\]]+", path):
             value = value[int(step) if isinstance(value, list) else step]
     except (LookupError, TypeError, ValueError):

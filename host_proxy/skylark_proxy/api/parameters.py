@@ -115,13 +115,16 @@ def local_only(request: Request) -> bool:
 
 
 def expected_version(request: Request) -> int | None:
-    """The version that `If-Match` names; 0 for `If-None-Match: *`; None without either."""
+    """The version that `If-Match` names; 0 for `If-None-Match: *`; None without either.
+
+    `If-Match: *` (any version, but one) is no condition that a store can check, and is refused.
+    """
     match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
     if none_match is not None:
         if none_match.strip() != "*" or match is not None:
             raise InvalidArgument("If-None-Match", none_match, "*, and no If-Match beside it")
         return 0
-    if match is None or match.strip() == "*":
+    if match is None:
         return None
     return _number("If-Match", match.strip().strip('"'), 1, MAX_VERSION)
 

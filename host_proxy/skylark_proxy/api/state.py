@@ -15,6 +15,7 @@ from skylark_proxy.api import parameters
 from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.json_bodies import json_body
 from skylark_proxy.api.reports import placement_json
+from skylark_proxy.api.routing import by_method
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import StateKey, check_name
 from skylark_proxy.propagation import PlacedBundle, Write
@@ -72,8 +73,7 @@ class StateApi:
     def routes(self) -> list[Route]:
         """The routes."""
         return [
-            Route("/state", self.get, methods=["GET"]),
-            Route("/state", self.delete, methods=["DELETE"]),
+            by_method("/state", GET=self.get, DELETE=self.delete),
             Route("/save/sat", self.save_sat, methods=["POST"]),
             Route("/save/edge", self.save_edge, methods=["POST"]),
             Route("/save/cloud", self.save_cloud, methods=["POST"]),

@@ -3,10 +3,10 @@
 import sys
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from skylark_proxy.cli import bench, build, bundle, demo, elect, invoke, node_info, run, serve
+from skylark_proxy.cli.options import messages
 from skylark_proxy.errors import SkylarkError
 
 app = typer.Typer(
@@ -28,7 +28,6 @@ app.command("demo")(demo.demo_command)
 app.add_typer(bench.app, name="bench")
 
 _FAILED = 1
-_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -36,11 +35,8 @@ def main() -> None:
     try:
         app()
     except SkylarkError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(error.message)}")
+        messages().print(f"[red]error:[/red] {escape(error.message)}", soft_wrap=True)
         sys.exit(_FAILED)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted")
-        sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(_FAILED)

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from skylark_proxy.bench.election import NODES, NOTE, bench_election
@@ -15,7 +14,7 @@ from skylark_proxy.bench.fusion import SIZES_BYTES as STATE_SIZES
 from skylark_proxy.bench.invoke import bench_invoke
 from skylark_proxy.bench.machine import describe
 from skylark_proxy.bench.state import SIZES_BYTES, bench_state
-from skylark_proxy.cli.options import Json, print_json
+from skylark_proxy.cli.options import Json, messages, print_json, results
 from skylark_proxy.config import Config
 from skylark_proxy.errors import InvalidArgument
 
@@ -126,7 +125,7 @@ def fusion_command(
 
 
 def _print(table: Table, rounds: int) -> None:
-    console = Console(highlight=False)
+    console = results()
     console.print(table)
     machine = ", ".join(f"{name} {value}" for name, value in describe().items())
     console.print(f"medians of {rounds} rounds; {machine}", soft_wrap=True)
@@ -134,6 +133,6 @@ def _print(table: Table, rounds: int) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    console = Console(stderr=True, highlight=False)
+    console = messages()
     with console.status("starting") as status:
         yield status.update

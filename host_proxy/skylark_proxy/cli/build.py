@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from skylark_proxy.build import build
-from skylark_proxy.cli.options import Json, print_json
+from skylark_proxy.cli.options import Json, messages, print_json
 from skylark_proxy.config import Config
 
 
@@ -24,7 +23,7 @@ def build_command(
     """
     target = output or source.with_suffix(".wasm")
     started = time.perf_counter()
-    with Console(stderr=True).status(f"building {target.name} (5 to 20 s the first time)"):
+    with messages().status(f"building {target.name} (5 to 20 s the first time)"):
         built = build(source, target, Config.load().cache_dir / "components", tuple(path or ()))
     seconds = time.perf_counter() - started
     if as_json:

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from skylark_proxy.cli.options import URL_DEFAULT, Destination, Json, PolicyName, Url, policy, print_json
+from skylark_proxy.cli.options import URL_DEFAULT, Destination, Json, PolicyName, Url, policy, print_json, results
 from skylark_proxy.client import ProxyClient
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import StateKey, check_name
@@ -66,7 +65,12 @@ def put_command(
 ) -> None:
     """Stores a bundle: at the node that the key names, else where an election says."""
     StateKey.parse(key)
-    fields = dict(_field(text) for text in field)
+    fields: dict[str, bytes] = {}
+    for text in field:
+        name, value = _field(text)
+        if name in fields:
+            raise InvalidArgument("--field", text, f"each field once; {name} is given twice")
+        fields[name] = value
     chosen = policy(policy_name)
     placed = ProxyClient(url).put_bundle(key, fields, destination=destination, policy=chosen, ttl_ms=ttl_ms)
     if as_json:
@@ -96,7 +100,7 @@ def list_command(
         created = datetime.fromtimestamp(bundle["created_ms"] / 1000, UTC).isoformat(" ", "seconds")
         row = (bundle["key"], bundle["version"], bundle["size_bytes"], ", ".join(bundle["fields"]), bundle["origin"])
         table.add_row(*map(str, row), created)
-    Console().print(table)
+    results().print(table)
 
 
 def _field(text: str) -> tuple[str, bytes]:

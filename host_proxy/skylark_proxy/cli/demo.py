@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from skylark_proxy.cli.options import Json, PolicyName, policy, print_json
+from skylark_proxy.cli.options import Json, PolicyName, messages, policy, print_json, results
 from skylark_proxy.config import Config
 from skylark_proxy.continuum import RunningNode
 from skylark_proxy.demo import DemoResult, run_demo
@@ -43,7 +43,7 @@ def demo_command(
     Builds the functions (a minute the first time, then they come from the cache), starts one Cloud and three Sat
     nodes, sends a photograph through the chain, and shows where everything ran and where each bundle was put.
     """
-    console = Console(stderr=True, highlight=False)
+    console = messages()
     chosen = policy(policy_name)
     config = Config.load(max_latency_ms=max_latency_ms)
     with console.status("starting") as status:
@@ -60,7 +60,7 @@ def demo_command(
     if as_json:
         print_json(_json(result))
         return
-    _print(Console(highlight=False), result, config.max_latency_ms)
+    _print(results(), result, config.max_latency_ms)
 
 
 def _print(console: Console, result: DemoResult, max_latency_ms: float) -> None:

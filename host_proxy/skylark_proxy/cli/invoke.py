@@ -5,9 +5,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from skylark_proxy.cli.options import URL_DEFAULT, Destination, Json, PolicyName, Url, policy, print_json, read_input
+from skylark_proxy.cli.options import (
+    URL_DEFAULT,
+    Destination,
+    Json,
+    PolicyName,
+    Url,
+    messages,
+    policy,
+    print_json,
+    read_input,
+)
 from skylark_proxy.client import ProxyClient, ProxyError
 
 
@@ -45,7 +54,7 @@ def invoke_command(
     if as_json and task_id:
         print_json(client.task(task_id))
         return
-    console = Console(stderr=True, highlight=False)
+    console = messages()
     console.print(f"key: {answer.headers.get('skylark-key', '(no bundle was stored)')}", soft_wrap=True)
     console.print(_timings(answer.headers.get("server-timing", "")), soft_wrap=True)
     if answer.body and not _is_report(own, answer):

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.console import Console
 
 from skylark_proxy.client import DEFAULT_URL
 from skylark_proxy.election import parse_policy
@@ -21,6 +22,16 @@ Destination = Annotated[
 PolicyName = Annotated[str | None, typer.Option("--policy", help=f"How to elect a node: {', '.join(Policy)}.")]
 
 URL_DEFAULT = DEFAULT_URL
+
+
+def results() -> Console:
+    """Where results go. Nothing that was not said to be markup is taken for it: `:b:` in a key is no emoji."""
+    return Console(highlight=False, emoji=False)
+
+
+def messages() -> Console:
+    """Where progress and errors go: stderr."""
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def policy(text: str | None) -> Policy | None:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import skylark
 from skylark_proxy.build import build
-from skylark_proxy.cli.options import URL_DEFAULT, Url
+from skylark_proxy.cli.options import URL_DEFAULT, Url, messages
 from skylark_proxy.cli.serve import serve_node
 from skylark_proxy.config import Config
 from skylark_proxy.errors import InvalidArgument
@@ -39,7 +38,7 @@ def run_command(
         component = source
         if source.suffix != ".wasm":
             component = Path(folder) / f"{source.stem}.wasm"
-            with Console(stderr=True).status(f"building {source.name} (5 to 20 s the first time)"):
+            with messages().status(f"building {source.name} (5 to 20 s the first time)"):
                 build(source, component, Config.load().cache_dir / "components")
         serve_node(Config.load(functions=(component,), host=host, port=port, data_dir=Path(folder) / "redis"))
 
