@@ -83,7 +83,7 @@ class BundlesApi:
             destination_from="request" if "destination" in request.query_params else "default",
         )
         crc32 = parameters.header_number(request, bundle_http.CRC32, _MAX_CRC32)
-        fields = bundle_http.decode(await parameters.body(request, self.max_bundle_bytes + _MAX_INDEX_BYTES))
+        fields = bundle_http.decode(await parameters.body(request, self.max_bundle_bytes, _MAX_INDEX_BYTES))
         for name in fields:
             check_name("body: field", name)
         placed = await run_in_threadpool(self.propagation.place, write.with_fields(fields, crc32))

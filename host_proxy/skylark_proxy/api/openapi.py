@@ -105,6 +105,7 @@ _SCHEMAS: Json = {
             "duration_ms": NUMBER,
             "objective_met": maybe({"type": "boolean"}),
             "on_the_way_to": array(NAME),
+            "destination_from": {"enum": ["function", "plan", "request", "default"]},
             "failed": array(record({"node": NAME, "error": TEXT})),
             "election": maybe(schema("Election")),
         }
@@ -172,10 +173,22 @@ _POLICY = query(
 _TTL = query("ttl_ms", {"type": "integer", "minimum": 1, "maximum": 315_360_000_000}, "Milliseconds until it expires.")
 _SCOPE = query("scope", {"enum": ["local"]}, "Ask this node alone.")
 _FIELDS = query("fields", {"type": "string", "pattern": f"^{NAME_PATTERN}(,{NAME_PATTERN})*$"}, "Only these fields.")
-_VERSION: Json = {"anyOf": [{"type": "string", "pattern": '^"[1-9][0-9]{0,14}"$'}, {"const": "*"}]}
+_VERSION: Json = {"type": "string", "pattern": '^"[1-9][0-9]{0,14}"$'}
 
 _SIZE = query("size", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}, "The bundle's size in bytes.")
 _STATE_KEY = query("key", _KEY, "The state's key.", required=True)
+_REPLICATE = query("replicate", {"enum": ["true", "false"]}, "Whether the cloud gets a copy, sooner or later.")
+_PLAN_STEP = f"{NAME_PATTERN}(@{NAME_PATTERN})?"
+_PLAN = query(
+    "plan",
+    {"type": "string", "pattern": f"^{_PLAN_STEP}(,{_PLAN_STEP})*$"},
+    "The chain's functions, each with its node where that is known: `preprocess@sat1,detect@sat2,alarm`.",
+)
+_FUSE = query(
+    "fuse",
+    {"enum": ["true", "false"]},
+    "Whether the functions that follow in the plan, on this node and in the same component, run too; true if missing.",
+)
 _ACK = query("ack", {"enum": list(Ack)}, "When the store is acknowledged; the node's default if missing.")
 
 _REFRESH: Json = {
@@ -238,6 +251,8 @@ _PATHS: Json = {
                 _DESTINATION,
                 _POLICY,
                 _TTL,
+                _ACK,
+                _REPLICATE,
                 _SCOPE,
                 header("If-Match", _VERSION, "Store only over this version."),
                 header("If-None-Match", {"const": "*"}, "Store only if there is no bundle."),
@@ -247,7 +262,7 @@ _PATHS: Json = {
             | errors(400, 404, 409, 413, 503, 504),
         },
         "delete": {
-            "summary": "Deletes a bundle at the node that the key names, else here.",
+            "summary": "Deletes a bundle, and its copies, at the node that the key names, else here.",
             "parameters": [_SCOPE],
             "responses": {"204": {"description": "It is gone."}} | errors(400, 404, 503, 504),
         },
@@ -280,6 +295,9 @@ _PATHS: Json = {
                 _DESTINATION,
                 _POLICY,
                 _TTL,
+                _ACK,
+                _PLAN,
+                _FUSE,
             ],
             "requestBody": {
                 "content": {

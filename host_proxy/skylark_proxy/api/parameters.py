@@ -135,16 +135,19 @@ def header_number(request: Request, header: str, maximum: int) -> int | None:
     return None if value is None else _number(header, value, 0, maximum)
 
 
-async def body(request: Request, limit_bytes: int) -> bytearray:
+async def body(request: Request, limit_bytes: int, frame_bytes: int = 0) -> bytearray:
     """The whole body.
+
+    Args:
+        frame_bytes: What may come on top of the limit, for what is around the contents that the limit is for.
 
     Raises:
         TooLarge: It exceeds the limit; what comes after is not read.
     """
     data = bytearray()
-    _check_length(request, limit_bytes)
+    _check_length(request, limit_bytes, frame_bytes)
     async for chunk in request.stream():
-        if len(data) + len(chunk) > limit_bytes:
+        if len(data) + len(chunk) > limit_bytes + frame_bytes:
             raise TooLarge("body", len(data) + len(chunk), limit_bytes)
         data += chunk
     return data
@@ -173,9 +176,9 @@ async def body_or_file(request: Request, limit_bytes: int, folder: Path) -> byte
     return Path(file.name)
 
 
-def _check_length(request: Request, limit_bytes: int) -> None:
+def _check_length(request: Request, limit_bytes: int, frame_bytes: int = 0) -> None:
     length = request.headers.get("content-length")
-    if length is not None and int(length) > limit_bytes:
+    if length is not None and int(length) > limit_bytes + frame_bytes:
         raise TooLarge("body", int(length), limit_bytes)
 
 

@@ -102,6 +102,6 @@ def test_a_plan_is_read_as_it_was_written(steps: list[Step]) -> None:
 @pytest.mark.parametrize("text", ["", ",", "a@", "@n", "a@n@m", "a,,b", "a,a", "a@n,a@m", "a b", "a@n," * 2000 + "z"])
 def test_what_is_no_plan_is_refused(text: str) -> None:
     """The error names the field and the form, and shows no more of the text than a plan may have."""
-    with pytest.raises(InvalidArgument, match="plan: .* is not valid; expected FUNCTION@NODE") as raised:
+    with pytest.raises(InvalidArgument, match=r"plan: .* is not valid; expected FUNCTION@NODE") as raised:
         Plan.parse(text)
     assert len(str(raised.value)) < 5000
