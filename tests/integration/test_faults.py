@@ -44,7 +44,7 @@ CLOCKS_S = {"sat1": "-300", "edge": "420"}
 """Nodes whose clocks are wrong."""
 
 WORKERS = 4
-INJECTORS = 2
+INJECTORS = 3
 ATTEMPTS = 8
 LARGEST_BYTES = 2 << 20
 DRAIN_S = 90.0
@@ -389,7 +389,7 @@ class Injector:
             return mine
 
     def crash(self, node: LiveNode) -> None:
-        """Kills a proxy, with its Redis, and starts it anew in a thread that lives as long as it has to; see `child`."""
+        """Kills a proxy and its Redis, and starts it anew in a thread that lives as long as it has to; see `child`."""
         node.kill()
         self.pause(0.0, 1.0)
         self.starter.submit(node.start).result()
