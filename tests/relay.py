@@ -40,7 +40,7 @@ class _Way:
     cut_at_bytes: int | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Relay:
     """The link between two nodes. Made by `Relays.add`; safe for threads.
 

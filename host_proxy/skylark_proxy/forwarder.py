@@ -247,6 +247,8 @@ class Forwarder:
 
     def _copy(self, entry: Entry, node: Node) -> None:
         stored = self._store.get(entry.key)
+        if entry.crc32 not in (None, stored.info.crc32):
+            raise NotFound("bundle", str(entry.key))  # it is not yet stored over the one before, or replaced itself
         if stored.info.size_bytes > _SMALL_BYTES:
             self._tell(entry)
         try:

@@ -37,6 +37,7 @@ class _Record(msgspec.Struct, omit_defaults=True):
     key: str
     target: str
     added_ms: int
+    crc32: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Entry:
         key: The bundle.
         target: The node's name.
         added_ms: When, in milliseconds since the epoch.
+        crc32: The checksum of the bundle that it is for; another one under this key is that of before. None: any.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Entry:
     key: StateKey
     target: str
     added_ms: int
+    crc32: int | None = None
 
 
 class Outbox:
@@ -75,7 +78,7 @@ class Outbox:
         with contextlib.suppress(_GroupExists):
             self._create_group()
 
-    def add(self, kind: Kind, key: StateKey, target: str, added_ms: int) -> Entry:
+    def add(self, kind: Kind, key: StateKey, target: str, added_ms: int, crc32: int | None = None) -> Entry:
         """Adds a transfer; once this returns it will happen, or be found impossible.
 
         Raises:
@@ -87,9 +90,9 @@ class Outbox:
         if kind is Kind.STORE:
             copies = _copies(key)
             self._store.execute(copies, (b"SADD", copies, target.encode()), (b"PEXPIRE", copies, _COPIES_TTL_MS))
-        record = msgspec.json.encode(_Record(kind, str(key), target, added_ms))
+        record = msgspec.json.encode(_Record(kind, str(key), target, added_ms, crc32))
         [identity] = self._store.execute(_STREAM, (b"XADD", _STREAM, b"*", _FIELD, record))
-        return Entry(identity.decode(), kind, key, target, added_ms)
+        return Entry(identity.decode(), kind, key, target, added_ms, crc32)
 
     def copies(self, key: StateKey) -> list[str]:
         """The nodes that were to get a copy of a bundle from here."""
@@ -156,4 +159,5 @@ def _copies(key: StateKey) -> bytes:
 def _entry(identity: bytes, fields: list[bytes] | dict[bytes, bytes]) -> Entry:
     values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
     record = msgspec.json.decode(values[_FIELD], type=_Record)
-    return Entry(identity.decode(), record.kind, StateKey.parse(record.key), record.target, record.added_ms)
+    key = StateKey.parse(record.key)
+    return Entry(identity.decode(), record.kind, key, record.target, record.added_ms, record.crc32)

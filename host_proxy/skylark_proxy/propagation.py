@@ -1,11 +1,14 @@
 """Moves bundles: the fetch ladder, and the carrying out of elections. What it did is in what it returns."""
 
+import contextlib
 import logging
 import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
+
+import msgspec
 
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
@@ -21,7 +24,7 @@ from skylark_proxy.errors import (
 )
 from skylark_proxy.forwarder import copy_of
 from skylark_proxy.model import Ack, BundleInfo, Node, Objectives, Plan, Policy, StateKey
-from skylark_proxy.outbox import Kind, Outbox
+from skylark_proxy.outbox import Entry, Kind, Outbox
 from skylark_proxy.peers import Peers
 from skylark_proxy.store import Store, StoredBundle
 from skylark_proxy.topology import Topology, TopologyProvider
@@ -215,9 +218,9 @@ class Propagation:
                 asked.append(name)
             except (PeerUnreachable, StoreUnavailable, UnknownNode) as error:
                 _LOG.info("fetching %s: %s", key, error)
-                unavailable = error
+                unavailable = error if error.retryable else unavailable
                 asked.append(name)
-        if unavailable is not None and unavailable.retryable:
+        if unavailable is not None:
             raise unavailable
         raise NotFound("bundle", str(key), tuple(asked))
 
@@ -307,7 +310,8 @@ class Propagation:
             at_s,
             self._random,
         )
-        _LOG.debug("election: %s", election)
+        if _LOG.isEnabledFor(logging.DEBUG):
+            _LOG.debug("election %s", msgspec.json.encode(election.to_dict()).decode())
         return election
 
     def delete(self, key: StateKey) -> bool:
@@ -357,12 +361,16 @@ class Propagation:
         if name != self.node:
             return self._peers.put(self._peer(name), key, fields, **sealed, replicate=bool(later))
         views = {name: bytes(value) if isinstance(value, bytearray) else value for name, value in fields.items()}
-        entries = [self._outbox.add(Kind.STORE, key, target, bundle_http.now_ms()) for target in later]
+        entries: list[Entry] = []
         try:
+            for target in later:
+                entry = self._outbox.add(Kind.STORE, key, target, bundle_http.now_ms(), sealed["crc32"])
+                entries.append(entry)
             info = self.store.put(key, views, **sealed)
         except SkylarkError:
-            for entry in entries:
-                self._outbox.remove(entry)
+            with contextlib.suppress(StoreUnavailable):  # an entry without its bundle is dropped in the end
+                for entry in entries:
+                    self._outbox.remove(entry)
             raise
         self.arrivals.settle(key)
         if entries:

@@ -14,7 +14,7 @@ import hashlib
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import msgspec
 import redis
@@ -31,17 +31,12 @@ from skylark_proxy.errors import (
 )
 from skylark_proxy.model import BundleInfo, Plan, StateKey, check_name
 from skylark_proxy.redis_client import Client, describe, translate
+from skylark_proxy.redis_protocol import Command, Pool, Replies, round_trip
 
 MAX_VERSION = 2**53 - 1
 """The largest version: Lua, which compares the versions in Redis, counts in doubles."""
 
-_INLINE_BYTES = 16 * 1024
-_SEND_BYTES = 1024 * 1024
 _SCAN_COUNT = 1000
-
-_Command = tuple[bytes | memoryview, ...]
-_Replies = list[Any]
-_Chunks = list[bytes | memoryview]
 
 _COMMIT = b"""
 local current = tonumber(redis.call('HGET', KEYS[1], '@version') or 0)
@@ -123,22 +118,6 @@ class _Meta(msgspec.Struct, omit_defaults=True):
     sizes: dict[str, int]
     expires_ms: int | None = None
     plan: str | None = None
-
-
-class _Connection(Protocol):
-    """The part of redis-py's connection that one round trip needs."""
-
-    def send_packed_command(self, command: _Chunks) -> None: ...
-    def read_response(self) -> Any: ...
-    def disconnect(self) -> None: ...
-
-
-class _Pool(Protocol):
-    """The part of redis-py's connection pool that one round trip needs."""
-
-    def get_connection(self) -> _Connection: ...
-    def release(self, connection: _Connection) -> None: ...
-    def disconnect(self) -> None: ...
 
 
 class Store:
@@ -321,7 +300,7 @@ class Store:
             if cursor == b"0":
                 return
 
-    def execute(self, key: bytes, *commands: _Command) -> _Replies:
+    def execute(self, key: bytes, *commands: Command) -> Replies:
         """Sends other commands to the server that has `key`, all at once, and returns their replies. None is repeated.
 
         For what is kept beside the bundles; see `outbox`.
@@ -367,7 +346,7 @@ class Store:
             for sentinel in pool.sentinel_manager.sentinels:
                 sentinel.close()
 
-    def _commit(self, key: StateKey, commands: Sequence[_Command], *, repeatable: bool) -> _Replies:
+    def _commit(self, key: StateKey, commands: Sequence[Command], *, repeatable: bool) -> Replies:
         """Sends the commands of a put; once more, with the script, to a Redis that has not had it since it started."""
         try:
             return self._exchange(_bundle_key(key), commands, repeatable=repeatable)
@@ -387,10 +366,10 @@ class Store:
         except (ValueError, msgspec.DecodeError) as error:
             raise StoreUnavailable(f"{self._server}: the metadata of bundle {key} is damaged: {error}") from error
 
-    def _read(self, where: bytes | _Pool, *commands: _Command) -> _Replies:
+    def _read(self, where: bytes | Pool, *commands: Command) -> Replies:
         return self._exchange(where, commands, repeatable=True)
 
-    def _exchange(self, where: bytes | _Pool, commands: Sequence[_Command], *, repeatable: bool) -> _Replies:
+    def _exchange(self, where: bytes | Pool, commands: Sequence[Command], *, repeatable: bool) -> Replies:
         """Sends commands to a pool, or to the server that has a key, all at once, and returns their replies.
 
         Raises:
@@ -398,7 +377,7 @@ class Store:
         """
         try:
             try:
-                return _round_trip(self._pool(where), commands)
+                return round_trip(self._pool(where), commands)
             except MovedError:  # the cluster's node refused them all: the slot is elsewhere now
                 self._refresh()
             except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -407,78 +386,29 @@ class Store:
                 self._refresh()
                 if not repeatable or isinstance(error, redis.TimeoutError):
                     raise
-            return _round_trip(self._pool(where), commands)
+            return round_trip(self._pool(where), commands)
         except (redis.RedisError, RedisClusterException) as error:
             raise translate(error, self._server) from error
 
-    def _pool(self, where: bytes | _Pool) -> _Pool:
+    def _pool(self, where: bytes | Pool) -> Pool:
         if not isinstance(where, bytes):
             return where
         if self._in_cluster:
             return self._node_pool(self._client.get_node_from_key(where))
-        return cast(_Pool, self._client.connection_pool)
+        return cast(Pool, self._client.connection_pool)
 
-    def _pools(self) -> Sequence[_Pool]:
+    def _pools(self) -> Sequence[Pool]:
         if self._in_cluster:
             return [self._node_pool(node) for node in self._client.get_primaries()]
         return [self._client.connection_pool]
 
-    def _node_pool(self, node: Any) -> _Pool:
+    def _node_pool(self, node: Any) -> Pool:
         """The pool of one node of a cluster. (Cluster pipelines block EVAL and SCAN; a node takes every command.)"""
-        return cast(_Pool, self._client.get_redis_connection(node).connection_pool)
+        return cast(Pool, self._client.get_redis_connection(node).connection_pool)
 
     def _refresh(self) -> None:
         if self._in_cluster:
             self._client.nodes_manager.initialize()
-
-
-def _round_trip(pool: _Pool, commands: Sequence[_Command]) -> _Replies:
-    """Raises the first error among the replies (and those inside the last, EXEC's), once all have been read."""
-    connection = pool.get_connection()
-    try:
-        connection.send_packed_command(_pack(commands))
-        replies = [_reply(connection) for _ in commands]
-    except BaseException:
-        connection.disconnect()  # its replies can no longer be told apart
-        raise
-    finally:
-        pool.release(connection)
-    for reply in (*replies, *(replies[-1] if isinstance(replies[-1], list) else ())):
-        if isinstance(reply, redis.RedisError):
-            raise reply
-    return replies
-
-
-def _reply(connection: _Connection) -> Any:
-    try:
-        return connection.read_response()
-    except redis.ResponseError as error:
-        return error
-
-
-def _pack(commands: Sequence[_Command]) -> _Chunks:
-    """Encodes commands as RESP arrays of bulk strings (Redis serialization protocol specification).
-
-    Large values stay as they are, in pieces, so that they are never copied and the socket's timeout, which is for a
-    whole `sendall`, does not depend on a bundle's size. hiredis' packer would copy every value twice, and redis-py
-    does not let a cluster client have another one.
-    """
-    chunks: _Chunks = []
-    head = bytearray()
-    for command in commands:
-        head += b"*%d\r\n" % len(command)
-        for value in command:
-            head += b"$%d\r\n" % len(value)
-            if len(value) < _INLINE_BYTES:
-                head += value
-            else:
-                chunks.append(bytes(head))
-                view = memoryview(value)
-                chunks += (view[start : start + _SEND_BYTES] for start in range(0, len(view), _SEND_BYTES))
-                head.clear()
-            head += b"\r\n"
-    chunks.append(bytes(head))
-    return chunks
 
 
 def _put_commands(
@@ -489,7 +419,7 @@ def _put_commands(
     version: int | None,
     ttl_ms: int | None,
     limit: int | None,
-) -> list[_Command]:
+) -> list[Command]:
     staging = b"skylark:staging:{%s}" % key.chain_id.encode()
     fields = (part for name, value in data.items() for part in (name.encode(), value))
     arguments = (

@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
-from continuum import LiveNode, Nodes, check_error, line, run_nodes
+from continuum import LiveNode, Nodes, check_error, line, run_nodes, run_proxy
 from relay import Relays, run_relayed
 from servers import wait_for
 from skylark import wire
 from skylark_proxy.client import ProxyError
+from skylark_proxy.continuum import with_free_ports
+from skylark_proxy.model import Link, Node, Tier
+from skylark_proxy.topology import Topology
 
 QUICK = {"SKYLARK_PEER_CONNECT_TIMEOUT_MS": "500", "SKYLARK_PEER_TIMEOUT_MS": "1500"}
 PATIENT = {"SKYLARK_MAX_LATENCY_MS": "1000000", "SKYLARK_PEER_CONNECT_TIMEOUT_MS": "20000"}
@@ -208,18 +211,18 @@ class TestArrivals:
     @pytest.mark.xfail(reason="the fetch is quicker than the announcement; the holder does not say what is on its way")
     def test_a_fetch_that_is_quicker_than_the_announcement(self, chain: str) -> None:
         """A fetch at the elected node in the moment of the acknowledgement does not take the link a second time."""
-        data = {"f": noise(1_000_000)}
+        data = {"f": noise(400_000)}
         with slow_link() as (nodes, relays):
             placed = put(nodes["sat"], f"{chain}:t1", data, ack="local")
             fetched(nodes["cloud"], placed["key"], data)
             wait_for(idle(nodes["sat"]), "the outbox is empty")
-            assert relays.between("sat", "cloud").carried_bytes("cloud") < 1_100_000
+            assert relays.between("sat", "cloud").carried_bytes("cloud") < 450_000
 
-    @pytest.mark.xfail(reason="peers: the timeout of connecting, 1 s, bounds the sending of each MiB of a request")
-    def test_a_link_of_6_mbps(self, chain: str) -> None:
-        """With default timeouts a bundle of 8 MB gets over a link of 6 Mbps to the elected node, at the first try."""
-        with slow_link({"SKYLARK_PEER_CONNECT_TIMEOUT_MS": "1000"}, 20, 6) as (nodes, _):
-            placed = put(nodes["sat"], f"{chain}:t1", {"f": noise(8_000_000)}, ack="elected")
+    @pytest.mark.xfail(reason="peers: a request on a new connection is sent under the timeout of connecting")
+    def test_a_timeout_for_connecting(self, chain: str) -> None:
+        """The timeout of connecting, 1 s by default, does not bound how long a MiB takes over a link of a few Mbps."""
+        with slow_link({"SKYLARK_PEER_CONNECT_TIMEOUT_MS": "100"}, 2, 20) as (nodes, _):
+            placed = put(nodes["sat"], f"{chain}:t1", {"f": noise(6_000_000)}, ack="elected")
             assert (placed["key"], placed["failed"]) == (f"{chain}:cloud:t1", [])
 
     def test_a_wait_for_what_does_not_come(self, chain: str) -> None:
@@ -258,6 +261,67 @@ class TestArrivals:
             thread.join(20)
         assert time.monotonic() - started < 5
         assert len(got) >= 20
+
+
+class TestBundlesThatAreReplaced:
+    def test_copies_are_replaced(self, three: Nodes, chain: str) -> None:
+        """The copy of a bundle that is written again and again becomes that of the last one."""
+        for number in range(20):
+            put(three["sat"], f"{chain}:t1", {"f": noise(100_000, number)}, ack="local", destination="edge")
+        last = {"f": noise(100_000, 19)}
+        wait_for(lambda: bool(three["edge"].held(chain)), "a copy is there")
+        wait_for(lambda: read(three["edge"], f"{chain}:edge:t1") == last, "it is the last one")
+        with three["sat"].redis() as client:
+            client.xtrim("skylark:outbox", maxlen=0)  # what was replaced before it was forwarded stays for a minute
+
+    @pytest.mark.xfail(reason="versions are those of a node, and a key without a node may be put at several")
+    @pytest.mark.parametrize("ack", ["local", "elected"])
+    def test_one_writer_wins(self, three: Nodes, relays: Relays, chain: str, ack: str) -> None:
+        """Of two writers who want to make the same bundle, by different nodes, one wins, also where a link is cut."""
+        relays.between("sat", "edge").cut()
+        body = b"".join(wire.encode(SMALL))
+        answers = [
+            three[name].http.put(
+                f"/bundles/{chain}:t1?ack={ack}&destination=edge", content=body, headers={"If-None-Match": "*"}
+            )
+            for name in ("sat", "edge")
+        ]
+        assert sorted(answer.status_code == 200 for answer in answers) == [False, True]
+
+    @pytest.mark.xfail(reason="a request that its sender gave up is carried out when it arrives, over what is newer")
+    def test_a_write_that_was_given_up(self, three: Nodes, relays: Relays, chain: str) -> None:
+        """A write that was not acknowledged, because it got stuck on its way, does not replace a later one that was."""
+        relays.between("sat", "edge").black_hole()
+        body = b"".join(wire.encode({"f": b"given up"}))
+        check_error(three["sat"].http.put(f"/bundles/{chain}:edge:t1", content=body), 504, "timed-out", "edge")
+        put(three["edge"], f"{chain}:edge:t1", {"f": b"acknowledged"})
+        relays.between("sat", "edge").heal()
+        put(three["sat"], f"{chain}:edge:t2")  # overtakes nothing: it is a later request over the same link
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: read(three["edge"], f"{chain}:edge:t1") != {"f": b"acknowledged"}, "it is replaced", 2)
+        assert read(three["edge"], f"{chain}:edge:t1") == {"f": b"acknowledged"}
+
+    @pytest.mark.xfail(reason="the ladder begins at the local node, whose bundle of the same task may be an older one")
+    def test_a_key_that_names_a_node(self, three: Nodes, relays: Relays, chain: str) -> None:
+        """Whoever asks with the key that was acknowledged gets what was acknowledged, at whatever node."""
+        put(three["edge"], f"{chain}:edge:t1", {"f": b"before"})
+        put(three["edge"], f"{chain}:edge:t1", {"f": b"before, again"})
+        relays.between("sat", "edge").cut()
+        placed = put(three["sat"], f"{chain}:t1", {"f": b"after"}, destination="edge")
+        assert placed["key"] == f"{chain}:sat:t1"
+        relays.between("sat", "edge").heal()
+        wait_for(idle(three["sat"]), "the outbox is empty", 30)
+        assert fetched(three["edge"], placed["key"], {"f": b"after"}) >= 0
+
+    @pytest.mark.xfail(reason="a topology without a cloud has nobody to wait for")
+    def test_the_level_cloud_without_a_cloud(self, chain: str) -> None:
+        """Where there is no cloud, nothing is acknowledged as being there."""
+        nodes = [Node(name, "127.0.0.1", Tier.SAT) for name in ("sat", "other")]
+        topology = with_free_ports(Topology.build(nodes, [Link("sat", "other", 1, 1000)], epoch=1))
+        with run_nodes(topology, ["sat"]) as running:
+            body = b"".join(wire.encode(SMALL))
+            answer = running["sat"].http.put(f"/bundles/{chain}:t1?ack=cloud&destination=sat", content=body)
+            assert answer.status_code != 200
 
 
 class TestLinksThatBreak:
@@ -354,6 +418,16 @@ class TestCrashes:
             wait_for(idle(nodes["sat"]), "the outbox is empty")
             assert put(nodes["sat"], f"{chain}:full", ack="local")["key"] == f"{chain}:sat:full"
 
+    def test_a_node_without_its_redis(self, chain: str) -> None:
+        """What may be in a Redis that does not answer is unavailable and not missing, whoever else is not known."""
+        with run_proxy() as node:
+            put(node, f"{chain}:t1")
+            hanging = node.redis_pid()
+            os.kill(hanging, signal.SIGKILL)
+            answer = node.http.get(f"/bundles/{chain}:gone:t1")
+            assert answer.status_code in (200, 503)
+            node.wait_until_ready()
+
     def test_a_killed_redis(self, three: Nodes, relays: Relays, chain: str) -> None:
         """What is on its way survives the end of the Redis that holds it."""
         relays.between("sat", "cloud").cut()
@@ -372,11 +446,11 @@ class TestTheEndOfBundles:
         for relay in relays.of("sat"):
             relay.cut()
         started = time.monotonic()
-        put(three["sat"], f"{chain}:t1", ack="local", destination="edge", replicate="true", ttl_ms=5000)
+        put(three["sat"], f"{chain}:t1", ack="local", destination="edge", replicate="true", ttl_ms=4000)
         wait_for(lambda: time.monotonic() - started > 1, "the links are down for a second")
         for relay in relays.of("sat"):
             relay.heal()
-        wait_for(lambda: len(held_at(three, chain)) == 3, "all have it", 4)
+        wait_for(lambda: len(held_at(three, chain)) == 3, "all have it", 3)
         ends: dict[str, float] = {}
 
         def all_ended() -> bool:
@@ -386,8 +460,8 @@ class TestTheEndOfBundles:
             return len(ends) == 3
 
         wait_for(all_ended, "it has ended everywhere")
-        assert min(ends.values()) > 4.9
-        assert max(ends.values()) < 6.0
+        assert min(ends.values()) > 3.9
+        assert max(ends.values()) < 5.0
         assert max(ends.values()) - min(ends.values()) < 0.7
 
     def test_copies_are_deleted(self, three: Nodes, chain: str) -> None:

@@ -1,6 +1,6 @@
 """The fault suite: chains run while parts of the continuum fail at random, and nothing acknowledged is ever lost.
 
-`SKYLARK_FAULT_SECONDS` says for how long (40 if absent), `SKYLARK_FAULT_SEED` repeats the choices of a run.
+`SKYLARK_FAULT_SECONDS` says for how long (35 if absent), `SKYLARK_FAULT_SEED` repeats the choices of a run.
 """
 
 import binascii
@@ -31,7 +31,7 @@ from skylark_proxy.client import Answer, ProxyClient, ProxyError
 from skylark_proxy.config import Config
 from skylark_proxy.model import Ack, StateKey
 
-SECONDS = float(os.environ.get("SKYLARK_FAULT_SECONDS", "40"))
+SECONDS = float(os.environ.get("SKYLARK_FAULT_SECONDS", "35"))
 SEED = int(os.environ.get("SKYLARK_FAULT_SEED") or random.SystemRandom().randrange(1 << 32))
 NODES = ("sat1", "sat2", "edge", "cloud")
 SETTINGS = {

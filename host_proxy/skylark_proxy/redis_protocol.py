@@ -1,0 +1,78 @@
+"""One round trip to Redis: commands sent all at once, large values without a copy."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import redis
+
+_INLINE_BYTES = 16 * 1024
+_SEND_BYTES = 1024 * 1024
+
+Command = tuple[bytes | memoryview, ...]
+Replies = list[Any]
+_Chunks = list[bytes | memoryview]
+
+
+class Connection(Protocol):
+    """The part of redis-py's connection that one round trip needs."""
+
+    def send_packed_command(self, command: _Chunks) -> None: ...
+    def read_response(self) -> Any: ...
+    def disconnect(self) -> None: ...
+
+
+class Pool(Protocol):
+    """The part of redis-py's connection pool that one round trip needs."""
+
+    def get_connection(self) -> Connection: ...
+    def release(self, connection: Connection) -> None: ...
+    def disconnect(self) -> None: ...
+
+
+def round_trip(pool: Pool, commands: Sequence[Command]) -> Replies:
+    """Raises the first error among the replies (and those inside the last, EXEC's), once all have been read."""
+    connection = pool.get_connection()
+    try:
+        connection.send_packed_command(_pack(commands))
+        replies = [_reply(connection) for _ in commands]
+    except BaseException:
+        connection.disconnect()  # its replies can no longer be told apart
+        raise
+    finally:
+        pool.release(connection)
+    for reply in (*replies, *(replies[-1] if isinstance(replies[-1], list) else ())):
+        if isinstance(reply, redis.RedisError):
+            raise reply
+    return replies
+
+
+def _reply(connection: Connection) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
+
+
+def _pack(commands: Sequence[Command]) -> _Chunks:
+    """Encodes commands as RESP arrays of bulk strings (Redis serialization protocol specification).
+
+    Large values stay as they are, in pieces, so that they are never copied and the socket's timeout, which is for a
+    whole `sendall`, does not depend on a bundle's size. hiredis' packer would copy every value twice, and redis-py
+    does not let a cluster client have another one.
+    """
+    chunks: _Chunks = []
+    head = bytearray()
+    for command in commands:
+        head += b"*%d\r\n" % len(command)
+        for value in command:
+            head += b"$%d\r\n" % len(value)
+            if len(value) < _INLINE_BYTES:
+                head += value
+            else:
+                chunks.append(bytes(head))
+                view = memoryview(value)
+                chunks += (view[start : start + _SEND_BYTES] for start in range(0, len(view), _SEND_BYTES))
+                head.clear()
+            head += b"\r\n"
+    chunks.append(bytes(head))
+    return chunks
