@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import urllib3
 from urllib3.connection import HTTPConnection
@@ -82,6 +82,9 @@ class LinkMeter:
 class TimedConnection(HTTPConnection):
     """A connection that knows what connecting took: one round trip of the network, and no work of the other node."""
 
+    write_timeout_s: float | None = None
+    """How long each piece of a request may take to be written."""
+
     _spent: ClassVar[threading.local] = threading.local()
 
     def connect(self) -> None:
@@ -89,6 +92,8 @@ class TimedConnection(HTTPConnection):
         started = time.perf_counter()
         super().connect()
         self._spent.connecting_s = getattr(self._spent, "connecting_s", 0.0) + time.perf_counter() - started
+        if self.sock is not None:
+            self.sock.settimeout(self.write_timeout_s)
 
     @classmethod
     def take_connecting_s(cls) -> float:
@@ -99,9 +104,19 @@ class TimedConnection(HTTPConnection):
 
 
 class TimedPool(urllib3.HTTPConnectionPool):
-    """A pool of such connections."""
+    """A pool of such connections.
+
+    urllib3 writes a request under the timeout for connecting; over a slow link, a piece of a bundle may take longer.
+    """
 
     ConnectionCls = TimedConnection
+
+    def _new_conn(self) -> Any:
+        connection = super()._new_conn()
+        read_timeout = self.timeout.read_timeout
+        if isinstance(connection, TimedConnection) and isinstance(read_timeout, int | float):
+            connection.write_timeout_s = read_timeout
+        return connection
 
 
 def _smoothed(known: float | None, sample: float) -> float:

@@ -84,8 +84,7 @@ class Peers:
         self._pool = urllib3.PoolManager(
             num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
         )
-        if meter is not None:
-            self._pool.pool_classes_by_scheme = {"http": TimedPool}
+        self._pool.pool_classes_by_scheme = {"http": TimedPool}
 
     def get(self, node: Node, key: StateKey, fields: Collection[str] = ()) -> Bundle:
         """Fetches a bundle that the node itself holds.

@@ -271,6 +271,8 @@ class Propagation:
         ack = write.ack or self.defaults.ack
         replicate = self.defaults.replicate if write.replicate is None else write.replicate
         cloud = next((node.name for node in self.topology().cloud_nodes()), None)
+        if ack is Ack.CLOUD and cloud is None:
+            raise InvalidArgument("ack", ack.value, "local or elected: the topology has no cloud node")
         if election is None:
             candidates: tuple[str, ...] = (write.key.node or self.node,)
         elif ack is Ack.LOCAL:

@@ -218,7 +218,6 @@ class TestArrivals:
             wait_for(idle(nodes["sat"]), "the outbox is empty")
             assert relays.between("sat", "cloud").carried_bytes("cloud") < 450_000
 
-    @pytest.mark.xfail(reason="peers: a request on a new connection is sent under the timeout of connecting")
     def test_a_timeout_for_connecting(self, chain: str) -> None:
         """The timeout of connecting, 1 s by default, does not bound how long a MiB takes over a link of a few Mbps."""
         with slow_link({"SKYLARK_PEER_CONNECT_TIMEOUT_MS": "100"}, 2, 20) as (nodes, _):
@@ -313,7 +312,6 @@ class TestBundlesThatAreReplaced:
         wait_for(idle(three["sat"]), "the outbox is empty", 30)
         assert fetched(three["edge"], placed["key"], {"f": b"after"}) >= 0
 
-    @pytest.mark.xfail(reason="a topology without a cloud has nobody to wait for")
     def test_the_level_cloud_without_a_cloud(self, chain: str) -> None:
         """Where there is no cloud, nothing is acknowledged as being there."""
         nodes = [Node(name, "127.0.0.1", Tier.SAT) for name in ("sat", "other")]
