@@ -122,6 +122,7 @@ class Relay:
         flow = self._loop.create_task(self._flow(near, to, target))
         self._flows.add(flow)
         flow.add_done_callback(self._flows.discard)
+        flow.add_done_callback(lambda _: near.close())  # also of a flow that was cut off before it began
 
     async def _flow(self, near: socket.socket, to: str, target: str) -> None:
         """One connection. It is open a round trip after it was asked for."""

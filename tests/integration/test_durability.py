@@ -7,9 +7,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from continuum import LiveNode, Nodes, check_error, line, run_nodes, run_proxy
 from relay import Relays, run_relayed
@@ -18,6 +20,7 @@ from skylark import wire
 from skylark_proxy.client import ProxyError
 from skylark_proxy.continuum import with_free_ports
 from skylark_proxy.model import Link, Node, Tier
+from skylark_proxy.redis_server import EmbeddedRedis
 from skylark_proxy.topology import Topology
 
 QUICK = {"SKYLARK_PEER_CONNECT_TIMEOUT_MS": "500", "SKYLARK_PEER_TIMEOUT_MS": "1500"}
@@ -208,7 +211,9 @@ class TestArrivals:
             assert 5_000_000 < relay.carried_bytes("cloud") < 5_100_000
             assert relay.carried_bytes("sat") < 50_000
 
-    @pytest.mark.xfail(reason="the fetch is quicker than the announcement; the holder does not say what is on its way")
+    @pytest.mark.xfail(
+        strict=False, reason="the fetch is quicker than the announcement; the holder does not say what is on its way"
+    )
     def test_a_fetch_that_is_quicker_than_the_announcement(self, chain: str) -> None:
         """A fetch at the elected node in the moment of the acknowledgement does not take the link a second time."""
         data = {"f": noise(400_000)}
@@ -287,7 +292,9 @@ class TestBundlesThatAreReplaced:
         ]
         assert sorted(answer.status_code == 200 for answer in answers) == [False, True]
 
-    @pytest.mark.xfail(reason="a request that its sender gave up is carried out when it arrives, over what is newer")
+    @pytest.mark.xfail(
+        strict=False, reason="a request that its sender gave up is carried out when it arrives, over what is newer"
+    )
     def test_a_write_that_was_given_up(self, three: Nodes, relays: Relays, chain: str) -> None:
         """A write that was not acknowledged, because it got stuck on its way, does not replace a later one that was."""
         relays.between("sat", "edge").black_hole()
@@ -435,6 +442,22 @@ class TestCrashes:
         relays.between("sat", "cloud").heal()
         three["sat"].wait_until_ready()
         wait_for(lambda: len(three["cloud"].held(chain)) == 10, "all have arrived", 30)
+
+    @pytest.mark.xfail(reason="Redis 7.0 cuts off the last command of such a transaction and leaves its MULTI")
+    def test_a_transaction_that_was_cut_off(self, tmp_path: Path) -> None:
+        """What is acknowledged after a crash in the midst of a transaction survives the next crash."""
+        with EmbeddedRedis(tmp_path) as server, redis.Redis.from_url(server.url, protocol=2) as client:
+            client.set("kept", "1")
+            client.set("deleted", "1")
+        with max((tmp_path / "appendonlydir").glob("*.incr.aof")).open("ab") as log:
+            log.write(b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n*3\r\n$3\r\nSET\r\n$1")
+        with EmbeddedRedis(tmp_path) as server, redis.Redis.from_url(server.url, protocol=2, retry=None) as client:
+            assert client.delete("deleted") == 1
+            client.set("written", "1")
+            killed = client.info("server")["process_id"]
+            os.kill(killed, signal.SIGKILL)
+            wait_for(lambda: client.info("server")["process_id"] != killed, "Redis runs again")
+            assert sorted(client.keys()) == [b"kept", b"written"]
 
 
 class TestTheEndOfBundles:
