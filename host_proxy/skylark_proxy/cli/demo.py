@@ -20,7 +20,7 @@ from skylark_proxy.workflow import StepRun
 
 _LEGEND = (
     "T(W) workflow, T(f) function, of it T(dr) state retrieval, T(dm) state migration, T(ex) execution, in ms. "
-    "hops: nodes asked before one had the bundle.\n"
+    "hops: nodes asked before one had the bundle; SLO: whether the migration keeps the objective.\n"
     "The links' latency and bandwidth count in the elections; this machine does not slow its own connections down."
 )
 
@@ -66,7 +66,7 @@ def demo_command(
 def _print(console: Console, result: DemoResult, max_latency_ms: float) -> None:
     run = result.run
     table = Table(title=f"chain {run.chain_id}", title_justify="left", padding=(0, 1, 0, 0), box=SIMPLE_HEAD)
-    for column in ("function", "ran at", "bundle", "put at", "hops", "T(dr)", "T(dm)", "T(ex)", "T(f)", "objective"):
+    for column in ("function", "ran at", "bundle", "put at", "hops", "T(dr)", "T(dm)", "T(ex)", "T(f)", "SLO"):
         table.add_column(column, justify="right" if column in ("bundle", "hops") or column[:2] == "T(" else "left")
     for step in run.steps:
         table.add_row(*_row(step))
