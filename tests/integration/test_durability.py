@@ -42,7 +42,7 @@ def three(running: tuple[Nodes, Relays]) -> Iterator[Nodes]:
     for relay in running[1].all():
         relay.heal()
     for node in running[0].values():
-        wait_for(idle(node), f"the outbox of {node.node.name} is empty", 30)
+        wait_for(idle(node), f"the outbox of {node.node.name} is empty", 60)
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ class TestBundlesThatAreReplaced:
         wait_for(lambda: bool(three["edge"].held(chain)), "a copy is there")
         wait_for(lambda: read(three["edge"], f"{chain}:edge:t1") == last, "it is the last one")
         with three["sat"].redis() as client:
-            client.xtrim("skylark:outbox", maxlen=0)  # what was replaced before it was forwarded stays for a minute
+            client.xtrim("skylark:outbox", maxlen=0)  # what was replaced before it was forwarded stays for a while
 
     @pytest.mark.xfail(reason="versions are those of a node, and a key without a node may be put at several")
     @pytest.mark.parametrize("ack", ["local", "elected"])
@@ -316,7 +316,7 @@ class TestBundlesThatAreReplaced:
         placed = put(three["sat"], f"{chain}:t1", {"f": b"after"}, destination="edge")
         assert placed["key"] == f"{chain}:sat:t1"
         relays.between("sat", "edge").heal()
-        wait_for(idle(three["sat"]), "the outbox is empty", 30)
+        wait_for(idle(three["sat"]), "the outbox is empty", 60)
         assert fetched(three["edge"], placed["key"], {"f": b"after"}) >= 0
 
     def test_the_level_cloud_without_a_cloud(self, chain: str) -> None:
@@ -395,7 +395,7 @@ class TestLinksThatBreak:
         relays.between("sat", "cloud").heal()
         wait_for(lambda: three["cloud"].held(chain) == [f"{chain}:cloud:t3"], "the third one has arrived", 15)
         with three["sat"].redis() as client:
-            client.xtrim("skylark:outbox", maxlen=0)  # the entries without bundles, which would stay for a minute
+            client.xtrim("skylark:outbox", maxlen=0)  # the entries without bundles, which would stay for a while
 
 
 class TestCrashes:
@@ -519,5 +519,5 @@ class TestTheEndOfBundles:
             placed = put(three["sat"], f"{chain}:t1", ack="local", destination="edge")
             three["sat"].client.delete_bundle(placed["key"])
         put(three["sat"], f"{chain}:t1", {"f": b"last"}, ack="local", destination="edge")
-        wait_for(idle(three["sat"]), "the outbox is empty", 30)
+        wait_for(idle(three["sat"]), "the outbox is empty", 60)
         assert read(three["edge"], f"{chain}:edge:t1") == {"f": b"last"}
