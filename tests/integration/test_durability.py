@@ -42,7 +42,7 @@ def three(running: tuple[Nodes, Relays]) -> Iterator[Nodes]:
     for relay in running[1].all():
         relay.heal()
     for node in running[0].values():
-        wait_for(idle(node), f"the outbox of {node.node.name} is empty", 60)
+        wait_for(idle(node), f"the outbox of {node.node.name} is empty", 120)
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ class TestBundlesThatAreReplaced:
         placed = put(three["sat"], f"{chain}:t1", {"f": b"after"}, destination="edge")
         assert placed["key"] == f"{chain}:sat:t1"
         relays.between("sat", "edge").heal()
-        wait_for(idle(three["sat"]), "the outbox is empty", 60)
+        wait_for(idle(three["sat"]), "the outbox is empty", 120)
         assert fetched(three["edge"], placed["key"], {"f": b"after"}) >= 0
 
     def test_the_level_cloud_without_a_cloud(self, chain: str) -> None:
@@ -519,5 +519,5 @@ class TestTheEndOfBundles:
             placed = put(three["sat"], f"{chain}:t1", ack="local", destination="edge")
             three["sat"].client.delete_bundle(placed["key"])
         put(three["sat"], f"{chain}:t1", {"f": b"last"}, ack="local", destination="edge")
-        wait_for(idle(three["sat"]), "the outbox is empty", 60)
+        wait_for(idle(three["sat"]), "the outbox is empty", 120)
         assert read(three["edge"], f"{chain}:edge:t1") == {"f": b"last"}
