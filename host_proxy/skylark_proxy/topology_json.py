@@ -6,11 +6,11 @@ It is parsed into typed objects; an error names the field by its path, such as `
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
 from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.json_paths import value_at
 from skylark_proxy.model import Link, Node, Tier
 
 MAX_LATENCY_MS = 3_600_000.0
@@ -96,10 +96,10 @@ def _explain(data: bytes | str, cause: Exception) -> InvalidArgument:
     path = match["path"] if match else ""
     field = _MSGSPEC_FIELD.search(str(cause))
     if field is None:
-        return InvalidArgument(path or "topology", _value_at(document, path), _expected_at(path))
+        return InvalidArgument(path or "topology", value_at(document, path), _expected_at(path))
     place = f"{path}.{field['name']}".lstrip(".")
     if field["what"] == "contains unknown":
-        return InvalidArgument(place, _value_at(document, place), f"no such field, but {_expected_at(path)}")
+        return InvalidArgument(place, value_at(document, place), f"no such field, but {_expected_at(path)}")
     return InvalidArgument(place, None, f"{_expected_at(place)}; the field is missing")
 
 
@@ -118,16 +118,3 @@ def _expected_at(path: str) -> str:
     if last.endswith("]"):
         last = {"edges": "edge", "nodes": "node"}[last.partition("[")[0]]
     return EXPECTED[kinds.get(last, last)]
-
-
-def _value_at(document: Any, path: str) -> object:
-    """The value at a path, or what kind of thing it is where it has parts; None where a repeated key hides it."""
-    value = document
-    try:
-        for step in re.findall(r"[^.\[\]]+", path):
-            value = value[int(step) if isinstance(value, list) else step]
-    except (LookupError, TypeError, ValueError):
-        return None
-    if isinstance(value, dict):
-        return "an object"
-    return "an array" if isinstance(value, list) else value

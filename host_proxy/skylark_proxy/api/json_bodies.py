@@ -2,13 +2,14 @@
 
 import json
 import re
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
 
 from skylark_proxy.api import parameters
 from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.json_paths import value_at
 
 T = TypeVar("T")
 
@@ -63,13 +64,7 @@ def _in_words(expected: str) -> str:
 
 
 def _value_at(data: bytes, path: str) -> object:
-    """The value at a path, or what kind of thing it is where it has parts; None where there is none."""
     try:
-        value: Any = json.loads(data)
-        for step in re.findall(r"[^.\[\]]+", path):
-            value = value[int(step) if isinstance(value, list) else step]
-    except (LookupError, TypeError, ValueError):
+        return value_at(json.loads(data), path)
+    except ValueError:  # what msgspec refuses for its type may be no JSON at all further on
         return None
-    if isinstance(value, dict):
-        return "an object"
-    return "an array" if isinstance(value, list) else value
