@@ -5,8 +5,6 @@ import time
 
 from skylark_proxy.model import StateKey
 
-_Name = tuple[str, str]
-
 
 class Arrivals:
     """What is expected. Safe for threads.
@@ -20,31 +18,31 @@ class Arrivals:
     def __init__(self, max_wait_s: float, max_waiting: int = 24) -> None:
         self._max_wait_s = max_wait_s
         self._free = threading.Semaphore(max_waiting)
-        self._expected: dict[_Name, float] = {}
+        self._expected: dict[StateKey, float] = {}
         self._changed = threading.Condition()
 
-    def expect(self, key: StateKey, for_s: float) -> None:
-        """Announces a bundle: it is expected for `for_s` from now."""
+    def expect(self, key: StateKey, for_s: float | None = None) -> None:
+        """Announces a bundle: it is expected for `for_s` from now; None: as long as a fetch waits at most."""
         now_s = time.monotonic()
         with self._changed:
             overdue = [name for name, until_s in self._expected.items() if until_s < now_s]
             for name in overdue:
                 del self._expected[name]
-            self._expected[_name(key)] = now_s + for_s
+            self._expected[key.anywhere()] = now_s + (self._max_wait_s if for_s is None else for_s)
 
     def settle(self, key: StateKey) -> None:
         """The bundle has arrived, or will not come: whoever waits for it looks again."""
         with self._changed:
-            if self._expected.pop(_name(key), None) is not None:
+            if self._expected.pop(key.anywhere(), None) is not None:
                 self._changed.notify_all()
 
     def expects(self, key: StateKey) -> bool:
         """Whether a bundle is expected; to be asked before it is looked for, since it may arrive in between."""
-        return _name(key) in self._expected
+        return key.anywhere() in self._expected
 
     def wait(self, key: StateKey) -> bool:
         """Waits for a bundle that is expected; False at once if it is not, or if too many wait already."""
-        name = _name(key)
+        name = key.anywhere()
         with self._changed:
             until_s = self._expected.get(name)
             if until_s is None or not self._free.acquire(blocking=False):
@@ -59,7 +57,3 @@ class Arrivals:
 
     def __len__(self) -> int:
         return len(self._expected)
-
-
-def _name(key: StateKey) -> _Name:
-    return key.chain_id, key.task_id

@@ -2,12 +2,12 @@
 
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from skylark import wire
 from skylark.wire import Buffer
 from skylark_proxy.errors import InvalidArgument
-from skylark_proxy.model import BundleInfo, Plan, StateKey
+from skylark_proxy.model import BundleInfo, Plan, StateKey, check_name
 
 MEDIA_TYPE = wire.MEDIA_TYPE
 
@@ -20,15 +20,23 @@ TTL_MS = "Skylark-Ttl-Ms"
 PLAN = "Skylark-Plan"
 VERSION = "Skylark-Version"
 """The version that a copy is to have."""
+HOME = "Skylark-Home"
+"""The node that counts the bundle's versions; see `BundleInfo`."""
+WRITE = "Skylark-Write"
+"""Names a write, so that it happens once however often it is sent; see `WriteId`."""
+UPTIME_MS = "Skylark-Uptime-Ms"
+"""In an answer: the time of the node that gives it, by a clock that nobody sets."""
+SENT_MS = "Skylark-Sent-Ms"
+"""In a write: when it was sent, by that clock of the node that is to store it. One that is old has been given up."""
 HOPS = "Skylark-Hops"
 SERVED_BY = "Skylark-Served-By"
 
 
-def checksum(fields: Iterable[Buffer]) -> int:
-    """The CRC-32 of all bytes of a bundle, in the order of its fields."""
+def checksum(fields: Mapping[str, Buffer]) -> int:
+    """The CRC-32 of a bundle: of each field in its order `NAME:SIZE`, a line feed, and the bytes."""
     value = 0
-    for data in fields:
-        value = zlib.crc32(data, value)
+    for name, data in fields.items():
+        value = zlib.crc32(data, zlib.crc32(f"{name}:{len(data)}\n".encode(), value))
     return value
 
 
@@ -40,17 +48,25 @@ def headers(info: BundleInfo) -> dict[str, str]:
         ORIGIN: info.origin,
         CREATED_MS: str(info.created_ms),
         CRC32: str(info.crc32),
+        UPTIME_MS: str(uptime_ms()),
     }
     if info.expires_ms is not None:
         given[TTL_MS] = str(max(1, info.expires_ms - now_ms()))
     if info.plan is not None:
         given[PLAN] = str(info.plan)
+    if info.home is not None:
+        given[HOME] = info.home
     return given
 
 
 def now_ms() -> int:
     """This node's time in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def uptime_ms() -> int:
+    """The time of a clock of this node that only goes on."""
+    return time.monotonic_ns() // 1_000_000
 
 
 def parse_info(given: Mapping[str, str], sizes: Mapping[str, int]) -> BundleInfo:
@@ -68,6 +84,7 @@ def parse_info(given: Mapping[str, str], sizes: Mapping[str, int]) -> BundleInfo
         sizes=dict(sizes),
         expires_ms=now_ms() + _number(given, TTL_MS) if TTL_MS in given else None,
         plan=Plan.parse(given[PLAN], PLAN) if PLAN in given else None,
+        home=check_name(HOME, given[HOME]) if HOME in given else None,
     )
 
 
@@ -77,7 +94,7 @@ def verify(crc32: int, fields: Mapping[str, Buffer]) -> None:
     Raises:
         InvalidArgument: They have another checksum than the one sent with them.
     """
-    actual = checksum(fields.values())
+    actual = checksum(fields)
     if actual != crc32:
         raise InvalidArgument(CRC32, crc32, f"{actual}, the checksum of the bytes that arrived")
 

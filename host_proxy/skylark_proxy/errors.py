@@ -90,10 +90,11 @@ class TooLarge(SkylarkError):
 
 
 class StoreUnavailable(SkylarkError):
-    """Redis cannot be reached or refuses to serve; nothing was acknowledged."""
+    """Redis cannot be reached or refuses to serve; nothing was acknowledged. `full`: it has no memory left."""
 
     code = "unavailable"
     retryable = True
+    full = False
 
 
 class StoreTimeout(StoreUnavailable):

@@ -20,9 +20,10 @@ from skylark_proxy.errors import (
     PeerUnreachable,
     SkylarkError,
     StoreUnavailable,
+    TooManyBundles,
     UnknownNode,
 )
-from skylark_proxy.model import BundleInfo, Node, Plan
+from skylark_proxy.model import BundleInfo, Node, Plan, StateKey
 from skylark_proxy.outbox import Entry, Kind, Outbox
 from skylark_proxy.peers import Peers
 from skylark_proxy.store import Store
@@ -99,6 +100,10 @@ class Forwarder:
     def wake(self) -> None:
         """There is a new entry in the outbox."""
         self._wake.set()
+
+    def brings(self, key: StateKey, target: str) -> bool:
+        """Whether a bundle is so on its way to a node that the node had better wait for it than fetch it."""
+        return target not in self._backoff and self._outbox.on_its_way(key, target) > _SMALL_BYTES
 
     def counters(self) -> Counters:
         """What it has done, and what waits."""
@@ -207,6 +212,7 @@ class Forwarder:
 
     def _carry_out(self, entry: Entry, lane: _Lane) -> bool:
         """Whether the entry is dealt with; if not, it is tried again later."""
+        awaited = self._outbox.awaits(entry)
         try:
             node = self._node_of(entry.target)
             if entry.kind is Kind.DELETE:
@@ -214,9 +220,13 @@ class Forwarder:
             else:
                 self._copy(entry, node)
         except NotFound as error:
-            if time.time_ns() // 1_000_000 - entry.added_ms < _GIVE_UP_MISSING_MS and not isinstance(error, _Expired):
-                return self._put_aside(entry, lane)  # its bundle may be about to be stored
+            age_ms = time.time_ns() // 1_000_000 - entry.added_ms
+            if awaited and age_ms < _GIVE_UP_MISSING_MS and not isinstance(error, _Expired):
+                return self._put_aside(entry, lane)
             _LOG.info("%s is gone, it is not forwarded to %s", entry.key, entry.target)
+        except TooManyBundles as error:
+            _LOG.warning("%s waits until %s has room for it: %s", entry.key, entry.target, error)
+            return self._put_aside(entry, lane)
         except (PeerUnreachable, StoreUnavailable, UnknownNode) as error:
             _LOG.info("forwarding %s to %s is tried again: %s", entry.key, entry.target, error)
             return self._retry(entry.target)
@@ -281,6 +291,7 @@ class Copy(TypedDict):
     version: int
     ttl_ms: int | None
     plan: Plan | None
+    home: str | None
 
 
 def copy_of(info: BundleInfo) -> Copy:
@@ -299,4 +310,5 @@ def copy_of(info: BundleInfo) -> Copy:
         "version": info.version,
         "ttl_ms": ttl_ms,
         "plan": info.plan,
+        "home": info.home,
     }

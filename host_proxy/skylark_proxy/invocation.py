@@ -1,5 +1,6 @@
 """Runs functions for callers: state calls of the guest go to the propagation, and a report says what happened."""
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -12,7 +13,8 @@ from pathlib import Path
 from skylark.wire import Buffer
 from skylark_proxy.errors import Forbidden, FunctionFailed, FunctionTimeout, NotFound, SkylarkError
 from skylark_proxy.model import Ack, Plan, Policy, StateKey, check_name
-from skylark_proxy.propagation import FetchedBundle, PlacedBundle, Propagation, Write
+from skylark_proxy.placement import FetchedBundle, PlacedBundle, Write
+from skylark_proxy.propagation import Propagation
 from skylark_proxy.runtime import (
     Chains,
     Fetched,
@@ -119,6 +121,7 @@ class ChainState:
         self._report = report
         self._chains = chains
         self._plan = call.plan
+        self._fetched = call.state_key is None
         self.failed: SkylarkError | None = None
 
     def fetch(self, key: str, fields: Sequence[str]) -> Fetched:
@@ -148,12 +151,14 @@ class ChainState:
         fetched = self._propagation.fetch(self._allowed(key), [check_name("fields", name) for name in fields])
         self._report.fetches.append(fetched)
         info = fetched.info
-        if self._plan is None and self._call.state_key == StateKey.parse(key):
-            self._plan = info.plan
+        if self._call.state_key == StateKey.parse(key):
+            self._plan, self._fetched = self._plan or info.plan, True
         return Fetched(str(info.key), info.version, info.origin, fetched.hops, fetched.fields)
 
     def _store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
         own = StateKey(self._report.chain_id, self._report.task_id)
+        if self._plan is None and not self._fetched and self._call.state_key is not None:
+            self._plan, self._fetched = plan_of(self._propagation, self._call.state_key), True
         destination, named_by = self._destination(placement)
         placed = self._propagation.place(
             Write(
@@ -205,10 +210,12 @@ class Invoker:
             UnknownNode: The destination is not in the topology.
         """
         loaded = self.functions.component(call.functions)
-        call = replace(call, functions=self._fused(call, loaded.functions))
         for node in (call.destination, *(step.node for step in (call.plan.steps if call.plan else ()))):
             if node is not None:
                 self._propagation.topology().node(node)
+        if call.fuse and call.plan is None and call.state_key is not None and len(loaded.functions) > 1:
+            call = replace(call, plan=await asyncio.to_thread(plan_of, self._propagation, call.state_key))
+        call = replace(call, functions=self._fused(call, loaded.functions))
         report = self._begin(call)
         started = time.perf_counter()
         deadline_ms = loaded.manifest.limits.deadline_ms
@@ -287,6 +294,15 @@ def _is_what_failed(error: SkylarkError, failure: FunctionFailed) -> bool:
     case = error_case(error)
     kind = "".join(part.capitalize() for part in case.name.split("-"))
     return failure.cause == kind and (isinstance(case.value, tuple) or case.value == failure.detail)
+
+
+def plan_of(propagation: Propagation, key: StateKey) -> Plan | None:
+    """The plan that a bundle brings; None also where the bundle cannot be had, which the fetch will say."""
+    try:
+        return propagation.head(key)[0].plan
+    except SkylarkError as error:
+        _LOG.info("the plan of %s is not known: %s", key, error)
+        return None
 
 
 def new_id() -> str:

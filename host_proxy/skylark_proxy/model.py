@@ -10,6 +10,7 @@ NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 """What a chain id, task id, node name, field name or function name may look like: no colon, no glob, no brace."""
 
 _NAME = re.compile(NAME_PATTERN)
+_WRITE_ID = re.compile(r"([0-9a-f]{16})-([1-9][0-9]{0,14})")
 _MAX_KEY_LENGTH = 3 * 128 + 2
 _MAX_PLAN_LENGTH = 4096
 
@@ -76,9 +77,40 @@ class StateKey:
         """The same bundle's key at another node."""
         return StateKey(self.chain_id, self.task_id, node)
 
+    def anywhere(self) -> "StateKey":
+        """The same bundle's key without a node."""
+        return StateKey(self.chain_id, self.task_id)
+
     def __str__(self) -> str:
         middle = f":{self.node}" if self.node is not None else ""
         return f"{self.chain_id}{middle}:{self.task_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteId:
+    """Names a write of a bundle: the process that made it, at random, and the number of its writes up to this one.
+
+    Sent again, a write is known by it; and one that was held up on its way is known to be older than what its writer
+    has written since.
+    """
+
+    writer: str
+    number: int
+
+    @classmethod
+    def parse(cls, text: str, field_name: str) -> "WriteId":
+        """Reads one.
+
+        Raises:
+            InvalidArgument: It is none.
+        """
+        match = _WRITE_ID.fullmatch(text)
+        if match is None:
+            raise InvalidArgument(field_name, text[:64], "16 hexadecimal digits, -, and a number from 1 on")
+        return cls(match[1], int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.writer}-{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +194,9 @@ class BundleInfo:
     """A bundle's metadata: everything but its bytes.
 
     `created_ms` is in milliseconds since the epoch, `origin` the node whose function made the bundle, `crc32` the
-    checksum of all fields' bytes in the order of `sizes`, `expires_ms` when it ends (None: never), `plan` that of its
-    chain (None: it has none).
+    checksum of all fields in the order of `sizes`, `expires_ms` when it ends (None: never), `plan` that of its chain
+    (None: it has none). `home` is the node that acknowledged it and counts its versions, of whose bundle this is a copy
+    where that is another node (None: its versions are counted by its writers, the same at every node).
     """
 
     key: StateKey
@@ -174,6 +207,11 @@ class BundleInfo:
     sizes: dict[str, int] = field(default_factory=dict)
     expires_ms: int | None = None
     plan: Plan | None = None
+    home: str | None = None
+
+    def answers(self, key: StateKey) -> bool:
+        """Whether this is the bundle that a key means: of the node that it names, or a copy of it; any without one."""
+        return key.node in (None, self.key.node) or self.home in (None, key.node)
 
     @property
     def size_bytes(self) -> int:

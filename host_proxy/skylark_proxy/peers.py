@@ -27,7 +27,7 @@ from skylark_proxy.errors import (
     TooManyBundles,
 )
 from skylark_proxy.link_meter import LinkMeter, TimedConnection, TimedPool
-from skylark_proxy.model import BundleInfo, Node, Plan, StateKey
+from skylark_proxy.model import BundleInfo, Node, Plan, StateKey, WriteId
 from skylark_proxy.signatures import NONCE_BYTES, Signer
 
 T = TypeVar("T")
@@ -35,6 +35,8 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20
 _CONNECTIONS_PER_PEER = 32
+ON_ITS_WAY = 202
+"""The status of a fetch whose bundle is being brought to the one who asks."""
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -80,22 +82,32 @@ class Peers:
     ) -> None:
         self._meter = meter
         self._signer = signer
+        self._ahead_ms: dict[str, int] = {}
         timeout = urllib3.Timeout(connect=connect_timeout_ms / 1000, read=timeout_ms / 1000)
         self._pool = urllib3.PoolManager(
             num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
         )
         self._pool.pool_classes_by_scheme = {"http": TimedPool}
 
-    def get(self, node: Node, key: StateKey, fields: Collection[str] = ()) -> Bundle:
+    def get(self, node: Node, key: StateKey, fields: Collection[str] = (), asker: str | None = None) -> Bundle | None:
         """Fetches a bundle that the node itself holds.
 
+        Args:
+            asker: This node, if it can wait for a bundle that is on its way to it.
+
+        Returns:
+            The bundle; None: it is on its way to the asker.
+
         Raises:
-            NotFound: It does not hold it.
+            NotFound: The node does not hold it.
         """
         query = {"scope": "local"} | ({"fields": ",".join(fields)} if fields else {})
+        query |= {"asker": asker} if asker is not None else {}
 
-        def attempt() -> Bundle:
+        def attempt() -> Bundle | None:
             with self._request(node, "GET", key, query) as response:
+                if response.status == ON_ITS_WAY:
+                    return None
                 body = _read(response)
             parts = bundle_http.decode(body, f"the bundle from node {node.name}")
             info = bundle_http.parse_info(response.headers, {name: len(part) for name, part in parts.items()})
@@ -131,20 +143,28 @@ class Peers:
         version: int | None = None,
         ttl_ms: int | None = None,
         plan: Plan | None = None,
+        home: str | None = None,
+        write: WriteId | None = None,
         replicate: bool = False,
+        copy_at: str | None = None,
     ) -> int:
         """Has the node store a bundle, or the copy of one with the same `version`; returns the version.
 
-        A first attempt that was broken off may have been carried out. Repeated, it stores the same bytes again under
-        the next version, or meets a conflict with itself, which is recognised by origin, time and checksum.
+        A first attempt that was broken off may have been carried out; a repeated one is known by its version or id.
+
+        Args:
+            replicate: Whether the node sees to a copy in the cloud.
+            copy_at: A node that gets a copy from here, which the node is to delete with the bundle.
 
         Raises:
-            Conflict: The node's bundle does not have the expected version.
+            Conflict: The node's bundle does not have the expected version, or is a newer one.
             TooLarge: The node does not take bundles of this size.
         """
         query = {"scope": "local"} | ({"ttl_ms": str(ttl_ms)} if ttl_ms is not None else {})
         query |= {"replicate": "true"} if replicate else {}
+        query |= {"copy_at": copy_at} if copy_at is not None else {}
         parts = wire.encode(fields)
+        ahead_ms = self._ahead_ms.get(node.name)
         headers = {
             "Content-Type": bundle_http.MEDIA_TYPE,
             "Content-Length": str(sum(map(len, parts))),
@@ -153,19 +173,16 @@ class Peers:
             bundle_http.CRC32: str(crc32),
             **({bundle_http.VERSION: str(version)} if version is not None else {}),
             **({bundle_http.PLAN: str(plan)} if plan is not None else {}),
+            **({bundle_http.HOME: home} if home is not None else {}),
+            **({bundle_http.WRITE: str(write)} if write is not None else {}),
+            **({bundle_http.SENT_MS: str(bundle_http.uptime_ms() + ahead_ms)} if ahead_ms is not None else {}),
         } | _condition(expected_version)
 
         def attempt() -> int:
             with self._request(node, "PUT", key, query, headers, parts) as response:
                 return int(response.headers["ETag"].strip('"'))
 
-        try:
-            return self._twice(node, attempt)
-        except Conflict:
-            info = self.head(node, key) if expected_version is not None else None
-            if info and (info.origin, info.created_ms, info.crc32) == (origin, created_ms, crc32):
-                return info.version
-            raise
+        return self._twice(node, attempt)
 
     def announce(self, node: Node, key: StateKey, for_s: float) -> None:
         """Tells the node that a bundle is on its way: a fetch there waits for it, for `for_s` at most."""
@@ -213,7 +230,7 @@ class Peers:
         address = node.address if ":" in node.address else f"{node.address}:{DEFAULT_PORT}"
         target = f"/bundles/{quote(str(key.at(node.name)))}{path}?{urlencode(query)}"
         TimedConnection.take_connecting_s()
-        started = time.perf_counter()
+        started, uptime_ms = time.perf_counter(), bundle_http.uptime_ms()
         try:
             response = self._pool.request(
                 method,
@@ -223,6 +240,8 @@ class Peers:
                 preload_content=False,
             )
             try:
+                if bundle_http.UPTIME_MS in response.headers:
+                    self._ahead_ms[node.name] = int(response.headers[bundle_http.UPTIME_MS]) - uptime_ms
                 if response.status >= 400:
                     raise _error(node, key, response.status, response.read())
                 yield response

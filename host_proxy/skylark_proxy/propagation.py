@@ -1,12 +1,13 @@
 """Moves bundles: the fetch ladder, and the carrying out of elections. What it did is in what it returns."""
 
 import contextlib
+import itertools
 import logging
+import os
 import random
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 import msgspec
 
@@ -22,113 +23,17 @@ from skylark_proxy.errors import (
     StoreUnavailable,
     UnknownNode,
 )
-from skylark_proxy.forwarder import copy_of
-from skylark_proxy.model import Ack, BundleInfo, Node, Objectives, Plan, Policy, StateKey
+from skylark_proxy.forwarder import Forwarder, copy_of
+from skylark_proxy.model import Ack, BundleInfo, Node, Objectives, Plan, Policy, StateKey, WriteId
 from skylark_proxy.outbox import Entry, Kind, Outbox
 from skylark_proxy.peers import Peers
-from skylark_proxy.store import Store, StoredBundle
+from skylark_proxy.placement import Defaults, FailedAttempt, FetchedBundle, PlacedBundle, Route, Write
+from skylark_proxy.store import Store
 from skylark_proxy.topology import Topology, TopologyProvider
 
+T = TypeVar("T")
+
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class FetchedBundle:
-    """A bundle and the way to it.
-
-    Attributes:
-        info: Its metadata; the key names the node that served it.
-        fields: The fields that were asked for and exist.
-        hops: How many nodes were asked before one had it: 0, the local node had it.
-        duration_ms: T(dr).
-    """
-
-    info: BundleInfo
-    fields: Mapping[str, Buffer]
-    hops: int
-    duration_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class FailedAttempt:
-    """A node that was to store a bundle and did not."""
-
-    node: str
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedBundle:
-    """Where a bundle was put, and why.
-
-    Attributes:
-        key: Names the node that holds it.
-        election: The election that was carried out; None where the key named the node.
-        failed: The nodes that were tried before, with their errors.
-        duration_ms: T(dm), from the election to the acknowledgement.
-        on_the_way_to: The nodes that will get it, or a copy, by the outbox.
-        destination_from: Who named the destination of the election; see `Write`.
-    """
-
-    key: StateKey
-    version: int
-    size_bytes: int
-    election: Election | None
-    failed: tuple[FailedAttempt, ...]
-    duration_ms: float
-    on_the_way_to: tuple[str, ...] = ()
-    destination_from: str = "default"
-
-    @property
-    def objective_met(self) -> bool | None:
-        """Whether the migration to where the bundle really is was to be within the objectives; None: no election."""
-        if self.election is None:
-            return None
-        if self.key.node == self.election.elected:
-            return self.election.objective_met
-        return True  # fallbacks are within the objectives, as is the local node
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A bundle to be stored.
-
-    Attributes:
-        key: The bundle. One that names a node is stored there, without an election.
-        destination: The node that the next function will run on; None: the node's default.
-        policy: The policy of the election; None: the node's default.
-        origin: The node whose function made the bundle; None: this one.
-        created_ms: When it was made, in milliseconds since the epoch; None: now.
-        ack: When the store is acknowledged; None: the node's default.
-        replicate: Whether the cloud is to get a copy, sooner or later; None: the node's default.
-        version: The version of which this is a copy; None: the next one.
-        plan: The chain's plan, which travels with the bundle.
-        destination_from: Who said where the chain goes on: `function`, `plan`, `request` or `default`.
-    """
-
-    key: StateKey
-    fields: Mapping[str, Buffer]
-    destination: str | None = None
-    policy: Policy | None = None
-    ttl_ms: int | None = None
-    expected_version: int | None = None
-    origin: str | None = None
-    created_ms: int | None = None
-    ack: Ack | None = None
-    replicate: bool | None = None
-    version: int | None = None
-    plan: Plan | None = None
-    destination_from: str = "default"
-
-    def with_fields(self, fields: Mapping[str, Buffer], crc32: int | None = None) -> "Write":
-        """The same with these fields.
-
-        Raises:
-            InvalidArgument: They do not have the checksum `crc32`.
-        """
-        if crc32 is not None:
-            bundle_http.verify(crc32, fields)
-        return replace(self, fields=fields)
 
 
 class _Sealed(TypedDict):
@@ -139,19 +44,8 @@ class _Sealed(TypedDict):
     ttl_ms: int | None
     version: int | None
     plan: Plan | None
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What holds where a request says nothing."""
-
-    destination: str | None = None
-    policy: Policy = Policy.SKYLARK
-    objectives: Objectives = field(default_factory=Objectives)
-    ttl_ms: int | None = None
-    keep_fetched: bool = False
-    ack: Ack = Ack.ELECTED
-    replicate: bool = False
+    home: str | None
+    write: WriteId | None
 
 
 class Propagation:
@@ -159,7 +53,8 @@ class Propagation:
 
     Args:
         node: The name of the local node.
-        outbox: What has to be carried to other nodes later; `wake` is called when there is something new.
+        outbox: What has to be carried to other nodes later.
+        forwarder: Who carries it.
         arrivals: What other nodes have announced.
     """
 
@@ -170,20 +65,22 @@ class Propagation:
         peers: Peers,
         provider: TopologyProvider,
         outbox: Outbox,
-        wake: Callable[[], None],
+        forwarder: Forwarder,
         arrivals: Arrivals,
         defaults: Defaults,
     ) -> None:
         self.node = node
         self.arrivals = arrivals
         self._outbox = outbox
-        self._wake = wake
+        self._forwarder = forwarder
         self.defaults = defaults
         self.store = store
         self._peers = peers
         self._provider = provider
         self._elector = Elector(node)
         self._random = random.Random()  # a policy, not a secret
+        self._writer = os.urandom(8).hex()
+        self._writes = itertools.count(1)
 
     def topology(self) -> Topology:
         """The topology now."""
@@ -206,14 +103,29 @@ class Propagation:
             PeerUnreachable, StoreUnavailable: One that may have it did not answer, and the others do not have it.
         """
         started = time.perf_counter()
+        (info, found), hops = self._first(key, lambda name: self._fetch_at(name, key, fields))
+        if info.key.node != self.node and self.defaults.keep_fetched and not fields:
+            self._keep(info, found)
+        return FetchedBundle(info, found, hops, _since_ms(started))
+
+    def head(self, key: StateKey) -> tuple[BundleInfo, int]:
+        """The metadata of a bundle, and the hops to it; looked for, and waited for, as `fetch` does.
+
+        From another node it comes without the sizes of the fields.
+        """
+        return self._first(key, lambda name: self._head_at(name, key))
+
+    def brings(self, key: StateKey, target: str) -> bool:
+        """Whether a bundle is so on its way to a node that the node had better wait for it than fetch it."""
+        return self._forwarder.brings(key, target)
+
+    def _first(self, key: StateKey, at: Callable[[str], T]) -> tuple[T, int]:
+        """What the first node that has a bundle gives, and how many were asked in vain before."""
         unavailable: SkylarkError | None = None
         asked: list[str] = []
         for name in self._ladder(key):
             try:
-                info, found = self._fetch_at(name, key, fields)
-                if asked and self.defaults.keep_fetched and not fields:
-                    self._keep(info, found)
-                return FetchedBundle(info, found, len(asked), _since_ms(started))
+                return at(name), len(asked)
             except NotFound:
                 asked.append(name)
             except (PeerUnreachable, StoreUnavailable, UnknownNode) as error:
@@ -234,8 +146,12 @@ class Propagation:
             Conflict: The stored version is not the expected one.
             TooLarge: It exceeds the limit of the node that is to hold it.
             UnknownNode: The destination, or the key's node, is not in the topology.
+            InvalidArgument: A version is expected, and the key names no node: each node counts its own.
             StoreUnavailable: Not even the local store took it.
         """
+        if write.expected_version is not None and write.key.node is None:
+            expected = "<chain_id>:<node>:<task_id>, since a version is expected, and each node counts its own"
+            raise InvalidArgument("key", str(write.key), expected)
         started = time.perf_counter()
         size_bytes = sum(map(len, write.fields.values()))
         election = None if write.key.node else self.elect(size_bytes, write.destination, write.policy)
@@ -244,17 +160,19 @@ class Propagation:
         failed: list[FailedAttempt] = []
         for name in route.candidates:
             later = route.later_from(name, self.node, bool(failed))
+            copy_at = route.cloud_at_once if route.cloud_at_once != name else None
             try:
-                version = self._put_at(name, write.key, write.fields, sealed, later)
+                version = self._put_at(name, write.key, write.fields, sealed, later, copy_at or write.copy_at)
                 break
             except (PeerUnreachable, StoreUnavailable) as error:
                 if name == route.candidates[-1]:
                     raise
                 _LOG.warning("storing %s at %s failed, trying the next candidate: %s", write.key, name, error)
                 failed.append(FailedAttempt(name, error.message))
-        if route.cloud_at_once not in (None, name):
-            copy: _Sealed = {**sealed, "version": version, "expected_version": None}
-            self._put_at(route.cloud_at_once or "", write.key, write.fields, copy, ())
+        if copy_at is not None:
+            home = name if write.version is None else write.home
+            copy: _Sealed = {**sealed, "version": version, "expected_version": None, "home": home, "write": None}
+            self._put_at(copy_at, write.key, write.fields, copy)
         return PlacedBundle(
             key=write.key.at(name),
             version=version,
@@ -266,7 +184,7 @@ class Propagation:
             destination_from=write.destination_from,
         )
 
-    def _route(self, write: Write, election: Election | None) -> "_Route":
+    def _route(self, write: Write, election: Election | None) -> "Route":
         """Decides who is to hold a bundle now, and who is to get it afterwards."""
         ack = write.ack or self.defaults.ack
         replicate = self.defaults.replicate if write.replicate is None else write.replicate
@@ -279,7 +197,7 @@ class Propagation:
             candidates = (self.node,)
         else:
             candidates = tuple(dict.fromkeys((election.elected, *election.fallbacks, self.node)))
-        return _Route(
+        return Route(
             candidates,
             elected=election.elected if election else None,
             cloud_later=cloud if replicate and ack is not Ack.CLOUD else None,
@@ -319,18 +237,29 @@ class Propagation:
     def delete(self, key: StateKey) -> bool:
         """Deletes a bundle, and its copies, at the node that its key names, else here; False if there was none.
 
-        The copies that the outbox has made are deleted by the outbox, as soon as their nodes can be reached.
+        The copies are deleted by the outbox, as soon as their nodes can be reached.
         """
         if key.node not in (None, self.node):
             return self._peers.delete(self._peer(key.node or ""), key)
-        copies = self._outbox.copies(key)
-        for target in copies:
-            self._outbox.add(Kind.DELETE, key, target, bundle_http.now_ms())
-        existed = self.store.delete(key)
+        copies, transfers = self._outbox.copies(key), self._outbox.settled(key)
+        try:
+            self._delete_copies(key, copies)
+            existed = self.store.delete(key)
+        except StoreUnavailable as error:
+            if not error.full:
+                raise
+            existed = self.store.delete(key)  # makes room; were we to end here, the next attempt would go on
+            self._delete_copies(key, copies)
+        for transfer in transfers:
+            self._outbox.remove(transfer)
         if copies:
             self._outbox.forget_copies(key)
-            self._wake()
+            self._forwarder.wake()
         return existed
+
+    def _delete_copies(self, key: StateKey, copies: Collection[str]) -> None:
+        for target in copies:
+            self._outbox.add(Kind.DELETE, key, target, bundle_http.now_ms())
 
     def _ladder(self, key: StateKey) -> list[str]:
         names = [self.node]
@@ -341,30 +270,57 @@ class Propagation:
 
     def _fetch_at(self, name: str, key: StateKey, fields: Collection[str]) -> tuple[BundleInfo, Mapping[str, Buffer]]:
         if name == self.node:
-            stored = self._fetch_here(key, fields)
-            return stored.info, stored.fields
-        bundle = self._peers.get(self._peer(name), key, fields)
-        return bundle.info, bundle.fields
+            return self._fetch_here(key, fields)
+        peer = self._peer(name)
+        bundle = self._peers.get(peer, key, fields, self.node)
+        if bundle is None:
+            self.arrivals.expect(key)
+            with contextlib.suppress(NotFound):
+                return self._fetch_here(key, fields)
+            bundle = self._peers.get(peer, key, fields)
+        assert bundle is not None  # who does not say that it can wait gets the bundle
+        return _meant(bundle.info, key), bundle.fields
 
-    def _fetch_here(self, key: StateKey, fields: Collection[str]) -> StoredBundle:
+    def _fetch_here(self, key: StateKey, fields: Collection[str]) -> tuple[BundleInfo, Mapping[str, Buffer]]:
+        stored = self._here(key, lambda: self.store.get(key, fields or None))
+        return _meant(stored.info, key), stored.fields
+
+    def _head_at(self, name: str, key: StateKey) -> BundleInfo:
+        if name == self.node:
+            return _meant(self._here(key, lambda: self.store.head(key)), key)
+        return _meant(self._peers.head(self._peer(name), key), key)
+
+    def _here(self, key: StateKey, read: Callable[[], T]) -> T:
+        """Reads a bundle in the local store, and waits for one that is expected."""
         expected = self.arrivals.expects(key)
         try:
-            return self.store.get(key, fields or None)
+            return read()
         except NotFound:
             if not expected:
                 raise
         self.arrivals.wait(key)
-        return self.store.get(key, fields or None)
+        return read()
 
     def _put_at(
-        self, name: str, key: StateKey, fields: Mapping[str, Buffer], sealed: _Sealed, later: tuple[str, ...]
+        self,
+        name: str,
+        key: StateKey,
+        fields: Mapping[str, Buffer],
+        sealed: _Sealed,
+        later: tuple[str, ...] = (),
+        copy_at: str | None = None,
     ) -> int:
-        """Stores at a node, which has to see to the copies at the nodes `later`; returns the version."""
+        """Stores at a node, which has to see to the copies at the nodes `later`; returns the version.
+
+        A copy at `copy_at` is made by somebody else; the node is to know of it.
+        """
         if name != self.node:
-            return self._peers.put(self._peer(name), key, fields, **sealed, replicate=bool(later))
+            return self._peers.put(self._peer(name), key, fields, **sealed, replicate=bool(later), copy_at=copy_at)
         views = {name: bytes(value) if isinstance(value, bytearray) else value for name, value in fields.items()}
         entries: list[Entry] = []
         try:
+            if copy_at is not None:
+                self._outbox.note_copy(key, copy_at)
             for target in later:
                 entry = self._outbox.add(Kind.STORE, key, target, bundle_http.now_ms(), sealed["crc32"])
                 entries.append(entry)
@@ -375,8 +331,10 @@ class Propagation:
                     self._outbox.remove(entry)
             raise
         self.arrivals.settle(key)
+        for entry in entries:
+            self._outbox.settle(entry, info.version, info.size_bytes)
         if entries:
-            self._wake()
+            self._forwarder.wake()
         return info.version
 
     def _seal(self, write: Write) -> _Sealed:
@@ -384,11 +342,13 @@ class Propagation:
         return {
             "origin": write.origin or self.node,
             "created_ms": write.created_ms if write.created_ms is not None else time.time_ns() // 1_000_000,
-            "crc32": bundle_http.checksum(write.fields.values()),
+            "crc32": bundle_http.checksum(write.fields),
             "expected_version": write.expected_version,
             "ttl_ms": write.ttl_ms if write.ttl_ms is not None else self.defaults.ttl_ms,
             "version": write.version,
             "plan": write.plan,
+            "home": write.home,
+            "write": write.write or WriteId(self._writer, next(self._writes)),
         }
 
     def _keep(self, info: BundleInfo, fields: Mapping[str, Buffer]) -> None:
@@ -403,28 +363,15 @@ class Propagation:
         return self.topology().node(name)
 
 
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """Who is to hold a bundle.
+def _meant(info: BundleInfo, key: StateKey) -> BundleInfo:
+    """The bundle, if it is the one that a key means.
 
-    Attributes:
-        candidates: The first of them that can be reached holds it.
-        elected: The elected node, if there was an election.
-        cloud_later: The cloud node, if it is to get a copy by the outbox.
-        cloud_at_once: The cloud node, if it is to have it before the answer.
-        forward: Whether the elected node is to get it by the outbox.
+    Raises:
+        NotFound: It is another node's bundle of the same task.
     """
-
-    candidates: tuple[str, ...]
-    elected: str | None
-    cloud_later: str | None
-    cloud_at_once: str | None
-    forward: bool
-
-    def later_from(self, holder: str, local: str, fallen_back: bool) -> tuple[str, ...]:
-        """The nodes that get it by its holder's outbox; from the local one also the elected node, if it was away."""
-        elected = self.elected if holder == local and (self.forward or fallen_back) else None
-        return tuple(dict.fromkeys(name for name in (elected, self.cloud_later) if name not in (None, holder)))
+    if not info.answers(key):
+        raise NotFound("bundle", str(key), (info.key.node or "",))
+    return info
 
 
 def check_held(key: StateKey, node: str) -> StateKey:

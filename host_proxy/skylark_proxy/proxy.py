@@ -22,7 +22,8 @@ from skylark_proxy.link_reports import LinkReporter
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.outbox import Outbox
 from skylark_proxy.peers import Peers
-from skylark_proxy.propagation import Defaults, Propagation
+from skylark_proxy.placement import Defaults
+from skylark_proxy.propagation import Propagation
 from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_server import EmbeddedRedis
 from skylark_proxy.runtime import Engine, Functions, Workers
@@ -72,13 +73,11 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         signer = Signer(config.peer_key, config.node) if config.peer_key is not None else None
         peers = Peers(config.peer_connect_timeout_ms, config.peer_timeout_ms, _meter(config, stack), signer)
         stack.callback(peers.close)
-        outbox = Outbox(store, config.node, config.outbox_max_entries)
+        outbox = Outbox(store, config.outbox_max_entries)
         forwarder = Forwarder(outbox, store, peers, lambda name: topology.current(time.time()).node(name))
         stack.callback(forwarder.close)
         arrivals = Arrivals(config.arrival_wait_ms / 1000)
-        propagation = Propagation(
-            config.node, store, peers, topology, outbox, forwarder.wake, arrivals, _defaults(config)
-        )
+        propagation = Propagation(config.node, store, peers, topology, outbox, forwarder, arrivals, _defaults(config))
         exchange_root = stack.enter_context(exchange_folder(default_root()))
         engine = Engine(config.cache_dir / "compiled")
         stack.callback(engine.close)

@@ -131,4 +131,6 @@ def describe(client: Client) -> str:
 
 def translate(error: Exception, server: str) -> SkylarkError:
     kind = StoreTimeout if isinstance(error, redis.TimeoutError) else StoreUnavailable
-    return kind(f"{server}: {error or type(error).__name__}")
+    translated = kind(f"{server}: {error or type(error).__name__}")
+    translated.full = isinstance(error, redis.exceptions.OutOfMemoryError)
+    return translated

@@ -158,6 +158,7 @@ class EmbeddedRedis:
                 if self._stopping.is_set():
                     return "was stopped"
                 with _open_log(self._data_dir) as log:
+                    _repair(self._command[0], self._data_dir, log)
                     self._process = launch(self._command, log, signal.SIGTERM, pass_fds=[self._lock_fd])
             status = self._process.wait()
         except OSError as error:
@@ -220,6 +221,21 @@ def _check_version(binary: Path, data_dir: Path) -> None:
     version = re.search(r"v=(\d+)[.\d]*", answer)
     if version is None or int(version[1]) < 7:
         raise ConfigError("redis-server", f"{binary}: {answer.strip()}", f"version 7 or newer, which wrote {data_dir}")
+
+
+def _repair(binary: str, data_dir: Path, log: IO[bytes]) -> None:
+    """Cuts off what a crash has left unfinished at the end of the append-only file.
+
+    Redis 7.0 itself cuts off the last command only. The MULTI of a transaction that was not finished stays, and all
+    that is written after it belongs to that transaction: the next start forgets it, though it was acknowledged; or
+    fails, once a further file has been begun. `redis-check-aof` is the server's own binary under another name.
+    """
+    folder = data_dir / "appendonlydir"
+    manifest, single = folder / "appendonly.aof.manifest", data_dir / "appendonly.aof"  # from Redis 7 on; before
+    path = manifest if manifest.is_file() else single
+    if path.is_file():
+        command = ["redis-check-aof", "--fix", str(path)]
+        subprocess.run(command, executable=binary, input=b"y\n", stdout=log, stderr=log, check=False)
 
 
 def _socket_path(data_dir: Path) -> Path:

@@ -16,7 +16,8 @@ import msgspec
 from skylark.wire import Buffer
 from skylark_proxy.errors import InvalidArgument, NotFound, SkylarkError
 from skylark_proxy.model import StateKey, Tier
-from skylark_proxy.propagation import FetchedBundle, PlacedBundle, Propagation, Write
+from skylark_proxy.placement import FetchedBundle, PlacedBundle, Write
+from skylark_proxy.propagation import Propagation
 
 TEXT_FIELD, JSON_FIELD = "value", "value.json"
 

@@ -29,7 +29,7 @@ from skylark_proxy.errors import (
     TooLarge,
     TooManyBundles,
 )
-from skylark_proxy.model import BundleInfo, Plan, StateKey, check_name
+from skylark_proxy.model import BundleInfo, Plan, StateKey, WriteId, check_name
 from skylark_proxy.redis_client import Client, describe, translate
 from skylark_proxy.redis_protocol import Command, Pool, Replies, round_trip
 
@@ -42,13 +42,22 @@ _COMMIT = b"""
 local current = tonumber(redis.call('HGET', KEYS[1], '@version') or 0)
 local parts, expected, version = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local crc32, ttl_ms, limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7])
+local node, home, writer, number = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
 if redis.call('HLEN', KEYS[2]) ~= parts then return {'incomplete', current} end
-if expected and expected ~= current then return {'conflict', current} end
-if version and version == current then
+if current > 0 and (number or version) then
   local meta = redis.call('HGET', KEYS[1], '@meta')
-  return {cjson.decode(meta).crc32 == crc32 and 'same' or 'conflict', current, meta}
+  local stored = cjson.decode(meta)
+  if number and stored.writer == writer then
+    if stored.number == number then return {'same', current, meta} end
+    if stored.number > number then return {'conflict', current} end
+  end
+  if version and stored.home and home ~= '' and stored.home ~= home then
+    if stored.home == node then return {'conflict', current} end
+  elseif version and version <= current then
+    return {version == current and stored.crc32 == crc32 and 'same' or 'conflict', current, meta}
+  end
 end
-if version and version < current then return {'conflict', current} end
+if expected and expected ~= current then return {'conflict', current} end
 if limit and current == 0 and redis.call('ZCARD', KEYS[3]) >= limit then
   local time = redis.call('TIME')
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -77,7 +86,11 @@ return {'stored', version}
 
 KEYS: the bundle, the staging key, the chain's sorted set. ARGV: the number of fields that the staging key must have,
 the version that the bundle must have (or empty), the version to store (or empty: the next), the checksum, the time to
-live (or empty), the task's id, how many bundles the chain may have (or empty).
+live (or empty), the task's id, how many bundles the chain may have (or empty), this node, the bundle's home (or empty),
+the two parts of the write's id (or empty).
+
+Versions are compared with those of the same home. A copy replaces one of another home, since nobody can tell which is
+newer, but never a bundle that is at home here.
 """
 
 _COMMIT_SHA1 = hashlib.sha1(_COMMIT, usedforsecurity=False).hexdigest().encode()
@@ -118,6 +131,9 @@ class _Meta(msgspec.Struct, omit_defaults=True):
     sizes: dict[str, int]
     expires_ms: int | None = None
     plan: str | None = None
+    home: str | None = None
+    writer: str | None = None
+    number: int | None = None
 
 
 class Store:
@@ -127,8 +143,8 @@ class Store:
     where it does not answer in time; both name the server.
 
     Retries: a pooled connection that Redis has closed is replaced before anything is sent on it, for reads and
-    writes alike. Where a connection breaks later, reads, and puts that name the `version` to store, are sent once
-    more, because doing them twice is the same as once. No other write is repeated: its first try may have
+    writes alike. Where a connection breaks later, reads, and puts that name the `version` to store or have an id, are
+    sent once more, because doing them twice is the same as once. No other write is repeated: its first try may have
     happened, and then a second would count the version up again or meet a conflict with itself; the caller, who
     gets `StoreUnavailable`, can read the version and decide. After a timeout nothing is repeated.
     """
@@ -202,6 +218,8 @@ class Store:
         version: int | None = None,
         ttl_ms: int | None = None,
         plan: Plan | None = None,
+        home: str | None = None,
+        write: WriteId | None = None,
     ) -> BundleInfo:
         """Replaces a whole bundle, all or nothing, with one round trip.
 
@@ -221,12 +239,16 @@ class Store:
                 one; the same version with the same checksum is a success and writes nothing. None: the next one.
             ttl_ms: How long the bundle lives. None: for ever, also where the one before it had an end.
             plan: The chain's plan.
+            home: The node of whose bundle this is a copy, where `version` is given. A copy does not replace a bundle
+                whose home is this node.
+            write: The write's id: the same one again is a success and writes nothing.
 
         Returns:
             The metadata as it is stored now.
 
         Raises:
-            Conflict: The stored version is not the expected one, or not older than `version`.
+            Conflict: The stored version is not the expected one, or not older than `version`, or its writer has
+                written a later one since.
             TooLarge: The fields exceed `max_bundle_bytes`.
             TooManyBundles: It would be a new one, and the chain has `max_bundles_per_chain` already.
         """
@@ -241,14 +263,18 @@ class Store:
             raise TooLarge(f"bundle {key}", sum(sizes.values()), self._max_bundle_bytes)
         expires_ms = time.time_ns() // 1_000_000 + ttl_ms if ttl_ms is not None else None
         meta = _Meta(created_ms, origin, crc32, sizes, expires_ms, str(plan) if plan else None)
-
-        commands = _put_commands(key, data, meta, expected_version, version, ttl_ms, self._max_bundles_per_chain)
-        replies = self._commit(key, commands, repeatable=version is not None)
+        meta.home = home if version is not None else self._node
+        if write is not None:
+            meta.writer, meta.number = write.writer, write.number
+        conditions = (expected_version, version, crc32, ttl_ms, key.task_id, self._max_bundles_per_chain)
+        commands = _put_commands(key, data, meta, (*conditions, self._node, meta.home, meta.writer, meta.number))
+        replies = self._commit(key, commands, repeatable=version is not None or write is not None)
         _, (outcome, actual, *stored), _ = replies[-1]
         if outcome == b"same":
             return self._info(key, b"%d" % actual, *stored)
         if outcome == b"conflict":
-            raise Conflict(str(key), cast(int, version if expected_version is None else expected_version), actual)
+            wanted = version if expected_version is None else expected_version
+            raise Conflict(str(key), actual - 1 if wanted is None else wanted, actual)
         if outcome == b"full":
             raise TooManyBundles(key.chain_id, self._node, actual)
         if outcome == b"incomplete":
@@ -415,27 +441,16 @@ def _put_commands(
     key: StateKey,
     data: Mapping[str, bytes | memoryview],
     meta: _Meta,
-    expected_version: int | None,
-    version: int | None,
-    ttl_ms: int | None,
-    limit: int | None,
+    arguments: Sequence[str | int | None],
 ) -> list[Command]:
+    """`arguments` are those of the script, from the second on."""
     staging = b"skylark:staging:{%s}" % key.chain_id.encode()
     fields = (part for name, value in data.items() for part in (name.encode(), value))
-    arguments = (
-        *(
-            b"%d" % (len(data) + 1),
-            _optional(expected_version),
-            _optional(version),
-            b"%d" % meta.crc32,
-            _optional(ttl_ms),
-        ),
-        *(key.task_id.encode(), _optional(limit)),
-    )
+    values = (b"%d" % (len(data) + 1), *map(_optional, arguments))
     return [
         (b"MULTI",),
         (b"HSET", staging, b"@meta", msgspec.json.encode(meta), *fields),
-        (b"EVALSHA", _COMMIT_SHA1, b"3", _bundle_key(key), staging, _index_key(key), *arguments),
+        (b"EVALSHA", _COMMIT_SHA1, b"3", _bundle_key(key), staging, _index_key(key), *values),
         (b"UNLINK", staging),
         (b"EXEC",),
     ]
@@ -451,7 +466,9 @@ def _index_key(key: StateKey) -> bytes:
 
 def _bundle_info(key: StateKey, version: int, meta: _Meta) -> BundleInfo:
     plan = Plan.parse(meta.plan) if meta.plan else None
-    return BundleInfo(key, version, meta.created_ms, meta.origin, meta.crc32, meta.sizes, meta.expires_ms, plan)
+    return BundleInfo(
+        key, version, meta.created_ms, meta.origin, meta.crc32, meta.sizes, meta.expires_ms, plan, meta.home
+    )
 
 
 def _flat(value: bytes | memoryview) -> bytes | memoryview:
@@ -461,8 +478,8 @@ def _flat(value: bytes | memoryview) -> bytes | memoryview:
     return view.cast("B") if view.c_contiguous else view.tobytes()
 
 
-def _optional(value: int | None) -> bytes:
-    return b"" if value is None else b"%d" % value
+def _optional(value: str | int | None) -> bytes:
+    return b"" if value is None else str(value).encode()
 
 
 def _setting(reply: Any) -> bytes:

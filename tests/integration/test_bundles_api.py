@@ -5,7 +5,6 @@ import http.client
 import random
 import struct
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 
 import httpx
@@ -15,6 +14,7 @@ from continuum import LiveNode, Nodes, check_error, line, run_nodes, send_raw
 from servers import wait_for
 from skylark import wire
 from skylark.wire import Buffer
+from skylark_proxy.bundle_http import checksum
 from skylark_proxy.client import ProxyError
 
 FIELDS: Mapping[str, bytes] = {"zeta": bytes(range(256)) * 5, "alpha": b"", "b.c-d": b"\r\n\r\n"}
@@ -184,10 +184,10 @@ class TestReading:
         assert (missing.status_code, missing.content) == (404, b"")
 
     def test_metadata(self, nodes: Nodes, chain: str) -> None:
-        """The checksum in the headers is that of the fields' bytes, in their order."""
+        """The checksum in the headers is that of the fields, in their order."""
         put(nodes["sat1"], f"{chain}:sat1:t1")
         found = nodes["sat1"].http.get(f"/bundles/{chain}:sat1:t1")
-        assert int(found.headers["skylark-crc32"]) == zlib.crc32(b"".join(FIELDS.values()))
+        assert int(found.headers["skylark-crc32"]) == checksum(FIELDS)
         assert found.headers["content-type"] == wire.MEDIA_TYPE
         assert (found.headers["etag"], found.headers["skylark-hops"]) == ('"1"', "0")
         assert "skylark-ttl-ms" not in found.headers
@@ -206,7 +206,7 @@ class TestReading:
         answer = node.http.get("/bundles", params={"chain": chain}).json()
         listed = {bundle["key"]: bundle for bundle in answer["bundles"]}
         assert sorted(listed) == [f"{chain}:sat1:t1", f"{chain}:sat1:t2"]
-        crc32 = zlib.crc32(b"".join(FIELDS.values()))
+        crc32 = checksum(FIELDS)
         assert listed[f"{chain}:sat1:t1"] == {
             "key": f"{chain}:sat1:t1", "version": 1, "size_bytes": 1284, "origin": "sat1", "created_ms": 5,
             "fields": {"zeta": 1280, "alpha": 0, "b.c-d": 4}, "expires_ms": None, "crc32": crc32,

@@ -21,6 +21,7 @@ from skylark_proxy.errors import (
     PeerUnreachable,
     StoreUnavailable,
     TooLarge,
+    TooManyBundles,
     UnknownNode,
 )
 from skylark_proxy.forwarder import Forwarder
@@ -51,7 +52,7 @@ def key(chain: str, task: str = "t1") -> StateKey:
 
 
 def put(store: Store, at: StateKey, data: bytes = b"bytes", **more: Any) -> None:
-    store.put(at, {"f": data}, origin="here", created_ms=now_ms(), crc32=checksum([data]), **more)
+    store.put(at, {"f": data}, origin="here", created_ms=now_ms(), crc32=checksum({"f": data}), **more)
 
 
 def add(outbox: Outbox, at: StateKey, target: str = "far", kind: Kind = Kind.STORE) -> Entry:
@@ -61,7 +62,7 @@ def add(outbox: Outbox, at: StateKey, target: str = "far", kind: Kind = Kind.STO
 class TestOutbox:
     def test_what_was_added_is_taken_in_order(self, store: Store) -> None:
         """Entries come out as they went in, each once, until there are none."""
-        outbox = Outbox(store, "here", 100)
+        outbox = Outbox(store, 100)
         added = [add(outbox, key("c", f"t{number}"), kind=list(Kind)[number % 2]) for number in range(10)]
         assert outbox.take() == added
         assert outbox.take() == []
@@ -69,7 +70,7 @@ class TestOutbox:
 
     def test_what_was_removed(self, store: Store) -> None:
         """What is done is forgotten, whether it was taken or not."""
-        outbox = Outbox(store, "here", 100)
+        outbox = Outbox(store, 100)
         one, two = add(outbox, key("c", "t1")), add(outbox, key("c", "t2"))
         outbox.remove(one)
         assert outbox.take() == [two]
@@ -80,21 +81,40 @@ class TestOutbox:
 
     def test_a_crash(self, store: Store) -> None:
         """A new process takes up what the one before had taken and not removed, in order, and then what is new."""
-        outbox = Outbox(store, "here", 2000)
+        outbox = Outbox(store, 2000)
         added = [add(outbox, key("c", f"t{number}")) for number in range(600)]
         taken = [entry for _ in range(3) for entry in outbox.take()]
         assert taken == added
         for entry in added[::7]:
             outbox.remove(entry)
         late = add(outbox, key("c", "late"))
-        after = Outbox(store, "here", 2000)
+        after = Outbox(store, 2000)
         assert list(after.unfinished()) == [entry for entry in added if entry not in added[::7]]
         assert after.take() == [late]
         assert list(after.unfinished(added[590].id)) == [*(added[591:595]), *added[596:], late]
 
+    def test_what_a_later_store_replaces(self, store: Store) -> None:
+        """Once a bundle is stored again, the entries for the version before go; those to other nodes, and those whose
+        bundle is not stored yet, stay."""
+        outbox = Outbox(store, 100)
+        first, elsewhere = add(outbox, key("c")), add(outbox, key("c"), "cloud")
+        for entry in (first, elsewhere):
+            outbox.settle(entry, 1, 200_000)
+        begun, second = add(outbox, key("c")), add(outbox, key("c"))
+        assert (outbox.on_its_way(key("c"), "far"), outbox.on_its_way(key("c"), "sat")) == (200_000, 0)
+        outbox.settle(second, 2, 300_000)
+        assert outbox.on_its_way(key("c").anywhere(), "far") == 300_000
+        assert [outbox.awaits(entry) for entry in (first, elsewhere, begun, second)] == [False, False, True, False]
+        assert outbox.take() == [elsewhere, begun, second]
+        assert outbox.settled(key("c")) == [elsewhere, second]
+        for entry in (elsewhere, begun, second):
+            outbox.remove(entry)
+        assert (outbox.settled(key("c")), outbox.on_its_way(key("c"), "far")) == ([], 0)
+        assert Outbox(store, 100).awaits(first)  # a process that did not add it
+
     def test_an_outbox_that_is_full(self, store: Store) -> None:
         """It says how full it is and takes nothing, until there is room again."""
-        outbox = Outbox(store, "here", 3)
+        outbox = Outbox(store, 3)
         entries = [add(outbox, key("c", f"t{number}")) for number in range(3)]
         with pytest.raises(OutboxFull) as caught:
             add(outbox, key("c", "t3"))
@@ -105,7 +125,7 @@ class TestOutbox:
 
     def test_redis_that_is_started_again(self, server: RedisServer, store: Store) -> None:
         """A killed Redis has every entry when it is back, those that were taken as well; meanwhile nothing is added."""
-        outbox = Outbox(store, "here", 100)
+        outbox = Outbox(store, 100)
         one = add(outbox, key("c", "t1"))
         assert outbox.take() == [one]
         two = add(outbox, key("c", "t2"))
@@ -118,7 +138,7 @@ class TestOutbox:
 
     def test_redis_that_lost_everything(self, store: Store, server: RedisServer) -> None:
         """An emptied Redis is no reason to stop: the outbox begins anew."""
-        outbox = Outbox(store, "here", 100)
+        outbox = Outbox(store, 100)
         with server.client() as client:
             client.flushall()
         assert outbox.take() == []
@@ -127,7 +147,7 @@ class TestOutbox:
 
     def test_the_nodes_of_copies(self, store: Store) -> None:
         """Who was to get a copy is known until it is to be deleted, of each bundle apart; a deletion is no copy."""
-        outbox = Outbox(store, "here", 100)
+        outbox = Outbox(store, 100)
         for target in ("far", "cloud", "far"):
             add(outbox, key("c"), target)
         add(outbox, key("c"), "other", Kind.DELETE)
@@ -138,7 +158,7 @@ class TestOutbox:
 
     def test_copies_are_forgotten_in_the_end(self, store: Store, server: RedisServer) -> None:
         """What is noted about copies does not stay for ever."""
-        add(Outbox(store, "here", 100), key("c"))
+        add(Outbox(store, 100), key("c"))
         with server.client() as client:
             [noted] = client.scan_iter("skylark:copies:*")
             assert 29 * 24 * 3600 < client.ttl(noted) <= 30 * 24 * 3600
@@ -200,7 +220,7 @@ def fill(store: Store, outbox: Outbox, chain: str, tasks: int, target: str = "fa
 
 @pytest.fixture
 def outbox(store: Store) -> Outbox:
-    return Outbox(store, "here", 1000)
+    return Outbox(store, 1000)
 
 
 def is_empty(outbox: Outbox) -> Callable[[], bool]:
@@ -222,7 +242,7 @@ class TestForwarder:
             wait_for(is_empty(outbox), "the outbox is empty")
         sent = peers.sent_with["far", "c:here:t1"]
         assert 40_000 < sent.pop("ttl_ms") <= 50_000
-        assert sent == {"origin": "o", "created_ms": 7, "crc32": 9, "version": 3, "plan": plan}
+        assert sent == {"origin": "o", "created_ms": 7, "crc32": 9, "version": 3, "plan": plan, "home": "here"}
 
     def test_the_order_of_a_chain(self, store: Store, outbox: Outbox) -> None:
         """Of each chain, bundles arrive at a node in the order in which they were stored, however often it fails."""
@@ -279,7 +299,7 @@ class TestForwarder:
         add(outbox, key("c", "t4"))
         put(store, key("c", "t4"))
         peers = FakePeers()
-        with forwarding_to(peers, store, Outbox(store, "here", 1000)):
+        with forwarding_to(peers, store, Outbox(store, 1000)):
             wait_for(is_empty(outbox), "the outbox is empty")
         assert peers.done == [("far", "put", f"t{number}") for number in range(5)]
 
@@ -300,7 +320,7 @@ class TestForwarder:
         """Entries that Redis has handed out, but that never reached the forwarder, are taken up without a restart."""
         peers, lost = FakePeers(), LossyStore(store)
         fill(store, outbox, "c", 3)
-        with forwarding_to(peers, store, Outbox(cast(Store, lost), "here", 1000)):
+        with forwarding_to(peers, store, Outbox(cast(Store, lost), 1000)):
             wait_for(is_empty(outbox), "the outbox is empty")
         assert lost.lost > 0
         assert peers.done == [("far", "put", f"t{number}") for number in range(3)]
@@ -334,7 +354,7 @@ class TestForwarder:
     def test_an_entry_that_is_quicker_than_its_bundle(self, store: Store, outbox: Outbox) -> None:
         """An entry is not done with the bundle of before, whose place its own is about to take."""
         put(store, key("c"), b"before")
-        outbox.add(Kind.STORE, key("c"), "far", now_ms(), checksum([b"after"]))
+        outbox.add(Kind.STORE, key("c"), "far", now_ms(), checksum({"f": b"after"}))
         peers = FakePeers()
         with forwarding_to(peers, store, outbox) as running:
             wait_for(lambda: running.counters().retried > 0, "it was looked at")
@@ -346,7 +366,7 @@ class TestForwarder:
         """Where a bundle was replaced before it was forwarded, the last one arrives, and the first entry is dropped."""
         peers = FakePeers()
         for data, added_ms in ((b"first", now_ms() - LONG_AGO_MS), (b"last", now_ms())):
-            outbox.add(Kind.STORE, key("c"), "far", added_ms, checksum([data]))
+            outbox.add(Kind.STORE, key("c"), "far", added_ms, checksum({"f": data}))
             put(store, key("c"), data)
         with forwarding_to(peers, store, outbox):
             wait_for(is_empty(outbox), "the outbox is empty")
@@ -381,6 +401,35 @@ class TestForwarder:
             assert running.counters().dropped == (0 if isinstance(answer, Conflict) else 1)
         assert peers.done == [("far", "put", "t1")]
         assert store.get(key("c", "t0")).fields == {"f": b"c 0"}
+
+    def test_a_node_without_room(self, store: Store, outbox: Outbox) -> None:
+        """What a node has no room for now is brought there once it has, and holds up nothing of its chain."""
+        full = threading.Event()
+        full.set()
+
+        def refuse(_node: str, what: str) -> None:
+            if what == "put t0" and full.is_set():
+                raise TooManyBundles("c", "far", 1)
+
+        fill(store, outbox, "c", 2)
+        peers = FakePeers(refuse)
+        with forwarding_to(peers, store, outbox):
+            wait_for(lambda: peers.done == [("far", "put", "t1")], "the second one is there")
+            full.clear()
+            wait_for(is_empty(outbox), "the outbox is empty")
+        assert peers.done[-1] == ("far", "put", "t0")
+
+    def test_bundles_that_are_not_to_come(self, store: Store, outbox: Outbox) -> None:
+        """Entries whose bundle was stored, and is gone, are done with at once, and not after a minute."""
+        for number in range(3):
+            entry = add(outbox, key("c", f"t{number}"))
+            put(store, entry.key)
+            outbox.settle(entry, 1, 5)
+        store.delete(key("c", "t1"))
+        peers = FakePeers()
+        with forwarding_to(peers, store, outbox) as running:
+            wait_for(lambda: running.counters().done == 3, "nothing waits", 5)
+        assert [what for _, _, what in peers.done] == ["t0", "t2"]
 
     @pytest.mark.parametrize("target", ["nowhere", "far"])
     def test_a_node_that_is_gone(self, store: Store, outbox: Outbox, target: str) -> None:

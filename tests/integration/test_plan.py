@@ -238,7 +238,6 @@ class TestFusion:
         assert report["functions"] == ["make", "needs_a", "needs_c"]
         assert destination(report) == ("edge", "request")
 
-    @pytest.mark.xfail(reason="only a plan that is given with the call is looked at before the fetch")
     def test_a_plan_that_came_with_the_bundle(self, nodes: Nodes) -> None:
         """A plan that came with the bundle has the same functions run together as one that is given."""
         made = invoke(nodes["sat"], "make", plan=self.PLAN)
@@ -273,7 +272,6 @@ class TestNeeds:
         assert report["fetches"] == []
         assert left(nodes["sat"], report) == {"needs_nothing": b""}
 
-    @pytest.mark.xfail(reason="the plan comes with the fetch, and without needs there is none")
     def test_the_plan_of_a_bundle_that_is_not_fetched(self, nodes: Nodes) -> None:
         """Who needs nothing of a bundle still hands on the plan of its chain."""
         key = invoke(nodes["sat"], "make", plan="make@sat,needs_nothing@edge,needs_all@sat")["key"]

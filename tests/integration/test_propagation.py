@@ -53,9 +53,21 @@ class TestFetchLadder:
         assert hops(node, f"{chain}:sat1:on-sat1") == (0, "sat1")
         assert hops(node, f"{chain}:sat2:on-sat2") == (1, "sat2")
         assert hops(node, f"{chain}:cloud1:on-cloud1") == (1, "cloud1")
-        assert hops(node, f"{chain}:sat2:on-cloud1") == (2, "cloud1")
-        assert hops(node, f"{chain}:sat2:on-sat1") == (0, "sat1")
         assert hops(nodes["cloud1"], f"{chain}:on-cloud1") == (0, "cloud1")
+        put(node, f"{chain}:sat2:copied", replicate="true")
+        wait_for(lambda: f"{chain}:cloud1:copied" in nodes["cloud1"].held(chain), "the cloud has a copy")
+        with nodes["sat2"].redis() as client:
+            client.delete(f"skylark:bundle:{{{chain}}}:copied")
+        assert hops(node, f"{chain}:sat2:copied") == (2, "cloud1")
+
+    def test_a_key_of_another_node(self, nodes: Nodes, chain: str) -> None:
+        """A key that names a node means that node's bundle or a copy of it, and not another one of the same task."""
+        put(nodes["sat1"], f"{chain}:sat1:t1")
+        put(nodes["sat1"], f"{chain}:cloud1:t1")
+        answer = nodes["sat1"].http.get(f"/bundles/{chain}:sat2:t1")
+        assert check_error(answer, 404, "not-found")["looked_at"] == ["sat1", "sat2", "cloud1"]
+        assert nodes["sat1"].http.head(f"/bundles/{chain}:sat2:t1").status_code == 404
+        assert nodes["sat1"].http.head(f"/bundles/{chain}:t1").headers["skylark-served-by"] == "sat1"
 
     def test_a_node_that_is_not_asked(self, nodes: Nodes, chain: str) -> None:
         """A bundle at a node that neither the key names nor is the cloud is not found, and nobody is asked twice."""
@@ -65,8 +77,9 @@ class TestFetchLadder:
 
     def test_a_node_that_is_away(self, three: Nodes, chain: str) -> None:
         """If the node of the key is away the cloud is asked; what may be at that node is unavailable, not missing."""
-        put(three["sat"], f"{chain}:cloud:t1")
+        put(three["sat"], f"{chain}:edge:t1", replicate="true")
         put(three["sat"], f"{chain}:edge:t2")
+        wait_for(lambda: bool(three["cloud"].held(chain)), "the cloud has a copy")
         three["edge"].kill()
         assert hops(three["sat"], f"{chain}:edge:t1") == (2, "cloud")
         error = check_error(three["sat"].http.get(f"/bundles/{chain}:edge:t2"), 503, "unavailable", "edge")
@@ -313,21 +326,21 @@ class TestBrokenConnections:
             assert hops(nodes["sat"], placed["key"]) == (1, "cloud")
 
     def test_an_answer_that_is_lost(self, chain: str) -> None:
-        """A request that was done but whose answer is lost is repeated: the same bytes, under the next version."""
+        """A request that was done but whose answer is lost is repeated, and the bundle is stored exactly once."""
         with relayed(lambda number: "swallow" if number == 0 else "pass") as (nodes, relay):
             placed = put(nodes["sat"], f"{chain}:t1")
-            assert (placed["key"], placed["version"], placed["failed"]) == (f"{chain}:cloud:t1", 2, [])
+            assert (placed["key"], placed["version"], placed["failed"]) == (f"{chain}:cloud:t1", 1, [])
             assert relay.seen == [("PUT", "swallow"), ("PUT", "pass")]
             assert nodes["cloud"].held(chain) == [placed["key"]]
 
     def test_a_lost_answer_to_a_condition(self, chain: str) -> None:
-        """A repeated request that meets its own first attempt as a conflict is recognised, and stored exactly once."""
+        """A repeated request that expects the version before its own first attempt is known, and no conflict."""
         with relayed(lambda number: "swallow" if number == 0 else "pass") as (nodes, relay):
-            http = nodes["sat"].http
-            answer = http.put(f"/bundles/{chain}:t1", content=BODY, headers={"If-None-Match": "*"})
+            http, path = nodes["sat"].http, f"/bundles/{chain}:cloud:t1"
+            answer = http.put(path, content=BODY, headers={"If-None-Match": "*"})
             assert (answer.status_code, answer.json()["version"], answer.json()["failed"]) == (200, 1, [])
-            assert relay.seen == [("PUT", "swallow"), ("PUT", "pass"), ("HEAD", "pass")]
-            check_error(http.put(f"/bundles/{chain}:t1", content=BODY, headers={"If-None-Match": "*"}), 409, "conflict")
+            assert relay.seen == [("PUT", "swallow"), ("PUT", "pass")]
+            check_error(http.put(path, content=BODY, headers={"If-None-Match": "*"}), 409, "conflict")
 
     def test_a_connection_that_always_breaks(self, chain: str) -> None:
         """A request is repeated once, then the next candidate is taken."""

@@ -32,7 +32,7 @@ from skylark_proxy.errors import (
     TooLarge,
     TooManyBundles,
 )
-from skylark_proxy.model import NAME_PATTERN, BundleInfo, StateKey
+from skylark_proxy.model import NAME_PATTERN, BundleInfo, StateKey, WriteId
 from skylark_proxy.redis_client import connect
 from skylark_proxy.store import Store
 
@@ -85,6 +85,8 @@ class Options(TypedDict, total=False):
     expected_version: int
     version: int
     ttl_ms: int
+    home: str | None
+    write: WriteId
 
 
 def put(store: Store, data: bytes, key: StateKey = KEY, **options: Unpack[Options]) -> BundleInfo:
@@ -103,7 +105,13 @@ class TestRoundTrip:
         fields = {"zeta": os.urandom(3_000_000), "alpha": b"", "b.c-d": bytes(range(256))}
         stored = store.put(KEY.at("elsewhere"), fields, origin="edge-1", created_ms=17, crc32=2**32 - 1)
         assert stored == BundleInfo(
-            KEY.at("sat-1"), 1, 17, "edge-1", 2**32 - 1, {"zeta": 3_000_000, "alpha": 0, "b.c-d": 256}
+            KEY.at("sat-1"),
+            1,
+            17,
+            "edge-1",
+            2**32 - 1,
+            {"zeta": 3_000_000, "alpha": 0, "b.c-d": 256},
+            home="sat-1",
         )
         bundle = store.get(KEY)
         assert bundle.info == stored
@@ -228,6 +236,34 @@ class TestVersions:
             put(store, b"2", version=7)
         assert store.get(KEY).fields == {"f": b"1"}
         assert keys(server) == [b"skylark:bundle:{chain}:task"]
+
+    def test_copies_of_another_home(self, store: Store) -> None:
+        """Versions of two homes are not compared: a copy takes the place of a copy, and never of a bundle at home."""
+        assert put(store, b"theirs", version=7, home="edge-1").home == "edge-1"
+        assert put(store, b"others'", version=3, home="edge-2") == store.head(KEY)
+        assert (store.head(KEY).version, store.get(KEY).fields) == (3, {"f": b"others'"})
+        assert put(store, b"own").home == "sat-1"
+        for version in (1, 4, 99):
+            with pytest.raises(Conflict):
+                put(store, b"theirs", version=version, home="edge-1")
+        assert store.get(KEY).fields == {"f": b"own"}
+        assert put(store, b"saved everywhere", version=99).home is None
+
+    def test_a_write_that_is_sent_again(self, store: Store) -> None:
+        """A write happens once, however often it arrives, also where it expects the version before."""
+        first = put(store, b"1", write=WriteId("a" * 16, 1))
+        assert put(store, b"1", write=WriteId("a" * 16, 1)) == first
+        second = put(store, b"2", write=WriteId("a" * 16, 2), expected_version=1)
+        assert put(store, b"2", write=WriteId("a" * 16, 2), expected_version=1) == second
+        assert (second.version, store.get(KEY).fields) == (2, {"f": b"2"})
+
+    def test_a_write_that_was_overtaken(self, store: Store) -> None:
+        """A write that arrives after a later one of its writer changes nothing; that of another writer does."""
+        put(store, b"later", write=WriteId("a" * 16, 12))
+        with pytest.raises(Conflict):
+            put(store, b"earlier", write=WriteId("a" * 16, 9))
+        assert store.get(KEY).fields == {"f": b"later"}
+        assert put(store, b"another's", write=WriteId("b" * 16, 1)).version == 2
 
     @pytest.mark.parametrize(
         "options",

@@ -38,7 +38,7 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
     limit = proxy.config.max_bundle_bytes
     routes = [
         *FunctionsApi(proxy.invoker, limit, proxy.exchange_root).routes(),
-        *BundlesApi(proxy.propagation, limit).routes(),
+        *BundlesApi(proxy.propagation, limit, proxy.config.peer_timeout_ms).routes(),
         *StateApi(SingleStates(proxy.propagation), limit).routes(),
         *ElectionsApi(proxy.propagation, proxy.topology).routes(),
         *HealthApi(proxy.config.node, proxy.store, proxy.workers, proxy.topology).routes(),
@@ -67,5 +67,5 @@ async def _openapi(_request: Request) -> Response:
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:
-    """The caller went away before its body had arrived: nobody reads this answer."""
-    return Response(status_code=400)
+    """The caller went away before its body had arrived: nobody is there to read this answer."""
+    return Response(status_code=408)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
@@ -16,8 +16,10 @@ from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.reports import placement_json
 from skylark_proxy.api.routing import by_method
 from skylark_proxy.errors import InvalidArgument, NotFound
-from skylark_proxy.model import BundleInfo, Plan, check_name
-from skylark_proxy.propagation import FetchedBundle, Propagation, Write, check_held
+from skylark_proxy.model import BundleInfo, Plan, StateKey, WriteId, check_name
+from skylark_proxy.peers import ON_ITS_WAY
+from skylark_proxy.placement import FetchedBundle, Write
+from skylark_proxy.propagation import Propagation, check_held
 from skylark_proxy.store import MAX_VERSION
 
 _CHUNK_BYTES = 256 << 10
@@ -33,6 +35,7 @@ class BundlesApi:
 
     propagation: Propagation
     max_bundle_bytes: int
+    peer_timeout_ms: int
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -54,15 +57,26 @@ class BundlesApi:
         """A bundle: from here, the node that the key names, or the cloud. With `scope=local` from here only."""
         key, fields = parameters.key_in_path(request), parameters.names(request, "fields")
         local = parameters.local_only(request)
-        if request.method == "HEAD" and local:
-            info = await run_in_threadpool(self.propagation.store.head, check_held(key, self.propagation.node))
-            return Response(headers=bundle_http.headers(info), media_type=bundle_http.MEDIA_TYPE)
+        if request.method == "HEAD":
+            return await self._head(key, local)
+        asker = parameters.name(request, "asker")
+        if asker is not None and self.propagation.brings(key, asker):
+            return Response(status_code=ON_ITS_WAY)
         if local:
             stored = await run_in_threadpool(
                 self.propagation.store.get, check_held(key, self.propagation.node), fields or None
             )
             return _bundle_answer(FetchedBundle(stored.info, stored.fields, 0, 0.0))
         return _bundle_answer(await run_in_threadpool(self.propagation.fetch, key, fields))
+
+    async def _head(self, key: StateKey, local: bool) -> Response:
+        if local:
+            info = await run_in_threadpool(self.propagation.store.head, check_held(key, self.propagation.node))
+            hops = 0
+        else:
+            info, hops = await run_in_threadpool(self.propagation.head, key)
+        headers = bundle_http.headers(info) | {bundle_http.HOPS: str(hops), bundle_http.SERVED_BY: info.key.node or ""}
+        return Response(headers=headers, media_type=bundle_http.MEDIA_TYPE)
 
     async def put(self, request: Request) -> Response:
         """Stores a bundle: at the node that the key names, else where an election says."""
@@ -74,20 +88,24 @@ class BundlesApi:
             policy=parameters.policy(request),
             ttl_ms=parameters.ttl_ms(request),
             expected_version=parameters.expected_version(request),
-            origin=_origin(request),
+            origin=_name(request, bundle_http.ORIGIN),
             created_ms=parameters.header_number(request, bundle_http.CREATED_MS, _MAX_TIME_MS),
             ack=parameters.ack(request),
             replicate=parameters.truth(request, "replicate"),
             version=parameters.header_number(request, bundle_http.VERSION, MAX_VERSION),
+            home=_name(request, bundle_http.HOME),
+            write=_write_id(request),
+            copy_at=parameters.name(request, "copy_at"),
             plan=_plan(request),
             destination_from="request" if "destination" in request.query_params else "default",
         )
         crc32 = parameters.header_number(request, bundle_http.CRC32, _MAX_CRC32)
-        fields = bundle_http.decode(await parameters.body(request, self.max_bundle_bytes, _MAX_INDEX_BYTES))
+        fields = bundle_http.decode(await self._current_body(request))
         for name in fields:
             check_name("body: field", name)
         placed = await run_in_threadpool(self.propagation.place, write.with_fields(fields, crc32))
         headers = {"ETag": f'"{placed.version}"', bundle_http.KEY: str(placed.key)}
+        headers[bundle_http.UPTIME_MS] = str(bundle_http.uptime_ms())
         return json_answer(placement_json(placed), 200, headers)
 
     async def announce(self, request: Request) -> Response:
@@ -95,7 +113,19 @@ class BundlesApi:
         key = check_held(parameters.key_in_path(request), self.propagation.node)
         wait_ms = parameters.number(request, "wait_ms", 1, _MAX_ANNOUNCED_MS)
         self.propagation.arrivals.expect(key, (wait_ms or _MAX_ANNOUNCED_MS) / 1000)
-        return Response(status_code=204)
+        return Response(status_code=204, headers={bundle_http.UPTIME_MS: str(bundle_http.uptime_ms())})
+
+    async def _current_body(self, request: Request) -> bytearray:
+        """The body of a write that its sender still waits for: what got stuck on its way was given up, and is not to
+        be carried out over what has been written since.
+        """
+        sent_ms = parameters.header_number(request, bundle_http.SENT_MS, _MAX_TIME_MS)
+        if sent_ms is not None and bundle_http.uptime_ms() - sent_ms > self.peer_timeout_ms:
+            raise ClientDisconnect
+        body = await parameters.body(request, self.max_bundle_bytes, _MAX_INDEX_BYTES)
+        if await request.is_disconnected():
+            raise ClientDisconnect
+        return body
 
     async def delete(self, request: Request) -> Response:
         """Deletes a bundle at the node that the key names, else here."""
@@ -107,9 +137,14 @@ class BundlesApi:
         return Response(status_code=204)
 
 
-def _origin(request: Request) -> str | None:
-    origin = request.headers.get(bundle_http.ORIGIN)
-    return check_name(bundle_http.ORIGIN, origin) if origin is not None else None
+def _name(request: Request, header: str) -> str | None:
+    name = request.headers.get(header)
+    return check_name(header, name) if name is not None else None
+
+
+def _write_id(request: Request) -> WriteId | None:
+    write_id = request.headers.get(bundle_http.WRITE)
+    return WriteId.parse(write_id, bundle_http.WRITE) if write_id is not None else None
 
 
 def _plan(request: Request) -> Plan | None:

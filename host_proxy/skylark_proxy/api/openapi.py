@@ -172,6 +172,8 @@ _POLICY = query(
 )
 _TTL = query("ttl_ms", {"type": "integer", "minimum": 1, "maximum": 315_360_000_000}, "Milliseconds until it expires.")
 _SCOPE = query("scope", {"enum": ["local"]}, "Ask this node alone.")
+_ASKER = query("asker", NAME, "The node that asks, if it can wait for a bundle that is being brought to it.")
+_COPY_AT = query("copy_at", NAME, "A node that gets a copy from the one who asks; it is deleted with the bundle.")
 _FIELDS = query("fields", {"type": "string", "pattern": f"^{NAME_PATTERN}(,{NAME_PATTERN})*$"}, "Only these fields.")
 _VERSION: Json = {"type": "string", "pattern": '^"[1-9][0-9]{0,14}"$'}
 
@@ -234,8 +236,12 @@ _PATHS: Json = {
         "parameters": [path("key", _KEY)],
         "get": {
             "summary": "A bundle: from this node, the node that the key names, or the cloud.",
-            "parameters": [_FIELDS, _SCOPE],
-            "responses": {"200": {"description": "The bundle.", "content": _BINARY}} | errors(400, 404, 503, 504),
+            "parameters": [_FIELDS, _SCOPE, _ASKER],
+            "responses": {
+                "200": {"description": "The bundle.", "content": _BINARY},
+                "202": {"description": "It is being brought to the node that asks."},
+            }
+            | errors(400, 404, 503, 504),
         },
         "head": {
             "summary": "A bundle's metadata.",
@@ -253,6 +259,7 @@ _PATHS: Json = {
                 _TTL,
                 _ACK,
                 _REPLICATE,
+                _COPY_AT,
                 _SCOPE,
                 header("If-Match", _VERSION, "Store only over this version."),
                 header("If-None-Match", {"const": "*"}, "Store only if there is no bundle."),

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from skylark_proxy.invocation import Report
-from skylark_proxy.propagation import FetchedBundle, PlacedBundle
+from skylark_proxy.placement import FetchedBundle, PlacedBundle
 from skylark_proxy.topology_source import TopologySource
 
 

@@ -18,7 +18,7 @@ from skylark_proxy.api.reports import placement_json
 from skylark_proxy.api.routing import by_method
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import StateKey, check_name
-from skylark_proxy.propagation import PlacedBundle, Write
+from skylark_proxy.placement import PlacedBundle, Write
 from skylark_proxy.single_state import SingleStates, fields_of, value_of
 
 _ENVELOPE_BYTES = 4096

@@ -1,5 +1,6 @@
 """A bundle's metadata as HTTP headers, and its bytes with their checksum."""
 
+import time
 import zlib
 from collections.abc import Iterator
 
@@ -58,7 +59,9 @@ def test_clocks_that_differ_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_headers_are_the_documented_ones() -> None:
     """Names and forms that clients rely on; the version is an ETag, which is quoted."""
-    assert bundle_http.headers(INFO) == {
+    given = bundle_http.headers(INFO)
+    assert int(given.pop("Skylark-Uptime-Ms")) == pytest.approx(time.monotonic() * 1000, abs=10_000)
+    assert given == {
         "Skylark-Key": "c:n:t",
         "ETag": '"7"',
         "Skylark-Origin": "sat-1",
@@ -95,16 +98,23 @@ def test_a_header_that_is_no_key_is_named() -> None:
     assert raised.value.field == "Skylark-Key"
 
 
-@given(st.lists(st.binary(max_size=50), max_size=5))
-def test_the_checksum_is_that_of_all_bytes(parts: list[bytes]) -> None:
-    """It is the CRC-32 of the fields one after the other, however they are cut, and of views as of bytes."""
-    assert bundle_http.checksum(map(memoryview, parts)) == zlib.crc32(b"".join(parts))
+@given(st.dictionaries(st.from_regex(NAME_PATTERN, fullmatch=True), st.binary(max_size=50), max_size=5))
+def test_the_checksum_is_that_of_all_fields(fields: dict[str, bytes]) -> None:
+    """It is the CRC-32 of names, sizes and bytes, one after the other, and of views as of bytes."""
+    text = b"".join(b"%s:%d\n%s" % (name.encode(), len(data), data) for name, data in fields.items())
+    assert bundle_http.checksum({name: memoryview(data) for name, data in fields.items()}) == zlib.crc32(text)
+
+
+def test_a_changed_name_is_noticed() -> None:
+    """The same bytes under other names, or cut in another place, are another bundle."""
+    sums = [bundle_http.checksum(fields) for fields in ({"a": b"12"}, {"b": b"12"}, {"a": b"1", "b": b"2"})]
+    assert len(set(sums)) == 3
 
 
 def test_a_changed_byte_is_noticed() -> None:
     """Bytes that arrive as they were sent are good; one flipped bit is an error that names both checksums."""
     fields = {"a": b"123", "b": b"456"}
-    sent = bundle_http.checksum(fields.values())
+    sent = bundle_http.checksum(fields)
     bundle_http.verify(sent, fields)
     with pytest.raises(InvalidArgument, match="Skylark-Crc32"):
         bundle_http.verify(sent, {"a": b"123", "b": b"457"})

@@ -1,0 +1,151 @@
+"""What is asked of a propagation, and what it answers: writes, routes, and bundles with the way that they went."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from skylark.wire import Buffer
+from skylark_proxy import bundle_http
+from skylark_proxy.election import Election
+from skylark_proxy.model import Ack, BundleInfo, Objectives, Plan, Policy, StateKey, WriteId
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedBundle:
+    """A bundle and the way to it.
+
+    Attributes:
+        info: Its metadata; the key names the node that served it.
+        fields: The fields that were asked for and exist.
+        hops: How many nodes were asked before one had it: 0, the local node had it.
+        duration_ms: T(dr).
+    """
+
+    info: BundleInfo
+    fields: Mapping[str, Buffer]
+    hops: int
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """A node that was to store a bundle and did not."""
+
+    node: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedBundle:
+    """Where a bundle was put, and why.
+
+    Attributes:
+        key: Names the node that holds it.
+        election: The election that was carried out; None where the key named the node.
+        failed: The nodes that were tried before, with their errors.
+        duration_ms: T(dm), from the election to the acknowledgement.
+        on_the_way_to: The nodes that will get it, or a copy, by the outbox.
+        destination_from: Who named the destination of the election; see `Write`.
+    """
+
+    key: StateKey
+    version: int
+    size_bytes: int
+    election: Election | None
+    failed: tuple[FailedAttempt, ...]
+    duration_ms: float
+    on_the_way_to: tuple[str, ...] = ()
+    destination_from: str = "default"
+
+    @property
+    def objective_met(self) -> bool | None:
+        """Whether the migration to where the bundle really is was to be within the objectives; None: no election."""
+        if self.election is None:
+            return None
+        if self.key.node == self.election.elected:
+            return self.election.objective_met
+        return True  # fallbacks are within the objectives, as is the local node
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A bundle to be stored.
+
+    Attributes:
+        key: The bundle. One that names a node is stored there, without an election.
+        destination: The node that the next function will run on; None: the node's default.
+        policy: The policy of the election; None: the node's default.
+        origin: The node whose function made the bundle; None: this one.
+        created_ms: When it was made, in milliseconds since the epoch; None: now.
+        ack: When the store is acknowledged; None: the node's default.
+        replicate: Whether the cloud is to get a copy, sooner or later; None: the node's default.
+        version: The version of which this is a copy; None: the next one.
+        home: Where the bundle of which this is a copy is at home; see `BundleInfo`.
+        write: The write's id; None: it gets one.
+        copy_at: A node that gets a copy from elsewhere, and that is to be told when the bundle is deleted.
+        plan: The chain's plan, which travels with the bundle.
+        destination_from: Who said where the chain goes on: `function`, `plan`, `request` or `default`.
+    """
+
+    key: StateKey
+    fields: Mapping[str, Buffer]
+    destination: str | None = None
+    policy: Policy | None = None
+    ttl_ms: int | None = None
+    expected_version: int | None = None
+    origin: str | None = None
+    created_ms: int | None = None
+    ack: Ack | None = None
+    replicate: bool | None = None
+    version: int | None = None
+    home: str | None = None
+    write: WriteId | None = None
+    copy_at: str | None = None
+    plan: Plan | None = None
+    destination_from: str = "default"
+
+    def with_fields(self, fields: Mapping[str, Buffer], crc32: int | None = None) -> "Write":
+        """The same with these fields.
+
+        Raises:
+            InvalidArgument: They do not have the checksum `crc32`.
+        """
+        if crc32 is not None:
+            bundle_http.verify(crc32, fields)
+        return replace(self, fields=fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds where a request says nothing."""
+
+    destination: str | None = None
+    policy: Policy = Policy.SKYLARK
+    objectives: Objectives = field(default_factory=Objectives)
+    ttl_ms: int | None = None
+    keep_fetched: bool = False
+    ack: Ack = Ack.ELECTED
+    replicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who is to hold a bundle.
+
+    Attributes:
+        candidates: The first of them that can be reached holds it.
+        elected: The elected node, if there was an election.
+        cloud_later: The cloud node, if it is to get a copy by the outbox.
+        cloud_at_once: The cloud node, if it is to have it before the answer.
+        forward: Whether the elected node is to get it by the outbox.
+    """
+
+    candidates: tuple[str, ...]
+    elected: str | None
+    cloud_later: str | None
+    cloud_at_once: str | None
+    forward: bool
+
+    def later_from(self, holder: str, local: str, fallen_back: bool) -> tuple[str, ...]:
+        """The nodes that get it by its holder's outbox; from the local one also the elected node, if it was away."""
+        elected = self.elected if holder == local and (self.forward or fallen_back) else None
+        return tuple(dict.fromkeys(name for name in (elected, self.cloud_later) if name not in (None, holder)))
