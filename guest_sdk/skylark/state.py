@@ -87,7 +87,8 @@ class Placement:
     ttl_ms: int | None = None
     """Milliseconds until the bundle expires."""
     expected_version: int | None = None
-    """Store only if the stored version is this one; 0: only if there is no bundle."""
+    """Store only if the stored version is this one; 0: only if there is no bundle. `key` then has to name the node:
+    each node counts its own versions."""
     ack: Ack | None = None
     """When the store is acknowledged."""
 
@@ -112,7 +113,8 @@ class State:
         """Fetches a bundle from the local node, else from the node that the key names, else from the cloud.
 
         Args:
-            key: `<chain_id>:<node>:<task_id>`, or `<chain_id>:<task_id>` where the node is not known.
+            key: `<chain_id>:<node>:<task_id>` is that node's bundle, or a copy of it that is nearer;
+                `<chain_id>:<task_id>`, where the node is not known, any of this task.
             fields: Only these fields; empty: all. Those that the bundle lacks are left out.
 
         Raises:

@@ -52,7 +52,8 @@ def fetch(key: str, fields: List[str]) -> Fetched:
     """
     Reads a bundle: from the local node, else the node that the key names, else the cloud node.
     
-    Returns the latest version that the answering node holds; a node that was cut off may hold an older one.
+    Whoever names a node gets that node's bundle or a copy of it, and no other one of the same task. A copy is made
+    again when its bundle is replaced, and may be the older one until then.
     `fields` restricts the answer to these fields; empty: all. Fields that the bundle lacks are left out.
     Reading changes nothing and may be repeated.
     
