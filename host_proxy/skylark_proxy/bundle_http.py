@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from skylark import wire
 from skylark.wire import Buffer
 from skylark_proxy.errors import InvalidArgument
-from skylark_proxy.model import BundleInfo, Plan, StateKey, check_name
+from skylark_proxy.model import BundleInfo, Plan, StateKey, WriteId, check_name
 
 MEDIA_TYPE = wire.MEDIA_TYPE
 
@@ -56,6 +56,8 @@ def headers(info: BundleInfo) -> dict[str, str]:
         given[PLAN] = str(info.plan)
     if info.home is not None:
         given[HOME] = info.home
+    if info.write is not None:
+        given[WRITE] = str(info.write)
     return given
 
 
@@ -85,6 +87,7 @@ def parse_info(given: Mapping[str, str], sizes: Mapping[str, int]) -> BundleInfo
         expires_ms=now_ms() + _number(given, TTL_MS) if TTL_MS in given else None,
         plan=Plan.parse(given[PLAN], PLAN) if PLAN in given else None,
         home=check_name(HOME, given[HOME]) if HOME in given else None,
+        write=WriteId.parse(given[WRITE], WRITE) if WRITE in given else None,
     )
 
 

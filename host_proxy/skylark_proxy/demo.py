@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ PLAN = (Step("preprocess", "sat1"), Step("detect", "sat2"), Step("alarm", "cloud
 _BUILDS_AT_ONCE = 2
 _KILL_AFTER_S = 0.02
 _JOIN_S = 0.1
+_LAST_WRITE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +92,18 @@ def run_demo(
 
 @contextlib.contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
-    """A folder that is gone in the end, also where a second Ctrl-C comes while it is removed."""
+    """A folder that is gone in the end, also where a second Ctrl-C comes while it is removed.
+
+    A process that an interrupt ended while it was being started may write its last file meanwhile.
+    """
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         yield folder
     finally:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        shutil.rmtree(folder, ignore_errors=True)
+        end_s = time.monotonic() + _LAST_WRITE_S
+        while folder.exists() and time.monotonic() < end_s:
+            shutil.rmtree(folder, ignore_errors=True)
         signal.signal(signal.SIGINT, before)
 
 

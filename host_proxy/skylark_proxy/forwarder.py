@@ -23,7 +23,7 @@ from skylark_proxy.errors import (
     TooManyBundles,
     UnknownNode,
 )
-from skylark_proxy.model import BundleInfo, Node, Plan, StateKey
+from skylark_proxy.model import BundleInfo, Node, Plan, StateKey, WriteId
 from skylark_proxy.outbox import Entry, Kind, Outbox
 from skylark_proxy.peers import Peers
 from skylark_proxy.store import Store
@@ -216,7 +216,7 @@ class Forwarder:
         try:
             node = self._node_of(entry.target)
             if entry.kind is Kind.DELETE:
-                self._peers.delete(node, entry.key)
+                self._peers.delete(node, entry.key, entry.write)
             else:
                 self._copy(entry, node)
         except NotFound as error:
@@ -292,6 +292,7 @@ class Copy(TypedDict):
     ttl_ms: int | None
     plan: Plan | None
     home: str | None
+    write: WriteId | None
 
 
 def copy_of(info: BundleInfo) -> Copy:
@@ -311,4 +312,5 @@ def copy_of(info: BundleInfo) -> Copy:
         "ttl_ms": ttl_ms,
         "plan": info.plan,
         "home": info.home,
+        "write": info.write,
     }

@@ -196,7 +196,8 @@ class BundleInfo:
     `created_ms` is in milliseconds since the epoch, `origin` the node whose function made the bundle, `crc32` the
     checksum of all fields in the order of `sizes`, `expires_ms` when it ends (None: never), `plan` that of its chain
     (None: it has none). `home` is the node that acknowledged it and counts its versions, of whose bundle this is a copy
-    where that is another node (None: its versions are counted by its writers, the same at every node).
+    where that is another node (None: its versions are counted by its writers, the same at every node). `write` names
+    the write that made it, the same for all copies.
     """
 
     key: StateKey
@@ -208,6 +209,7 @@ class BundleInfo:
     expires_ms: int | None = None
     plan: Plan | None = None
     home: str | None = None
+    write: WriteId | None = None
 
     def answers(self, key: StateKey) -> bool:
         """Whether this is the bundle that a key means: of the node that it names, or a copy of it; any without one."""

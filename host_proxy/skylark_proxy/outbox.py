@@ -19,7 +19,7 @@ from enum import StrEnum
 import msgspec
 
 from skylark_proxy.errors import OutboxFull, StoreUnavailable
-from skylark_proxy.model import StateKey
+from skylark_proxy.model import StateKey, WriteId
 from skylark_proxy.store import Store
 
 _STREAM = b"skylark:outbox"
@@ -46,6 +46,7 @@ class _Record(msgspec.Struct, omit_defaults=True):
     added_ms: int
     token: str
     crc32: int | None = None
+    write: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Entry:
         added_ms: When, in milliseconds since the epoch.
         token: Names it, in all processes.
         crc32: The checksum of the bundle that it is for; another one under this key is that of before. None: any.
+        write: The write that made the bundle which is to be deleted; one that another write made stays. None: any.
     """
 
     id: str
@@ -68,6 +70,7 @@ class Entry:
     added_ms: int
     token: str
     crc32: int | None = None
+    write: WriteId | None = None
 
 
 @dataclass(slots=True)
@@ -100,7 +103,15 @@ class Outbox:
         with contextlib.suppress(_GroupExists):
             self._create_group()
 
-    def add(self, kind: Kind, key: StateKey, target: str, added_ms: int, crc32: int | None = None) -> Entry:
+    def add(
+        self,
+        kind: Kind,
+        key: StateKey,
+        target: str,
+        added_ms: int,
+        crc32: int | None = None,
+        write: WriteId | None = None,
+    ) -> Entry:
         """Adds a transfer; once this returns it will happen, or be found impossible.
 
         Raises:
@@ -112,7 +123,9 @@ class Outbox:
         if kind is Kind.STORE:
             self.note_copy(key, target)
         token = f"{self._process}-{next(self._numbers)}"
-        record = msgspec.json.encode(_Record(kind, str(key), target, added_ms, token, crc32))
+        record = msgspec.json.encode(
+            _Record(kind, str(key), target, added_ms, token, crc32, str(write) if write else None)
+        )
         with self._lock:
             known = self._known.setdefault(key.anywhere(), {})[token] = _Known(target)
         try:
@@ -120,7 +133,7 @@ class Outbox:
         except StoreUnavailable:
             self._forget(key, token)
             raise
-        known.entry = Entry(identity.decode(), kind, key, target, added_ms, token, crc32)
+        known.entry = Entry(identity.decode(), kind, key, target, added_ms, token, crc32, write)
         return known.entry
 
     def settle(self, entry: Entry, version: int, size_bytes: int) -> None:
@@ -235,4 +248,6 @@ def _entry(identity: bytes, fields: list[bytes] | dict[bytes, bytes]) -> Entry:
     values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
     record = msgspec.json.decode(values[_FIELD], type=_Record)
     key = StateKey.parse(record.key)
-    return Entry(identity.decode(), record.kind, key, record.target, record.added_ms, record.token, record.crc32)
+    write = WriteId.parse(record.write, "write") if record.write is not None else None
+    rest = (record.target, record.added_ms, record.token, record.crc32, write)
+    return Entry(identity.decode(), record.kind, key, *rest)

@@ -189,11 +189,12 @@ class Peers:
         with self._request(node, "POST", key, {"wait_ms": str(int(for_s * 1000))}, path="/announcement"):
             pass
 
-    def delete(self, node: Node, key: StateKey) -> bool:
-        """Has the node delete a bundle; False if it had none."""
+    def delete(self, node: Node, key: StateKey, write: WriteId | None = None) -> bool:
+        """Has the node delete a bundle, or only that of a write; False if it had none."""
+        query = {"scope": "local"} | ({"write": str(write)} if write is not None else {})
 
         def attempt() -> bool:
-            with self._request(node, "DELETE", key, {"scope": "local"}):
+            with self._request(node, "DELETE", key, query):
                 return True
 
         try:

@@ -171,7 +171,7 @@ class Propagation:
                 failed.append(FailedAttempt(name, error.message))
         if copy_at is not None:
             home = name if write.version is None else write.home
-            copy: _Sealed = {**sealed, "version": version, "expected_version": None, "home": home, "write": None}
+            copy: _Sealed = {**sealed, "version": version, "expected_version": None, "home": home}
             self._put_at(copy_at, write.key, write.fields, copy)
         return PlacedBundle(
             key=write.key.at(name),
@@ -234,32 +234,41 @@ class Propagation:
             _LOG.debug("election %s", msgspec.json.encode(election.to_dict()).decode())
         return election
 
-    def delete(self, key: StateKey) -> bool:
+    def delete(self, key: StateKey, write: WriteId | None = None) -> bool:
         """Deletes a bundle, and its copies, at the node that its key names, else here; False if there was none.
 
-        The copies are deleted by the outbox, as soon as their nodes can be reached.
+        The copies are deleted by the outbox, as soon as their nodes can be reached; what has been stored there since
+        stays.
+
+        Args:
+            write: Only the bundle that this write has made.
         """
         if key.node not in (None, self.node):
-            return self._peers.delete(self._peer(key.node or ""), key)
+            return self._peers.delete(self._peer(key.node or ""), key, write)
         copies, transfers = self._outbox.copies(key), self._outbox.settled(key)
+        made_by = write
+        if copies and made_by is None:
+            with contextlib.suppress(NotFound):
+                made_by = self.store.head(key).write
         try:
-            self._delete_copies(key, copies)
-            existed = self.store.delete(key)
+            self._delete_copies(key, copies, made_by)
+            existed = self.store.delete(key, write=write)
         except StoreUnavailable as error:
             if not error.full:
                 raise
-            existed = self.store.delete(key)  # makes room; were we to end here, the next attempt would go on
-            self._delete_copies(key, copies)
+            existed = self.store.delete(key, write=write)  # makes room; an end here leaves the copies noted
+            self._delete_copies(key, copies, made_by)
         for transfer in transfers:
             self._outbox.remove(transfer)
         if copies:
-            self._outbox.forget_copies(key)
             self._forwarder.wake()
+        if copies and (existed or write is None):
+            self._outbox.forget_copies(key)
         return existed
 
-    def _delete_copies(self, key: StateKey, copies: Collection[str]) -> None:
+    def _delete_copies(self, key: StateKey, copies: Collection[str], write: WriteId | None) -> None:
         for target in copies:
-            self._outbox.add(Kind.DELETE, key, target, bundle_http.now_ms())
+            self._outbox.add(Kind.DELETE, key, target, bundle_http.now_ms(), write=write)
 
     def _ladder(self, key: StateKey) -> list[str]:
         names = [self.node]

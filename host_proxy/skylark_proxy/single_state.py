@@ -100,13 +100,13 @@ class SingleStates:
         return DeletedState(key.at(key.node or held[0]), tuple(held))
 
     def _holders(self, key: StateKey) -> tuple[str, ...]:
-        names = [self._propagation.node]
+        """Who may hold a state: those who may have copies first, since whoever deletes a bundle has them deleted."""
+        names = [node.name for node in self._propagation.topology().cloud_nodes()[:1]]
         if key.node is not None:
             names.append(key.node)
         else:
-            names += [candidate.node for candidate in reversed(self._propagation.elect(0).candidates)]
-        names += [node.name for node in self._propagation.topology().cloud_nodes()[:1]]
-        return tuple(dict.fromkeys(names))
+            names += [candidate.node for candidate in self._propagation.elect(0).candidates]
+        return tuple(dict.fromkeys((*names, self._propagation.node)))
 
     def _cloud(self) -> str:
         topology = self._propagation.topology()

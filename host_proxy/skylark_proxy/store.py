@@ -99,6 +99,10 @@ _COMMIT_SHA1 = hashlib.sha1(_COMMIT, usedforsecurity=False).hexdigest().encode()
 _DELETE = b"""
 local current, expected = tonumber(redis.call('HGET', KEYS[1], '@version') or 0), tonumber(ARGV[1])
 if expected and expected ~= current then return current end
+if ARGV[3] ~= '' and current > 0 then
+  local stored = cjson.decode(redis.call('HGET', KEYS[1], '@meta'))
+  if stored.writer ~= ARGV[3] or stored.number ~= tonumber(ARGV[4]) then return 0 end
+end
 redis.call('UNLINK', KEYS[1])
 if redis.call('ZREM', KEYS[2], ARGV[2]) == 1 then
   local time = redis.call('TIME')
@@ -110,7 +114,8 @@ return current
 """
 """Deletes a bundle that has a version (or any, if empty), and says which it had: 0 if there was none.
 
-KEYS: the bundle, the chain's sorted set. ARGV: the version, the task's id.
+KEYS: the bundle, the chain's sorted set. ARGV: the version, the task's id, the two parts of the id of the write that
+made the bundle (or empty: any).
 """
 
 
@@ -281,12 +286,13 @@ class Store:
             raise StoreUnavailable(f"{self._server}: the fields of bundle {key} were lost before they were committed")
         return _bundle_info(key.at(self._node), actual, meta)
 
-    def delete(self, key: StateKey, expected_version: int | None = None) -> bool:
+    def delete(self, key: StateKey, expected_version: int | None = None, write: WriteId | None = None) -> bool:
         """Deletes a bundle; Redis frees its memory in the background.
 
         Args:
             key: The bundle; its node is not looked at.
             expected_version: The version that the bundle must have, from 1 on. None: any.
+            write: The write that made the bundle; one that another write made is not there. None: any.
 
         Returns:
             Whether there was a bundle.
@@ -299,6 +305,7 @@ class Store:
         command = (
             *(b"EVAL", _DELETE, b"2", name, _index_key(key)),
             *(_optional(expected_version), key.task_id.encode()),
+            *((write.writer.encode(), b"%d" % write.number) if write is not None else (b"", b"")),
         )
         [actual] = self._exchange(name, [command], repeatable=False)
         if expected_version is not None and actual not in (0, expected_version):
@@ -466,9 +473,9 @@ def _index_key(key: StateKey) -> bytes:
 
 def _bundle_info(key: StateKey, version: int, meta: _Meta) -> BundleInfo:
     plan = Plan.parse(meta.plan) if meta.plan else None
-    return BundleInfo(
-        key, version, meta.created_ms, meta.origin, meta.crc32, meta.sizes, meta.expires_ms, plan, meta.home
-    )
+    write = WriteId(meta.writer, meta.number) if meta.writer is not None and meta.number is not None else None
+    rest = (meta.created_ms, meta.origin, meta.crc32, meta.sizes, meta.expires_ms, plan, meta.home, write)
+    return BundleInfo(key, version, *rest)
 
 
 def _flat(value: bytes | memoryview) -> bytes | memoryview:

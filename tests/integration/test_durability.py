@@ -504,6 +504,20 @@ class TestTheEndOfBundles:
         three["sat"].client.delete_bundle(placed["key"])
         wait_for(lambda: held_at(three, chain) == [], "none is left", 3)
 
+    def test_what_was_stored_since(self, three: Nodes, relays: Relays, chain: str) -> None:
+        """The deletion of a copy that arrives late leaves what has been stored there since."""
+        placed = put(three["sat"], f"{chain}:t1", ack="local", destination="sat", replicate="true")
+        wait_for(lambda: "cloud" in held_at(three, chain), "a copy is made")
+        for relay in relays.of("sat"):
+            relay.cut()
+        three["sat"].client.delete_bundle(placed["key"])
+        three["cloud"].client.delete_bundle(f"{chain}:cloud:t1")
+        put(three["edge"], f"{chain}:t1", {"f": b"since"}, ack="cloud", destination="edge")
+        for relay in relays.of("sat"):
+            relay.heal()
+        wait_for(idle(three["sat"]), "the deletion has arrived")
+        assert read(three["cloud"], f"{chain}:cloud:t1") == {"f": b"since"}
+
     def test_with_a_full_redis(self, three: Nodes, chain: str) -> None:
         """A Redis without memory takes the deletion of a bundle, and sees to its copies."""
         placed = put(three["sat"], f"{chain}:t1", {"f": noise(3_000_000)}, ack="local", destination="edge")

@@ -25,7 +25,7 @@ from skylark_proxy.errors import (
     UnknownNode,
 )
 from skylark_proxy.forwarder import Forwarder
-from skylark_proxy.model import Node, Plan, StateKey, Tier
+from skylark_proxy.model import Node, Plan, StateKey, Tier, WriteId
 from skylark_proxy.outbox import Entry, Kind, Outbox
 from skylark_proxy.peers import Peers
 from skylark_proxy.redis_client import connect
@@ -186,7 +186,7 @@ class FakePeers:
         self.sent_with[node.name, str(at)] = more
         return 1
 
-    def delete(self, node: Node, at: StateKey) -> bool:
+    def delete(self, node: Node, at: StateKey, write: WriteId | None = None) -> bool:
         self._do(node, "delete", at)
         return True
 
@@ -242,7 +242,15 @@ class TestForwarder:
             wait_for(is_empty(outbox), "the outbox is empty")
         sent = peers.sent_with["far", "c:here:t1"]
         assert 40_000 < sent.pop("ttl_ms") <= 50_000
-        assert sent == {"origin": "o", "created_ms": 7, "crc32": 9, "version": 3, "plan": plan, "home": "here"}
+        assert sent == {
+            "origin": "o",
+            "created_ms": 7,
+            "crc32": 9,
+            "version": 3,
+            "plan": plan,
+            "home": "here",
+            "write": None,
+        }
 
     def test_the_order_of_a_chain(self, store: Store, outbox: Outbox) -> None:
         """Of each chain, bundles arrive at a node in the order in which they were stored, however often it fails."""

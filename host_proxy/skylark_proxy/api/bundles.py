@@ -132,7 +132,9 @@ class BundlesApi:
         key, local = parameters.key_in_path(request), parameters.local_only(request)
         if local:
             check_held(key, self.propagation.node)
-        if not await run_in_threadpool(self.propagation.delete, key):
+        write = parameters.text(request, "write")
+        made_by = WriteId.parse(write, "write") if write is not None else None
+        if not await run_in_threadpool(self.propagation.delete, key, made_by):
             raise NotFound("bundle", str(key), (key.node or self.propagation.node,))
         return Response(status_code=204)
 
