@@ -393,14 +393,7 @@ class Injector:
         node.kill()
         self.pause(0.0, 1.0)
         self.starter.submit(node.start).result()
-        try:
-            node.wait_until_ready()
-        except AssertionError as error:
-            # Redis may refuse its first start (see test_durability: a transaction that was cut off); an orchestrator
-            # starts the node again.
-            self.ledger.count("nodes started again, since they ended", str(error).splitlines()[-2][-60:])
-            self.starter.submit(node.start).result()
-            node.wait_until_ready()
+        node.wait_until_ready()
 
     def kill_redis(self) -> bool:
         node = self.some_node()
