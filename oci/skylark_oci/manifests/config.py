@@ -52,7 +52,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """A part of the file."""
 
 
-class Toleration(_Section):
+class Toleration(_Section, frozen=True):
     """A taint that the pods on every node tolerate; `operator` Exists if there is no value."""
 
     key: str
@@ -60,7 +60,7 @@ class Toleration(_Section):
     value: str | None = None
 
 
-class ClusterSection(_Section):
+class ClusterSection(_Section, frozen=True):
     """The cluster as a whole."""
 
     image: Image
@@ -79,7 +79,7 @@ class ClusterSection(_Section):
     """Taints that Skylark's own pods tolerate."""
 
 
-class RedisSection(_Section):
+class RedisSection(_Section, frozen=True):
     """The Redis of each node."""
 
     image: Image = "docker.io/library/redis:7.2"
@@ -92,7 +92,7 @@ class RedisSection(_Section):
     """An existing Secret with `password` and `users.acl`; one is made if absent."""
 
 
-class ProxySection(_Section):
+class ProxySection(_Section, frozen=True):
     """The proxy of each node."""
 
     memory: Quantity = "1Gi"
@@ -108,7 +108,7 @@ class ProxySection(_Section):
     """Settings of the proxy by name, such as `max_latency_ms: 100` for SKYLARK_MAX_LATENCY_MS."""
 
 
-class NodeInfoSection(_Section):
+class NodeInfoSection(_Section, frozen=True):
     """The node-info service of each node."""
 
     provider: Literal["kubernetes", "static", "rotating", "random"] = "kubernetes"
@@ -120,7 +120,7 @@ class NodeInfoSection(_Section):
     """Settings by name. A seed makes all nodes draw the same links."""
 
 
-class FunctionSection(_Section):
+class FunctionSection(_Section, frozen=True):
     """A function, where it runs, and which event starts it."""
 
     name: Name
@@ -160,7 +160,7 @@ class FunctionSection(_Section):
         return f"{self.image}@{self.digest}" if self.digest else self.image
 
 
-class ScheduleSection(_Section):
+class ScheduleSection(_Section, frozen=True):
     """An event at regular times, from a Knative PingSource; its type is `dev.knative.sources.ping`."""
 
     cron: str
@@ -169,7 +169,7 @@ class ScheduleSection(_Section):
     content_type: str = "application/octet-stream"
 
 
-class EventsSection(_Section):
+class EventsSection(_Section, frozen=True):
     """How events reach functions."""
 
     broker: Name = "default"
@@ -179,7 +179,7 @@ class EventsSection(_Section):
     """A URL for events that no retry could deliver."""
 
 
-class ClusterFile(_Section):
+class ClusterFile(_Section, frozen=True):
     """The whole file."""
 
     cluster: ClusterSection

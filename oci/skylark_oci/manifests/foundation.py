@@ -35,8 +35,14 @@ def namespace(config: ClusterConfig) -> Document:
 
 def priority_class() -> Document:
     """How much Skylark's own pods matter."""
-    body = {"value": _PRIORITY, "globalDefault": False, "description": "Skylark's own pods on each node."}
-    return document("PriorityClass", names.PRIORITY_CLASS, api="scheduling.k8s.io/v1", **body)
+    return document(
+        "PriorityClass",
+        names.PRIORITY_CLASS,
+        api="scheduling.k8s.io/v1",
+        value=_PRIORITY,
+        globalDefault=False,
+        description="Skylark's own pods on each node.",
+    )
 
 
 def runtime_classes(config: ClusterConfig) -> list[Document]:

@@ -36,6 +36,30 @@ def redis_documents(config: ClusterConfig) -> list[Document]:
     ]
 
 
+def purge_document(config: ClusterConfig) -> Document:
+    """Pods that empty Redis' folder on every node, and are ready when they have. Redis has to be gone before."""
+    image, name = config.file.redis.image, "skylark-purge"
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    common = {"image": image, "securityContext": container_security(), "resources": resources("10m", "16Mi")}
+    emptied = {"name": "empty", "command": ["find", "/data", "-mindepth", "1", "-delete"], "volumeMounts": mounts}
+    waiting = {"name": "done", "command": ["sleep", "3600"]}
+    pod = {
+        "automountServiceAccountToken": False,
+        "affinity": node_affinity(TIERED),
+        "securityContext": pod_security(_USER_ID),
+        "initContainers": [common | emptied],
+        "containers": [common | waiting],
+        "volumes": [_data_volume(config)],
+    }
+    return daemon_set(name, config, name, pod, grace_s=1)
+
+
+def _data_volume(config: ClusterConfig) -> Document:
+    """A folder of the node, and no claim: the data belongs to the node, and a DaemonSet has no claim for each pod."""
+    path = config.file.redis.data or TRAITS[config.file.cluster.distribution].redis_data
+    return {"name": "data", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
+
+
 def _ingress(config: ClusterConfig) -> Document:
     operators = from_networks(config.file.cluster.operators)
     return {"from": [pods_of(names.PROXY), *operators], "ports": [{"port": names.REDIS_PORT, "protocol": "TCP"}]}
@@ -60,7 +84,6 @@ def _settings(config: ClusterConfig) -> str:
 
 def _pod(config: ClusterConfig) -> Document:
     redis = config.file.redis
-    data = redis.data or TRAITS[config.file.cluster.distribution].redis_data
     secret = redis.secret or names.REDIS_SECRET
     return {
         "automountServiceAccountToken": False,
@@ -69,8 +92,7 @@ def _pod(config: ClusterConfig) -> Document:
         "initContainers": [_owner(redis.image)],
         "containers": [_container(config)],
         "volumes": [
-            # no claim: the data belongs to the node, and a DaemonSet has no claim for each of its pods
-            {"name": "data", "hostPath": {"path": data, "type": "DirectoryOrCreate"}},
+            _data_volume(config),
             {"name": "config", "configMap": {"name": names.REDIS}},
             {"name": "users", "secret": {"secretName": secret, "defaultMode": 0o440}},
         ],
