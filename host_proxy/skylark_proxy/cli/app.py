@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 from skylark_oci.manifests import ManifestError
-from skylark_proxy.cli import bench, build, bundle, demo, elect, invoke, manifests, node_info, run, serve
+from skylark_proxy.cli import bench, build, bundle, demo, deploy, elect, invoke, manifests, node_info, run, serve
 from skylark_proxy.cli.options import messages
 from skylark_proxy.errors import SkylarkError
 
@@ -26,6 +26,8 @@ app.command("invoke")(invoke.invoke_command)
 app.command("elect")(elect.elect_command)
 app.add_typer(bundle.app, name="bundle")
 app.command("manifests")(manifests.manifests_command)
+app.command("deploy")(deploy.deploy_command)
+app.command("undeploy")(deploy.undeploy_command)
 app.command("demo")(demo.demo_command)
 app.add_typer(bench.app, name="bench")
 

@@ -20,12 +20,13 @@ ConfigFile = Annotated[
     Path, typer.Option("--file", "-f", help="The configuration; `skylark manifests --example` shows one.")
 ]
 
-_FILE = Path("skylark.yaml")
+FILE = Path("skylark.yaml")
+"""The configuration, where none is named."""
 _KEY = "SKYLARK_PEER_KEY"
 
 
 def manifests_command(
-    file: ConfigFile = _FILE,
+    file: ConfigFile = FILE,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")] = Path("manifests"),
     example: Annotated[
         bool, typer.Option("--example", help="Print a configuration to start from, and do no more.")
@@ -34,8 +35,8 @@ def manifests_command(
 ) -> None:
     """Writes what a Kubernetes cluster needs to run Skylark and its functions.
 
-    The folder has plain YAML files for `kubectl apply -f`, and a kustomize base with overlays for MicroK8s, K3s and kind.
-    The secrets of an earlier run in the same folder are kept.
+    The folder has plain YAML files for `kubectl apply -f`, and a kustomize base with overlays for MicroK8s, K3s and
+    kind. The secrets of an earlier run in the same folder are kept.
     """
     if example:
         typer.echo(files("skylark_oci.manifests").joinpath("example.yaml").read_text(), nl=False)
@@ -46,7 +47,7 @@ def manifests_command(
         return
     for path in written:
         typer.echo(path)
-    messages().print(f"next: kubectl apply --server-side -f {output}, or kubectl apply -k {output}/overlays/…")
+    messages().print(f"next: kubectl apply --server-side -f {output}", soft_wrap=True)
 
 
 def checked_config(file: Path) -> ClusterConfig:

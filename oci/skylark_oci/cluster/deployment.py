@@ -131,7 +131,7 @@ class Deployment:
         return compared(document, live, self.cluster.apply(document, dry_run))
 
     def _stale(self) -> Iterator[Document]:
-        """Objects of an earlier configuration. Those that have an owner are made by others, with copies of our labels."""
+        """Objects of an earlier configuration. Those with an owner were made by others, with copies of our labels."""
         wanted = {identity(document) for document in self.documents}
         for api, kind in _PRUNED:
             for live in self.cluster.list(api, kind, self.namespace, _OURS):

@@ -1,7 +1,7 @@
 """Reads `skylark.yaml` and the files that it names, and refuses what cannot be meant."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -36,6 +36,13 @@ _EXPECTED |= dict.fromkeys(
     ("name", "namespace", "after", "broker", "secret", "peer_key_secret"),
     "at most 40 of a-z 0-9 -, from a letter on",
 )
+
+
+_OF_THE_PROXY = frozenset(
+    ("node", "host", "port", "topology", "functions", "redis_url", "redis_fsync", "data_dir", "cache_dir", "peer_key")
+)
+_OF_NODE_INFO = frozenset(("node", "topology", "node_info_host", "node_info_port", "node_info_provider"))
+"""Settings that the manifests decide."""
 
 
 def read_config(path: Path) -> ClusterConfig:
@@ -132,12 +139,35 @@ def _wrong(file: ClusterFile) -> Iterator[tuple[str, object, str]]:
             yield f"cluster.operators[{index}]", network, "a network such as 192.168.50.0/24"
     if file.node_info.provider != "kubernetes" and file.node_info.topology is None:
         yield "node_info.topology", None, f"a JSON file, for the provider {file.node_info.provider}"
+    yield from _reserved("proxy.settings", file.proxy.settings, _OF_THE_PROXY)
+    yield from _reserved("node_info.settings", file.node_info.settings, _OF_NODE_INFO)
     names = [function.name for function in file.functions]
     for index, function in enumerate(file.functions):
         for field, value, expected in _wrong_function(function, names, index):
             yield f"functions[{index}].{field}", value, expected
+    yield from _circles(file.functions)
     if file.events.schedule is not None and len(file.events.schedule.cron.split()) != 5:
         yield "events.schedule.cron", file.events.schedule.cron, "the five parts of a cron schedule, as */5 * * * *"
+
+
+def _reserved(
+    section: str, settings: Mapping[str, object], taken: Collection[str]
+) -> Iterator[tuple[str, object, str]]:
+    for name, value in settings.items():
+        if name in taken:
+            yield f"{section}.{name}", value, "a setting that does not depend on the pod"
+
+
+def _circles(functions: Sequence[FunctionSection]) -> Iterator[tuple[str, object, str]]:
+    """Functions that start each other for ever."""
+    before = {function.name: function.after for function in functions}
+    for index, function in enumerate(functions):
+        seen, at = {function.name}, function.after
+        while at is not None and at not in seen:
+            seen.add(at)
+            at = before[at]
+        if at == function.name:
+            yield f"functions[{index}].after", function.after, "a chain that begins somewhere, not a circle"
 
 
 def _wrong_function(function: FunctionSection, names: list[str], index: int) -> Iterator[tuple[str, object, str]]:
