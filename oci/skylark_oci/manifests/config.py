@@ -14,7 +14,8 @@ Name = Annotated[str, Meta(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
 FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
 NodeName = Annotated[str, Meta(pattern=r"^[a-z0-9]([-.a-z0-9]{0,38}[a-z0-9])?$")]
 Image = Annotated[str, Meta(pattern=r"^[a-z0-9][^\s@]*(@sha256:[0-9a-f]{64})?$")]
-Quantity = Annotated[str, Meta(pattern=r"^[0-9]+(m|k|M|G|Ki|Mi|Gi)?$")]
+Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]*(k|M|G|Ki|Mi|Gi)?$")]
+Cpu = Annotated[str, Meta(pattern=r"^([1-9][0-9]*m?|[0-9]+\.[0-9]{1,3})$")]
 HostPath = Annotated[str, Meta(pattern=r"^/[^\s:]*$")]
 EventType = Annotated[str, Meta(pattern=r"^[^\s]{1,256}$")]
 Setting = str | int | float | bool
@@ -85,9 +86,9 @@ class RedisSection(_Section, frozen=True):
     image: Image = "docker.io/library/redis:7.2"
     data: HostPath | None = None
     """The folder on the node; the distribution's own if absent."""
-    memory: Quantity = "512Mi"
+    memory: Size = "512Mi"
     """The container's limit; two thirds of it are Redis' `maxmemory`, the rest is for rewriting its file."""
-    cpu: Quantity = "100m"
+    cpu: Cpu = "100m"
     secret: Name | None = None
     """An existing Secret with `password` and `users.acl`; one is made if absent."""
 
@@ -95,13 +96,13 @@ class RedisSection(_Section, frozen=True):
 class ProxySection(_Section, frozen=True):
     """The proxy of each node."""
 
-    memory: Quantity = "1Gi"
+    memory: Size = "1Gi"
     """The container's limit, with the exchange directories."""
-    exchange: Quantity = "256Mi"
+    exchange: Size = "256Mi"
     """The size of the file system in memory for the exchange directories."""
-    cache: Quantity = "2Gi"
+    cache: Size = "2Gi"
     """The size of the folder for compiled components."""
-    cpu: Quantity = "250m"
+    cpu: Cpu = "250m"
     peer_key_secret: Name | None = None
     """An existing Secret with `key`; one is made if absent."""
     settings: dict[str, Setting] = {}
@@ -114,8 +115,8 @@ class NodeInfoSection(_Section, frozen=True):
     provider: Literal["kubernetes", "static", "rotating", "random"] = "kubernetes"
     topology: str | None = None
     """The provider's JSON file, beside the configuration: the links, or the topology."""
-    memory: Quantity = "256Mi"
-    cpu: Quantity = "50m"
+    memory: Size = "256Mi"
+    cpu: Cpu = "50m"
     settings: dict[str, Setting] = msgspec.field(default_factory=lambda: {"node_info_seed": 1})
     """Settings by name. A seed makes all nodes draw the same links."""
 
@@ -139,8 +140,8 @@ class FunctionSection(_Section, frozen=True):
     """It runs on events of this type. At most one of `after` and `on_event`."""
     replies: EventType | None = None
     """The type of the event that it answers with, where it makes one itself."""
-    memory: Quantity = "256Mi"
-    cpu: Quantity = "100m"
+    memory: Size = "256Mi"
+    cpu: Cpu = "100m"
     concurrency: Annotated[int, Meta(ge=0, le=1000)] = 1
     """Requests at once in one pod; 0: any number."""
     timeout_s: Annotated[int, Meta(ge=1, le=600)] = 60

@@ -9,7 +9,7 @@ def size_bytes(quantity: str) -> int:
     Raises:
         ValueError: It is none.
     """
-    digits = quantity.rstrip("kMGi")
+    digits = quantity.rstrip("kKMGi")
     if not digits.isdecimal() or quantity.removeprefix(digits) not in _UNITS:
         raise ValueError(quantity)
     return int(digits) * _UNITS[quantity.removeprefix(digits)]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -15,7 +16,7 @@ from skylark_oci.manifests.places import DuplicateKey, check_keys, line_of
 MAX_EVENT_DATA_BYTES = 512_000
 """An object of the API has at most 1.5 MB (etcd's limit for a request), and Base64 adds a third."""
 
-_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_PATH = re.compile(r" - at (`key` in )?`\$\.?(?P<path>[^`]*?)(\[\.\.\.\])?`$")
 _FIELD = re.compile(r"Object (?P<what>missing required|contains unknown) field `(?P<name>[^`]*)`")
 _REASON = re.compile(r"^Expected (?P<expected>.*?)(, got .*)?( - at .*)?$")
 _LAST = re.compile(r"([^.\[\]]+)(\[[^\]]*\])*$")
@@ -29,9 +30,12 @@ _EXPECTED = {
     "runtime_handlers": "the handlers of wasmtime and wasmedge, each a name",
     "digest": "sha256: and 64 hexadecimal digits, in quotes",
     "image": "an image, such as registry.example/skylark:0.1.0",
+    "settings": "settings by name, each a text, a number, true or false",
+    "environment": "variables by name, each a text: a number in quotes",
+    "cpu": "processors, in quotes, such as '2' or 250m",
     "data": "an absolute path on the node",
     "functions": "a list of functions",
-} | dict.fromkeys(("memory", "cpu", "exchange", "cache"), "a quantity, such as 512Mi or 250m")
+} | dict.fromkeys(("memory", "exchange", "cache"), "a size, such as 512Mi")
 _EXPECTED |= dict.fromkeys(
     ("name", "namespace", "after", "broker", "secret", "peer_key_secret"),
     "at most 40 of a-z 0-9 -, from a letter on",
@@ -64,52 +68,47 @@ def parse_config(text: str, folder: Path) -> ClusterConfig:
     Raises:
         InvalidConfig: A field is wrong; the error names it and its line.
     """
-    root = _composed(text)
+    root, content = _loaded(text)
     try:
-        file = msgspec.convert(yaml.safe_load(text), ClusterFile)
+        file = msgspec.convert(content, ClusterFile)
         for field, value, expected in _wrong(file):
             raise InvalidConfig(field, value, expected)
         return ClusterConfig(file, _topology(file, folder), _event_data(file, folder))
     except msgspec.ValidationError as error:
-        raise _explained(root, text, error) from error
+        raise _explained(root, content, error) from error
     except InvalidConfig as error:
         raise InvalidConfig(error.field, error.value, error.expected, line_of(root, error.field)) from error
-    except (ValueError, RecursionError) as error:  # a date that is none, or nested without end
-        raise InvalidConfig("the file", text[:20], f"YAML of plain values ({error})") from error
 
 
-def _composed(text: str) -> yaml.Node:
+def _loaded(text: str) -> tuple[yaml.Node, object]:
+    """A YAML document: its nodes, which know their lines, and its content."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is None:
             raise InvalidConfig("cluster", None, "a section with at least `image`; the file is empty")
         check_keys(root)
+        return root, yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise InvalidConfig("the file", text[:20], f"YAML ({error.problem})", line) from error
-    except yaml.YAMLError as error:
-        raise InvalidConfig("the file", text[:20], f"YAML ({error})") from error
     except DuplicateKey as error:
         raise InvalidConfig(error.path, "twice", "each field once", error.line) from error
-    except (RecursionError, ValueError) as error:
-        raise InvalidConfig(
-            "the file", text[:20], f"YAML that is nested less deeply ({type(error).__name__})"
-        ) from error
-    return root
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a date that is none
+        raise InvalidConfig("the file", text[:20], f"YAML ({error})") from error
 
 
-def _explained(root: yaml.Node, text: str, cause: msgspec.ValidationError) -> InvalidConfig:
+def _explained(root: yaml.Node, content: object, cause: msgspec.ValidationError) -> InvalidConfig:
     """msgspec's error as ours: which field on which line, its value, what was expected."""
     at = _PATH.search(str(cause))
     path = at["path"] if at else ""
     field = _FIELD.search(str(cause))
     if field is None:
         return InvalidConfig(
-            path or "the file", _value_at(text, path), _expected(path, str(cause)), line_of(root, path)
+            path or "the file", _value_at(content, path), _expected(path, str(cause)), line_of(root, path)
         )
-    place = f"{path}.{field['name']}".lstrip(".")
+    place = f"{path}.{field['name'] or repr('')}".lstrip(".")
     if field["what"] == "contains unknown":
-        return InvalidConfig(place, _value_at(text, place), "no such field", line_of(root, place))
+        return InvalidConfig(place, _value_at(content, place), "no such field", line_of(root, place))
     return InvalidConfig(place, None, f"{_expected(place, '')}; the field is missing", line_of(root, path))
 
 
@@ -120,8 +119,8 @@ def _expected(path: str, reason: str) -> str:
     return known or (stated["expected"].replace("`", "") if stated else reason) or "a value"
 
 
-def _value_at(text: str, path: str) -> object:
-    value = yaml.safe_load(text)
+def _value_at(content: Any, path: str) -> object:
+    value = content
     try:
         for step in re.findall(r"[^.\[\]]+", path):
             value = value[int(step) if isinstance(value, list) else step]
