@@ -104,7 +104,8 @@ def _collect(value: Any, path: Path, found: dict[Path, Any]) -> None:
 def _put(document: Any, path: Path, value: Any) -> None:
     for step, following in itertools.pairwise(path):
         document = _child(document, step, [] if isinstance(following, Item) else {})
-    document[path[-1]] = value
+    if value != {} or not document.get(path[-1]):
+        document[path[-1]] = value
 
 
 def _child(document: Any, step: Any, empty: Any) -> Any:
@@ -120,12 +121,14 @@ def _child(document: Any, step: Any, empty: Any) -> Any:
 
 
 def _remove(document: Json, path: Path) -> None:
-    """Takes a field away, and what is empty without it."""
-    parent = value_at(document, path[:-1])
-    if isinstance(parent, dict):
+    """Takes a field away, and what is empty without it: an item of a list is so when only its key is left."""
+    parent, item = value_at(document, path[:-1]), path[-2] if len(path) > 1 else None
+    if not isinstance(parent, dict):
+        return
+    if not (isinstance(item, Item) and item.key == path[-1]):
         parent.pop(path[-1], None)
-        if path[:-1] and (not parent or (isinstance(path[-2], Item) and set(parent) == {path[-2].key})):
-            _drop(document, path[:-1])
+    if item is not None and set(parent) <= ({item.key} if isinstance(item, Item) else set()):
+        _drop(document, path[:-1])
 
 
 def _drop(document: Json, path: Path) -> None:
