@@ -2,12 +2,16 @@
 
 Sources: Knative Serving, "Feature and extension flags" and "Configuring scale to zero"; crun,
 `docs/wasm-wasi-on-kubernetes.md` (the annotation); runwasi, `containerd-shim-wasmtime` (a component of
-`wasi:http/proxy` is served on port 8080).
+`wasi:http/proxy` is served on port 8080); Kubernetes, "Service: Environment variables" and "Define dependent
+environment variables" (how the address of the proxy gets into its URL).
 """
+
+from ipaddress import ip_network
 
 from skylark_oci.manifests import names
 from skylark_oci.manifests.config import ClusterConfig, FunctionSection, Run
 from skylark_oci.manifests.documents import Document, document, field_env
+from skylark_oci.manifests.proxy import pod_network
 
 _FEATURES = ("runtimeclassname", "nodeselector", "affinity", "fieldref", "dnspolicy")
 """What these Services need of Knative's `config-features`. A flag cannot safely be disabled again, says Knative."""
@@ -45,7 +49,7 @@ def service(config: ClusterConfig, function: FunctionSection) -> Document:
         "metadata": {"annotations": _annotations(function)},
         "spec": {
             "runtimeClassName": str(function.run),
-            "enableServiceLinks": False,
+            "enableServiceLinks": True,  # for the address of the proxy
             "dnsPolicy": "ClusterFirst",
             "nodeSelector": _node_selector(function),
             "containerConcurrency": function.concurrency,
@@ -79,13 +83,27 @@ def _node_selector(function: FunctionSection) -> dict[str, str]:
     return {names.HOSTNAME_LABEL: str(function.node)}
 
 
+def _proxy_url(config: ClusterConfig) -> str:
+    """The proxy of the node, by the address of its Service, which leads to the node's own pod.
+
+    Not by its name: the shims and crun resolve names as the node does, and the node does not know the cluster's. Not by
+    LOCAL_NODE_HOST and the NodePort: from a pod that leads to any node's proxy; see `documents.node_port_service`.
+    """
+    address = f"$({names.service_variable(names.PROXY)})"
+    host = f"[{address}]" if ip_network(pod_network(config)).version == 6 else address
+    return f"http://{host}:{names.PROXY_PORT}"
+
+
 def _container(config: ClusterConfig, function: FunctionSection) -> Document:
-    proxy = f"http://{names.host_of(names.PROXY, config.file.cluster.namespace)}:{names.PROXY_PORT}"
     own = [{"name": name, "value": value} for name, value in function.environment.items()]
     return {
         "image": function.reference,
         "ports": [{"containerPort": names.FUNCTION_PORT}],
-        "env": [field_env("LOCAL_NODE_HOST", "status.hostIP"), {"name": "SKYLARK_PROXY_URL", "value": proxy}, *own],
+        "env": [
+            field_env("LOCAL_NODE_HOST", "status.hostIP"),
+            {"name": "SKYLARK_PROXY_URL", "value": _proxy_url(config)},
+            *own,
+        ],
         "readinessProbe": {"httpGet": {"path": "/health"}, "periodSeconds": 1, "failureThreshold": 30},
         "resources": {
             "requests": {"cpu": function.cpu, "memory": function.memory},

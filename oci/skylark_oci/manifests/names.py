@@ -23,6 +23,11 @@ def host_of(service: str, namespace: str) -> str:
     return f"{service}.{namespace}.svc.cluster.local"
 
 
+def service_variable(service: str) -> str:
+    """The variable with a Service's address that Kubernetes gives to pods of its namespace."""
+    return f"{service.upper().replace('-', '_')}_SERVICE_HOST"
+
+
 def reply_type(function: str) -> str:
     """The type of the event that a proxy makes of a function's answer which is none; see `api/cloudevents.py`."""
     return f"io.skylark.function.{function}"
