@@ -40,7 +40,7 @@ class Kind:
     namespaced: bool = True
 
 
-_RBAC, _KNATIVE = "rbac.authorization.k8s.io/v1", ("serving.", "eventing.", "sources.")
+_RBAC, _KNATIVE = "rbac.authorization.k8s.io/v1", ("serving.", "eventing.", "sources.", "operator.")
 KINDS = (
     Kind("v1", "Namespace", "namespaces", namespaced=False),
     Kind("v1", "ConfigMap", "configmaps"),
@@ -57,6 +57,7 @@ KINDS = (
     Kind("eventing.knative.dev/v1", "Broker", "brokers"),
     Kind("eventing.knative.dev/v1", "Trigger", "triggers"),
     Kind("sources.knative.dev/v1", "PingSource", "pingsources"),
+    Kind("operator.knative.dev/v1beta1", "KnativeServing", "knativeservings"),
 )
 _COUNTS = (
     "desiredNumberScheduled",

@@ -1,7 +1,8 @@
 """What the API accepts: schemas of Kubernetes' own objects, of Knative Serving's CRD, and of Knative Eventing's.
 
-Those of Eventing are written by hand from its CRDs (github.com/knative/eventing, config/core/resources/trigger.yaml,
-broker.yaml and pingsource.yaml), strict: no field but those that are named.
+Those of Eventing and of the operator are written by hand from their CRDs (github.com/knative/eventing,
+config/core/resources/trigger.yaml, broker.yaml and pingsource.yaml; github.com/knative/operator, KnativeServing),
+strict: no field but those that are named.
 """
 
 from functools import cache
@@ -30,7 +31,7 @@ def check_object(document: Json, version: str = LATEST) -> None:
     if not group.endswith("knative.dev"):
         kubernetes_validate.validate(document, version, strict=True)
         return
-    schema = _knative_service() if document["kind"] == "Service" else _EVENTING[document["kind"]]
+    schema = _knative_service() if document["kind"] == "Service" else _BY_HAND[document["kind"]]
     if schema is not None:
         jsonschema.Draft202012Validator(schema).validate(document)
 
@@ -64,7 +65,12 @@ _DELIVERY = _object(
 )
 _ATTRIBUTES: Json = {"type": "object", "additionalProperties": {"type": "string"}}
 
-_EVENTING: dict[str, Json] = {
+_BY_HAND: dict[str, Json] = {
+    "KnativeServing": _top(
+        "operator.knative.dev/v1beta1",
+        "KnativeServing",
+        _object(config={"type": "object", "additionalProperties": _ATTRIBUTES}),
+    ),
     "Broker": _top("eventing.knative.dev/v1", "Broker", _object(config=_REF, delivery=_DELIVERY)),
     "Trigger": _top(
         "eventing.knative.dev/v1",

@@ -31,15 +31,30 @@ def knative_documents(config: ClusterConfig) -> list[Document]:
     functions = [function for function in config.file.functions if function.run is not Run.PROXY]
     if not functions:
         return []
-    features = {f"kubernetes.podspec-{feature}": "enabled" for feature in _FEATURES}
-    made = [document("ConfigMap", "config-features", namespace=_KNATIVE, data=features)]
+    settings = {"features": {f"kubernetes.podspec-{feature}": "enabled" for feature in _FEATURES}}
     local = sorted({registry for one in functions if _is_of_the_node(registry := one.image.split("/")[0])})
     if local:
         # Knative's controller would ask for the tag's digest from its own pod, whose localhost is not the node's
-        data = {"registries-skipping-tag-resolving": ",".join((*_NEVER_RESOLVED, *local))}
-        made.append(document("ConfigMap", "config-deployment", namespace=_KNATIVE, data=data))
-    for one in made:
-        del one["metadata"]["labels"]  # they are Knative's
+        settings["deployment"] = {"registries-skipping-tag-resolving": ",".join((*_NEVER_RESOLVED, *local))}
+    return _operator_documents(settings) if config.file.cluster.knative_operator else _config_maps(settings)
+
+
+def _config_maps(settings: dict[str, dict[str, str]]) -> list[Document]:
+    """The settings in Knative's own ConfigMaps, each `config-` and its name."""
+    made = [document("ConfigMap", f"config-{name}", namespace=_KNATIVE, data=data) for name, data in settings.items()]
+    return [_of_others(one) for one in made]
+
+
+def _operator_documents(settings: dict[str, dict[str, str]]) -> list[Document]:
+    """The settings for the Knative Operator, which writes them into the ConfigMaps (Knative, "Configuring Knative by
+    using the Operator")."""
+    api, spec = "operator.knative.dev/v1beta1", {"config": settings}
+    return [_of_others(document("KnativeServing", _KNATIVE, namespace=_KNATIVE, api=api, spec=spec))]
+
+
+def _of_others(made: Document) -> Document:
+    """An object that others have made and of which only some fields are ours: without our labels."""
+    del made["metadata"]["labels"]
     return made
 
 

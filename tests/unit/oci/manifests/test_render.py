@@ -374,6 +374,12 @@ class TestFunctions:
         assert features == {f"kubernetes.podspec-{name}": "enabled" for name in wanted}
         skipped = one(documents, "ConfigMap", "config-deployment")["data"]["registries-skipping-tag-resolving"]
         assert skipped.split(",") == ["kind.local", "ko.local", "dev.local", "localhost:32000"]
+        operated = cluster_of(FULL.replace("  namespace:", "  knative_operator: true\n  namespace:"), tmp_path)
+        serving = one(rendered(operated), "KnativeServing", "knative-serving")
+        check_object(serving)
+        assert serving["spec"]["config"]["features"] == features
+        assert serving["spec"]["config"]["deployment"]["registries-skipping-tag-resolving"] == skipped
+        assert not [document for document in rendered(operated) if document["metadata"]["name"].startswith("config-")]
         small = rendered(cluster_of(SMALL, tmp_path))
         assert not [one for one in small if "knative" in f"{one['apiVersion']} {one['metadata'].get('namespace')}"]
 
