@@ -18,7 +18,7 @@ Json = dict[str, Any]
 KNATIVE_CRD = Path(__file__).parents[2] / "shared" / "schemas" / "knative-serving-service-crd.yaml"
 """The CRD of Knative Serving's Service, beside the checkout; it is not part of it."""
 
-LATEST = "1.34"
+LATEST = "1.37"
 
 
 def check_object(document: Json, version: str = LATEST) -> None:

@@ -80,7 +80,7 @@ def test_settings_that_would_not_start(settings: str, named: str, tmp_path: Path
 
 
 @needs_kubectl
-@pytest.mark.parametrize("distribution", [Distribution.MICROK8S, Distribution.K3S, Distribution.KIND])
+@pytest.mark.parametrize("distribution", list(Distribution))
 def test_kustomize_gives_what_was_rendered(distribution: Distribution, folder: Path) -> None:
     """The real kustomize makes of an overlay the very objects that the configuration gives for the distribution."""
     made = list(yaml.safe_load_all(kubectl(folder, "kustomize", str(folder / "out" / "overlays" / distribution))))

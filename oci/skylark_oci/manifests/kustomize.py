@@ -1,10 +1,10 @@
-"""A kustomize base for any Kubernetes, and an overlay for each distribution with nothing but what differs there.
+"""A kustomize base of what every distribution has, and an overlay for each with nothing but what differs there.
 
 The fields of the kustomizations are those that every kubectl since 1.14 understands (kustomize 2.0.3 in kubectl 1.20);
-newer ones print that `bases` and the two kinds of patches have other names by now.
+newer ones print that `bases` and `patchesJson6902` have other names by now.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from skylark_oci.manifests.config import ClusterConfig, Distribution
@@ -12,38 +12,43 @@ from skylark_oci.manifests.documents import Document
 from skylark_oci.manifests.foundation import Secrets
 from skylark_oci.manifests.render import Part, for_distribution, identity, render
 
-OVERLAYS = (Distribution.MICROK8S, Distribution.K3S, Distribution.KIND)
 _HEAD = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+
+Key = tuple[str, str, str | None, str]
 
 
 def kustomizations(config: ClusterConfig, secrets: Secrets) -> dict[str, list[Document]]:
     """The files of the base and of the overlays by their path, each with its documents."""
-    base = render(for_distribution(config, Distribution.PLAIN), secrets)
+    wanted = {one: render(for_distribution(config, one), secrets) for one in Distribution}
+    common = set.intersection(*(set(_by_identity(parts)) for parts in wanted.values()))
+    base = _chosen(wanted[Distribution.PLAIN], lambda key: key in common)
     files = {f"base/{part.name}.yaml": part.documents for part in base}
     files["base/kustomization.yaml"] = [_HEAD | {"resources": [f"{part.name}.yaml" for part in base]}]
-    for distribution in OVERLAYS:
-        files |= _overlay(distribution, base, render(for_distribution(config, distribution), secrets))
+    for distribution, parts in wanted.items():
+        files |= _overlay(f"overlays/{distribution}", base, parts)
     return files
 
 
-def _overlay(distribution: Distribution, base: Sequence[Part], wanted: Sequence[Part]) -> dict[str, list[Document]]:
+def _overlay(folder: str, base: Sequence[Part], wanted: Sequence[Part]) -> dict[str, list[Document]]:
     ours, theirs = _by_identity(base), _by_identity(wanted)
-    folder = f"overlays/{distribution}"
-    kustomization: Document = _HEAD | {"bases": ["../../base"]}
-    files: dict[str, list[Any]] = {f"{folder}/kustomization.yaml": [kustomization]}
-    changed = {key: list(differences(ours[key], theirs[key])) for key in ours if key in theirs}
-    if any(changed.values()):
-        kustomization["patchesJson6902"] = []
-    for key, operations in changed.items():
+    further = _chosen(wanted, lambda key: key not in ours)
+    files: dict[str, list[Any]] = {f"{folder}/{part.name}.yaml": part.documents for part in further}
+    patches = []
+    for key, document in ours.items():
+        operations = list(differences(document, theirs[key]))
         if operations:
             name = f"{key[1].lower()}-{key[3]}.yaml"
-            kustomization["patchesJson6902"].append({"target": _target(key), "path": name})
+            patches.append({"target": _target(key), "path": name})
             files[f"{folder}/{name}"] = [operations]
-    gone = [_deletion(ours[key]) for key in ours if key not in theirs]
-    if gone:
-        kustomization["patchesStrategicMerge"] = ["already-there.yaml"]
-        files[f"{folder}/already-there.yaml"] = gone
+    kustomization: Document = _HEAD | {"bases": ["../../base"], "resources": [f"{part.name}.yaml" for part in further]}
+    files[f"{folder}/kustomization.yaml"] = [kustomization | {"patchesJson6902": patches}]
     return files
+
+
+def _chosen(parts: Sequence[Part], wanted: Callable[[Key], bool]) -> list[Part]:
+    """The parts with some of their objects, where they have any of these."""
+    made = [Part(part.name, [one for one in part.documents if wanted(identity(one))]) for part in parts]
+    return [part for part in made if part.documents]
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[Document]:
@@ -65,21 +70,15 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[Document]:
         yield {"op": "replace", "path": path, "value": after}
 
 
-def _by_identity(parts: Sequence[Part]) -> Mapping[tuple[str, str, str | None, str], Document]:
+def _by_identity(parts: Sequence[Part]) -> Mapping[Key, Document]:
     return {identity(document): document for part in parts for document in part.documents}
 
 
-def _target(key: tuple[str, str, str | None, str]) -> Document:
+def _target(key: Key) -> Document:
     api, kind, namespace, name = key
     group, _, version = api.rpartition("/")
     target = {"group": group} if group else {}
     return target | {"version": version, "kind": kind, "name": name} | ({"namespace": namespace} if namespace else {})
-
-
-def _deletion(document: Document) -> Document:
-    metadata = {key: value for key, value in document["metadata"].items() if key in ("name", "namespace")}
-    head = {"apiVersion": document["apiVersion"], "kind": document["kind"], "metadata": metadata}
-    return {"$patch": "delete"} | head
 
 
 def _escaped(name: str) -> str:

@@ -58,8 +58,17 @@ def test_overlays_have_only_what_differs(tmp_path: Path) -> None:
     assert [patch["path"] for patch in kind["patchesJson6902"]] == ["daemonset-skylark-redis.yaml"]
 
 
-def test_what_k3s_has_is_taken_away(tmp_path: Path) -> None:
-    """A RuntimeClass that K3s brings is deleted from the base, and no other one."""
+def test_what_some_have_already(tmp_path: Path) -> None:
+    """A RuntimeClass that K3s brings itself is in the overlays of the others, and not in the base."""
     files = kustomizations(cluster_of(FULL, tmp_path), SECRETS)
-    (gone,) = files["overlays/k3s/already-there.yaml"]
-    assert (gone["$patch"], gone["kind"], gone["metadata"]) == ("delete", "RuntimeClass", {"name": "wasmtime"})
+    classes = {
+        path: [one["metadata"]["name"] for one in documents if one["kind"] == "RuntimeClass"]
+        for path, documents in files.items()
+        if path.endswith("02-runtime-classes.yaml")
+    }
+    assert classes == {
+        "base/02-runtime-classes.yaml": ["wasmedge"],
+        **{f"overlays/{name}/02-runtime-classes.yaml": ["wasmtime"] for name in ("plain", "microk8s", "kind")},
+    }
+    (plain,) = files["overlays/plain/kustomization.yaml"]
+    assert (plain["resources"], plain["patchesJson6902"]) == (["02-runtime-classes.yaml"], [])
