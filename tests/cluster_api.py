@@ -102,7 +102,6 @@ class ClusterApi:
         self._events: list[tuple[int, str, str, Json]] = []
         self._version = 100
         self._closing = False
-        self._idle = True
         for name in ("default", "kube-system", "knative-serving", "knative-eventing"):
             self.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         for name in ("config-features", "config-deployment"):
@@ -137,7 +136,7 @@ class ClusterApi:
         with self._changed:
             return copy.deepcopy(self._owned(key).document)
 
-    def list(self, api: str, plural: str, namespace: str | None, chosen: Callable[[Json], bool]) -> Json:
+    def listed(self, api: str, plural: str, namespace: str | None, chosen: Callable[[Json], bool]) -> Json:
         """The objects of a kind, as a list of the API."""
         with self._changed:
             kind = next(one for one in KINDS if (one.api, one.plural) == (api, plural))
@@ -210,6 +209,12 @@ class ClusterApi:
         """Lets objects become ready again."""
         with self._changed:
             self.holding = False
+            self._changed.notify_all()
+
+    def relabel(self, nodes: list[Json]) -> None:
+        """Has other nodes, by their labels."""
+        with self._changed:
+            self.nodes = nodes
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -416,7 +421,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "watch" in self._query:
             self._stream(api, plural, int(self._query.get("resourceVersion", "0")))
             return
-        self._answer(200, self.state.list(api, plural, namespace, self._chosen))
+        self._answer(200, self.state.listed(api, plural, namespace, self._chosen))
 
     def _one(self, key: Key, body: bytes) -> None:
         dry_run = self._query.get("dryRun") == "All"

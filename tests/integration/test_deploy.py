@@ -202,6 +202,9 @@ class TestFailures:
         """A cluster whose nodes have no tier runs nothing, which is an error that says what to do."""
         api.nodes = [{}]
         assert "kubectl label node NAME node-type=Cloud" in failure(run(folder, "deploy"))
+        api.relabel([{"node-type": "Cloud"}])
+        wait_for(lambda: bool((api.find("DaemonSet", "skylark-proxy-cloud") or {})["status"]["numberReady"]), "a node")
+        assert "no node of the cluster is for skylark-proxy-sat;" in failure(run(folder, "deploy"))
 
     def test_a_port_that_is_taken(self, api: ClusterApi, folder: Path) -> None:
         """The API's reason is told with the object that it is about."""

@@ -75,7 +75,7 @@ class Cluster:
             except (NotFoundError, ResourceNotFoundError):
                 return None
 
-    def list(self, api: str, kind: str, namespace: str, selector: str) -> list[Document]:
+    def find(self, api: str, kind: str, namespace: str, selector: str) -> list[Document]:
         """The objects of a kind in a namespace that a label selector chooses; none where the kind is not known."""
         from kubernetes.dynamic.exceptions import ResourceNotFoundError
 

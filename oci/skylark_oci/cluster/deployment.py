@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from skylark_oci.cluster.api import Cluster, title
 from skylark_oci.cluster.changes import Action, Change, change, compared, is_kept, is_ours
 from skylark_oci.cluster.errors import ClusterUnreachable, MissingKinds, NoNodes, NotReady
-from skylark_oci.cluster.readiness import desired, missing, waits
+from skylark_oci.cluster.readiness import homeless, missing, waits
 from skylark_oci.manifests import names
 from skylark_oci.manifests.documents import Document
 from skylark_oci.manifests.render import Part, identity
@@ -94,14 +94,13 @@ class Deployment:
 
         Raises:
             NotReady: They are not in time; the error says which, and what they lack.
-            NoNodes: All are, but there is no node for any proxy.
+            NoNodes: All are, but there is no node for a proxy that hosts functions, or for any.
         """
         waiting = [document for document in self.documents if waits(document)]
         self._until(lambda: self._unready(waiting), time.monotonic() + timeout_s)
-        pools = [one for one in waiting if one["metadata"]["labels"].get(names.COMPONENT) == names.PROXY]
-        lives = [live for live in map(self.cluster.get, pools) if live is not None and live["kind"] == "DaemonSet"]
-        if not any(map(desired, lives)):
-            raise NoNodes
+        empty = homeless([live for live in map(self.cluster.get, waiting) if live is not None])
+        if empty:
+            raise NoNodes(empty)
 
     def remove(self, timeout_s: float, purge: Document | None = None) -> list[Change]:
         """Deletes the objects in reverse order and waits until they are gone. What others have made stays, and so does
@@ -134,7 +133,7 @@ class Deployment:
         """Objects of an earlier configuration. Those with an owner were made by others, with copies of our labels."""
         wanted = {identity(document) for document in self.documents}
         for api, kind in _PRUNED:
-            for live in self.cluster.list(api, kind, self.namespace, _OURS):
+            for live in self.cluster.find(api, kind, self.namespace, _OURS):
                 if identity(live) not in wanted and not live["metadata"].get("ownerReferences"):
                     yield live
 

@@ -64,13 +64,16 @@ class MissingKinds(ClusterError):
 
 
 class NoNodes(ClusterError):
-    """No node of the cluster has a tier, so nothing runs anywhere."""
+    """There are no nodes for some proxies, so what they host runs nowhere."""
 
     code = "not-found"
 
-    def __init__(self) -> None:
-        advice = "label them: kubectl label node NAME node-type=Cloud (or Edge, Sat)"
-        super().__init__(f"no node of the cluster has the label node-type, so there are no proxies; {advice}")
+    def __init__(self, proxies: Sequence[str]) -> None:
+        advice = (
+            "label nodes with kubectl label node NAME node-type=Cloud (or Edge, Sat), and name nodes that are there"
+        )
+        super().__init__(f"no node of the cluster is for {', '.join(proxies)}; {advice}")
+        self.proxies = tuple(proxies)
 
 
 class NotReady(ClusterError):

@@ -1,5 +1,8 @@
 """Whether objects do what they were made for, judged by what the API says of them. It does no I/O."""
 
+from collections.abc import Sequence
+
+from skylark_oci.manifests import names
 from skylark_oci.manifests.documents import Document
 
 _CONDITIONS = ("serving.knative.dev/v1", "eventing.knative.dev/v1", "sources.knative.dev/v1")
@@ -19,9 +22,22 @@ def missing(live: Document) -> str | None:
     return _pods_missing(status) if live["kind"] == "DaemonSet" else _condition_missing(status)
 
 
-def desired(live: Document) -> int:
-    """On how many nodes a DaemonSet has a pod."""
-    return int((live.get("status") or {}).get("desiredNumberScheduled", 0))
+def homeless(lives: Sequence[Document]) -> list[str]:
+    """The proxies' DaemonSets that host functions and have no node to do it on; all, if there is no node for any."""
+    proxies = [live for live in lives if live["kind"] == "DaemonSet" and _component(live) == names.PROXY]
+    empty = [live for live in proxies if not (live.get("status") or {}).get("desiredNumberScheduled")]
+    chosen = empty if len(empty) == len(proxies) else [live for live in empty if _hosts(live)]
+    return [str(live["metadata"]["name"]) for live in chosen]
+
+
+def _component(live: Document) -> str | None:
+    labels: dict[str, str] = live["metadata"].get("labels") or {}
+    return labels.get(names.COMPONENT)
+
+
+def _hosts(live: Document) -> bool:
+    variables = live["spec"]["template"]["spec"]["containers"][0]["env"]
+    return any(variable["name"] == "SKYLARK_FUNCTIONS" for variable in variables)
 
 
 def _pods_missing(status: Document) -> str | None:

@@ -74,6 +74,8 @@ class ClusterSection(_Section, frozen=True):
     """Networks that may reach Redis and node-info by their NodePorts; without any nobody but the proxies may."""
     runtime_handlers: dict[Literal["wasmtime", "wasmedge"], Name] = {}
     """The containerd handler of a RuntimeClass, where it has another name, such as `wasmedge: crun`."""
+    pull_secret: Name | None = None
+    """An existing Secret of the type kubernetes.io/dockerconfigjson, for registries that ask who pulls."""
     knative_operator: bool = False
     """Whether the Knative Operator runs Knative, as MicroK8s' addon has it; it would undo changes of its ConfigMaps."""
     tolerations: list[Toleration] = msgspec.field(

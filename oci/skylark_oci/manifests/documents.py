@@ -74,6 +74,7 @@ def daemon_set(
             "priorityClassName": names.PRIORITY_CLASS,
             "terminationGracePeriodSeconds": grace_s,
             "tolerations": [_toleration(one) for one in config.file.cluster.tolerations],
+            **pull_secrets(config),
             **pod,
         },
     }
@@ -85,6 +86,12 @@ def daemon_set(
     }
     namespace = config.file.cluster.namespace
     return document("DaemonSet", name, namespace=namespace, api="apps/v1", component=component, spec=spec)
+
+
+def pull_secrets(config: ClusterConfig) -> Document:
+    """What a pod says to registries, if anything."""
+    secret = config.file.cluster.pull_secret
+    return {"imagePullSecrets": [{"name": secret}]} if secret is not None else {}
 
 
 def node_affinity(*expressions: tuple[str, str, Sequence[str]]) -> Document:

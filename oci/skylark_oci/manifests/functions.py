@@ -10,7 +10,7 @@ from ipaddress import ip_network
 
 from skylark_oci.manifests import names
 from skylark_oci.manifests.config import ClusterConfig, FunctionSection, Run
-from skylark_oci.manifests.documents import Document, document, field_env
+from skylark_oci.manifests.documents import Document, document, field_env, pull_secrets
 from skylark_oci.manifests.proxy import pod_network
 
 _FEATURES = ("runtimeclassname", "nodeselector", "affinity", "fieldref", "dnspolicy")
@@ -69,6 +69,7 @@ def service(config: ClusterConfig, function: FunctionSection) -> Document:
             "nodeSelector": _node_selector(function),
             "containerConcurrency": function.concurrency,
             "timeoutSeconds": function.timeout_s,
+            **pull_secrets(config),
             "containers": [_container(config, function)],
         },
     }

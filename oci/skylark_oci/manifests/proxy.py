@@ -25,6 +25,7 @@ from skylark_oci.manifests.documents import (
 from skylark_oci.manifests.pools import Pool, pools_of
 
 _KEY_FOLDER = "/etc/skylark/peer"
+_LOGIN_FOLDER = "/etc/skylark/registry"
 _CACHE = "/var/cache/skylark"
 _EVENTING = "knative-eventing"
 
@@ -64,6 +65,8 @@ def proxy_environment(config: ClusterConfig) -> dict[str, str]:
         "SKYLARK_CACHE_DIR": _CACHE,
         "SKYLARK_LOG_FORMAT": "json",
     }
+    if config.file.cluster.pull_secret is not None:
+        own["REGISTRY_AUTH_FILE"] = f"{_LOGIN_FOLDER}/config.json"
     return own | environment(config.file.proxy.settings)
 
 
@@ -111,6 +114,7 @@ def _pod(config: ClusterConfig, pool: Pool) -> Document:
             empty_volume("cache", proxy.cache),
             empty_volume("tmp", "256Mi"),
             {"name": "peer-key", "secret": {"secretName": key, "defaultMode": 0o440}},
+            *_login_volumes(config),
         ],
     }
 
@@ -141,5 +145,15 @@ def _container(config: ClusterConfig, pool: Pool) -> Document:
             {"name": "cache", "mountPath": _CACHE},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
             {"name": "peer-key", "mountPath": _KEY_FOLDER, "readOnly": True},
+            *({"name": one["name"], "mountPath": _LOGIN_FOLDER, "readOnly": True} for one in _login_volumes(config)),
         ],
     }
+
+
+def _login_volumes(config: ClusterConfig) -> list[Document]:
+    """What the proxy says to registries that it pulls functions from, in the form that docker and podman keep."""
+    secret = config.file.cluster.pull_secret
+    if secret is None:
+        return []
+    items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+    return [{"name": "registry", "secret": {"secretName": secret, "defaultMode": 0o440, "items": items}}]

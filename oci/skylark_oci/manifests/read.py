@@ -37,7 +37,7 @@ _EXPECTED = {
     "functions": "a list of functions",
 } | dict.fromkeys(("memory", "exchange", "cache"), "a size, such as 512Mi")
 _EXPECTED |= dict.fromkeys(
-    ("name", "namespace", "after", "broker", "secret", "peer_key_secret"),
+    ("name", "namespace", "after", "broker", "secret", "peer_key_secret", "pull_secret"),
     "at most 40 of a-z 0-9 -, from a letter on",
 )
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from skylark_oci.cluster.readiness import desired, missing, waits
+from skylark_oci.cluster.readiness import homeless, missing, waits
 
 
 def daemon_set(generation: int = 1, **status: int) -> dict[str, Any]:
@@ -53,4 +53,19 @@ def test_what_becomes_ready() -> None:
     """DaemonSets and Knative's objects are waited for, and others are not."""
     assert waits(daemon_set()) and waits(knative())
     assert not waits({"apiVersion": "v1", "kind": "Service"})
-    assert (desired(daemon_set(desiredNumberScheduled=4)), desired({"kind": "DaemonSet"})) == (4, 0)
+
+
+def proxy(name: str, nodes: int, *variables: str) -> dict[str, Any]:
+    live = daemon_set(desiredNumberScheduled=nodes)
+    live["metadata"] |= {"name": name, "labels": {"app.kubernetes.io/name": "skylark-proxy"}}
+    environment = [{"name": variable} for variable in variables]
+    return live | {"spec": {"template": {"spec": {"containers": [{"env": environment}]}}}}
+
+
+def test_functions_without_a_node() -> None:
+    """A proxy that hosts functions needs a node, one that hosts none does not, unless there is none for any."""
+    hosting, idle = proxy("a", 0, "SKYLARK_NODE", "SKYLARK_FUNCTIONS"), proxy("b", 0, "SKYLARK_NODE")
+    other = daemon_set(desiredNumberScheduled=0)
+    assert homeless([hosting, idle, proxy("c", 1), other]) == ["a"]
+    assert homeless([idle, proxy("c", 1), other]) == []
+    assert homeless([idle, proxy("c", 0), other]) == ["b", "c"]

@@ -1,5 +1,6 @@
 """What is rendered: objects that the API accepts, that fit together, and that do what the configuration says."""
 
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -413,6 +414,60 @@ def test_secrets_of_ones_own(tmp_path: Path) -> None:
     documents = rendered(config)
     assert set(found(documents, "secretName")) == {"my-redis", "my-key"}
     assert {reference["name"] for reference in found(documents, "secretKeyRef")} == {"my-redis"}
+
+
+def test_registries_that_ask_who_pulls(tmp_path: Path) -> None:
+    """The Secret is for the images of all pods, and for the proxies, which pull functions themselves."""
+    text = FULL.replace("  namespace:", "  pull_secret: my-login\n  namespace:")
+    documents = rendered(cluster_of(text, tmp_path))
+    for document, template in pods(documents):
+        assert template["spec"]["imagePullSecrets"] == [{"name": "my-login"}]
+        check_object(document)
+    settings = one(documents, "ConfigMap", "skylark-proxy")["data"]
+    pod = one(documents, "DaemonSet", "skylark-proxy-sat")["spec"]["template"]["spec"]
+    volume = next(volume for volume in pod["volumes"] if volume["name"] == "registry")
+    mount = next(mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "registry")
+    assert volume["secret"]["secretName"] == "my-login"
+    assert settings["REGISTRY_AUTH_FILE"] == f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
+
+
+HERE = {"app.kubernetes.io/name": "detect"}
+PROXY = {"app.kubernetes.io/name": "skylark-proxy"}
+
+
+@pytest.mark.parametrize(
+    ("source", "reaches"),
+    [
+        ({"namespace": "space", "labels": PROXY, "address": "10.1.0.9"}, {"proxy", "redis", "node-info"}),
+        ({"namespace": "space", "labels": HERE, "address": "10.1.0.9"}, {"proxy"}),
+        ({"namespace": "knative-eventing", "labels": {}, "address": "10.1.0.9"}, {"proxy"}),
+        ({"namespace": "default", "labels": PROXY, "address": "10.1.0.9"}, set()),
+        ({"namespace": None, "labels": {}, "address": "203.0.113.7"}, {"proxy"}),
+        ({"namespace": None, "labels": {}, "address": "192.0.2.7"}, {"proxy", "redis", "node-info"}),
+    ],
+    ids=["a proxy", "a function", "the broker", "a pod elsewhere", "another machine", "an operator"],
+)
+def test_who_reaches_what(source: Json, reaches: set[str], documents: list[Json]) -> None:
+    """Redis and node-info are for proxies and operators, the proxy is for all but pods of other namespaces."""
+    policies = [document for document in documents if document["kind"] == "NetworkPolicy"]
+    open_to = {
+        policy["metadata"]["name"].removeprefix("skylark-")
+        for policy in policies
+        if any(lets_in(peer, source, "space") for rule in policy["spec"]["ingress"] for peer in rule["from"])
+    }
+    assert open_to == reaches
+
+
+def lets_in(peer: Json, source: Json, namespace: str) -> bool:
+    """Whether a peer of a network policy is a source (Kubernetes, "Network Policies")."""
+    if "ipBlock" in peer:
+        address = ip_address(source["address"])
+        excepted = any(address in ip_network(network) for network in peer["ipBlock"].get("except", []))
+        return address in ip_network(peer["ipBlock"]["cidr"]) and not excepted
+    if "namespaceSelector" in peer:
+        return bool(peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": source["namespace"]})
+    wanted = peer["podSelector"].get("matchLabels", {})
+    return bool(source["namespace"] == namespace and wanted.items() <= source["labels"].items())
 
 
 @pytest.mark.parametrize(("text", "size"), [("7", 7), ("1k", 1000), ("3M", 3_000_000), ("2Ki", 2048), ("1Gi", 1 << 30)])
