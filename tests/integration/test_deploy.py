@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from cluster_api import ClusterApi, run_cluster_api
+from cluster_api import ClusterApi
+from cluster_server import run_cluster_api
+from kubernetes_api import TOKEN
 from servers import wait_for
 
 CONFIG = """
@@ -157,6 +159,19 @@ class TestFailures:
         with run_cluster_api(folder):
             said = failure(run(folder, "deploy", "--context", "nowhere"))
         assert "nowhere" in said and "--context" in said
+
+    def test_without_the_client(self, folder: Path) -> None:
+        """Without the official client the error says which extra has it."""
+        (folder / "kubernetes.py").write_text("raise ImportError")
+        assert "pip install 'skylark[kubernetes]'" in failure(run(folder, "deploy"))
+
+    def test_a_stranger(self, api: ClusterApi, folder: Path) -> None:
+        """Whom the cluster does not know is told so, and nothing is applied."""
+        before = list(api.writes)
+        (folder / "kubeconfig").write_text((folder / "kubeconfig").read_text().replace(TOKEN, "another"))
+        said = failure(run(folder, "deploy"))
+        assert said.startswith("the cluster does not allow") and "Unauthorized" in said
+        assert api.writes == before
 
     def test_a_cluster_that_is_away(self, api: ClusterApi, folder: Path) -> None:
         """An API that answers nothing is one sentence with its address."""

@@ -10,7 +10,7 @@ import pytest
 import redis
 import yaml
 
-from cluster_api import run_cluster_api
+from cluster_server import run_cluster_api
 from clusters import FULL, SMALL, cluster_of, one, rendered
 from object_schemas import check_object
 from servers import free_port, wait_for
