@@ -1,7 +1,7 @@
 """What a small Kubernetes API server for tests knows and does: server-side apply, deletion, watches, controllers.
 
-`cluster_server` serves it. It is no Kubernetes. It checks objects as one does (schemas, namespaces, pinned and immutable
-fields, who owns which field), and its controllers say of an object that it is ready without running anything.
+`cluster_server` serves it. It is no Kubernetes. It checks objects as one does (schemas, namespaces, pinned and
+immutable fields, who owns which field), and its controllers say of an object that it is ready without running anything.
 """
 
 import base64
