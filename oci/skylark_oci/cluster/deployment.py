@@ -1,7 +1,7 @@
 """Puts a rendered cluster in place, waits until it works, and removes it again."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from skylark_oci.cluster.api import Cluster, title
@@ -187,9 +187,12 @@ class Deployment:
             time.sleep(self.poll_s)
 
 
-def _advice(apis: Sequence[str]) -> str:
+def _advice(apis: Collection[str]) -> str:
     """What to install."""
     if not all("knative.dev/" in api for api in apis):
         return "a Kubernetes of version 1.26 or newer is needed"
-    parts = sorted({"serving" if api.startswith("serving.") else "eventing" for api in apis}, reverse=True)
-    return f"install Knative {' and '.join(part.capitalize() for part in parts)} (https://knative.dev/docs/install)"
+    if any(api.startswith("operator.") for api in apis):
+        return "install the Knative Operator, or leave out cluster.knative_operator"
+    parts = [part for part in ("serving", "eventing", "sources") if any(api.startswith(part) for api in apis)]
+    named = " and ".join(dict.fromkeys("Serving" if part == "serving" else "Eventing" for part in parts))
+    return f"install Knative {named} (https://knative.dev/docs/install)"

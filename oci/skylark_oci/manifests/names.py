@@ -19,8 +19,8 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 
 
 def host_of(service: str, namespace: str) -> str:
-    """The name of a Service in the cluster's DNS."""
-    return f"{service}.{namespace}.svc.cluster.local"
+    """The name of a Service for pods, whatever the cluster's domain is: their resolver adds it."""
+    return f"{service}.{namespace}.svc"
 
 
 def service_variable(service: str) -> str:

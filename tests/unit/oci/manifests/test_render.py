@@ -97,7 +97,7 @@ class TestSettings:
         config = Config.load(made | {"SKYLARK_PEER_KEY": f"@{tmp_path / 'key'}"})
         assert (config.node, config.host, config.port) == ("sat1", "0.0.0.0", 30002)
         assert (config.max_latency_ms, config.replicate, config.ack) == (80.5, True, "local")
-        assert config.redis_url == f"redis://:{SECRETS.redis_password}@skylark-redis.space.svc.cluster.local:6379"
+        assert config.redis_url == f"redis://:{SECRETS.redis_password}@skylark-redis.space.svc:6379"
         assert [str(network) for network in config.local_networks] == ["10.1.0.0/16"]
         assert len(config.peer_key or b"") >= MIN_KEY_BYTES
 
@@ -196,7 +196,7 @@ class TestReferences:
     def test_addresses_lead_to_services(self, documents: list[Json]) -> None:
         """Each address in a setting or a trigger is a Service of this namespace with that port."""
         known = {
-            f"{one['metadata']['name']}.space.svc.cluster.local:{port['port']}"
+            f"{one['metadata']['name']}.space.svc:{port['port']}"
             for one in documents
             if (one["apiVersion"], one["kind"]) == ("v1", "Service")
             for port in one["spec"]["ports"]
@@ -358,7 +358,7 @@ class TestFunctions:
             for one in documents
             if one["kind"] == "Trigger"
         }
-        proxy = "http://skylark-proxy-{}.space.svc.cluster.local:30002/functions/{}"
+        proxy = "http://skylark-proxy-{}.space.svc:30002/functions/{}"
         assert triggers["take"] == ("dev.knative.sources.ping", {"uri": proxy.format("node-sat-one", "take")})
         assert triggers["preprocess"][0] == f"{REPLY_TYPE}take"
         assert triggers["preprocess"][1] == {"uri": proxy.format("sat", "pre_process?destination=sat2")}
