@@ -96,7 +96,7 @@ class KubernetesApi:
         while True:
             with self._changed:
                 if since < self._oldest:
-                    yield {"type": "ERROR", "object": _status(410, "Expired", "too old resource version")}
+                    yield {"type": "ERROR", "object": status(410, "Expired", "too old resource version")}
                     return
                 while self._version <= since and self._generation == generation:
                     self._changed.wait()
@@ -134,7 +134,7 @@ def run_kubernetes_api(folder: Path) -> Iterator[tuple[KubernetesApi, Path]]:
     api.url = f"https://127.0.0.1:{server.server_address[1]}"
     authority.cert_pem.write_to_path(folder / "ca.pem")
     kubeconfig = folder / "kubeconfig"
-    kubeconfig.write_text(json.dumps(_kubeconfig(api.url, folder / "ca.pem")))
+    kubeconfig.write_text(json.dumps(kubeconfig_of(api.url, folder / "ca.pem")))
     try:
         yield api, kubeconfig
     finally:
@@ -152,11 +152,11 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            self._answer(401, _status(401, "Unauthorized", "no token"))
+            self._answer(401, status(401, "Unauthorized", "no token"))
         elif self.state.refusing is not None:
-            self._answer(self.state.refusing, _status(self.state.refusing, "Refused", "as the test wants"))
+            self._answer(self.state.refusing, status(self.state.refusing, "Refused", "as the test wants"))
         elif url.path != "/api/v1/nodes" or query.get("labelSelector") != SELECTOR:
-            self._answer(404, _status(404, "NotFound", self.path))
+            self._answer(404, status(404, "NotFound", self.path))
         elif "watch" in query:
             self._stream(int(query["resourceVersion"]))
         else:
@@ -189,12 +189,14 @@ def _selected(described: Json) -> bool:
     return described["metadata"]["labels"].get("node-type") in ("Cloud", "Edge", "Sat")
 
 
-def _status(code: int, reason: str, message: str) -> Json:
+def status(code: int, reason: str, message: str) -> Json:
+    """The API's form of an error."""
     fields = {"status": "Failure", "code": code, "reason": reason, "message": message, "metadata": {}}
     return {"kind": "Status", "apiVersion": "v1"} | fields
 
 
-def _kubeconfig(url: str, authority: Path) -> Json:
+def kubeconfig_of(url: str, authority: Path) -> Json:
+    """A kubeconfig that leads to a server, in JSON."""
     return {
         "apiVersion": "v1",
         "kind": "Config",

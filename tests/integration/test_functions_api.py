@@ -336,6 +336,37 @@ class TestCloudEvents:
         assert report["key"] == f"{chain}:sat2:{report['task_id']}"
         assert own(structured(node, "produce", event, "?destination=sat3")).json()["key"].split(":")[1] == "sat3"
 
+    def test_the_answer_to_an_event_is_the_next_one(self, nodes: Nodes, node: LiveNode, chain: str) -> None:
+        """The answer is an event by itself: what a broker delivers of it to the next function brings the state."""
+        answer = own(binary(node, "produce", b"100", **ATTRIBUTES, chainid=chain, destination="sat2"))
+        event = {name.removeprefix("ce-"): value for name, value in answer.headers.items() if name.startswith("ce-")}
+        key = answer.json()["key"]
+        assert (event["specversion"], event["type"]) == ("1.0", "io.skylark.function.produce")
+        assert (event["statekey"], event["chainid"], event["source"]) == (key, chain, "/skylark/sat1")
+        assert event["id"] == f"{chain}:{answer.json()['task_id']}"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["time"])
+        following = report_of(nodes["sat2"], own(binary(nodes["sat2"], "relay", answer.content, **event)))
+        assert (following["chain_id"], [fetch["key"] for fetch in following["fetches"]]) == (chain, [key])
+
+    def test_the_own_answer_of_a_function_to_an_event(self, node: LiveNode) -> None:
+        """A function's own answer keeps its body and type, and becomes an event."""
+        answer = own(binary(node, "relay", b"\x89PNG", **ATTRIBUTES))
+        assert (answer.content, answer.headers["content-type"]) == (b"\x89PNG", "image/png")
+        assert answer.headers["ce-type"] == "io.skylark.function.relay"
+
+    def test_a_function_that_answers_with_an_event(self, node: LiveNode, chain: str) -> None:
+        """An event that a function makes itself is the answer, and no second one is put around it."""
+        spots = {"version": 1, "image": {"width": 1, "height": 1}, "spots": [{"score": 0.9}]}
+        placed = node.client.put_bundle(f"{chain}:sat1:t1", {"detect": json.dumps(spots).encode()})
+        answer = own(binary(node, "alarm", b"", **ATTRIBUTES, statekey=placed["key"]))
+        assert answer.headers["content-type"] == STRUCTURED
+        assert answer.json()["type"] == "io.skylark.fire.alarm"
+        assert not [name for name in answer.headers if name.startswith("ce-")]
+
+    def test_whoever_sends_no_event_gets_none(self, node: LiveNode) -> None:
+        """An answer to a plain request has nothing of an event."""
+        assert not [name for name in own(call(node, "produce", b"1")).headers if name.startswith("ce-")]
+
     def test_a_large_event(self, node: LiveNode) -> None:
         """An event beyond a mebibyte is read like a small one, and leaves no file behind."""
         data = random.Random(3).randbytes(2 * MEBIBYTE)

@@ -59,7 +59,7 @@ class FunctionsApi:
         finally:
             if isinstance(body, Path):
                 body.unlink(missing_ok=True)
-        return _answer(outcome, report)
+        return _answer(outcome, report, cloudevents.is_event(request.headers))
 
     async def task(self, request: Request) -> Response:
         """What one of the last invocations did."""
@@ -87,14 +87,16 @@ def _call(request: Request, functions: tuple[str, ...]) -> Call:
     )
 
 
-def _answer(outcome: Outcome, report: Report) -> Response:
-    """The function's own answer, where it made one; else the report."""
+def _answer(outcome: Outcome, report: Report, to_event: bool) -> Response:
+    """The function's own answer, where it made one; else the report. `to_event`: to a caller that sent an event."""
     headers = {TASK: report.task_id, CHAIN: report.chain_id, "Server-Timing": server_timing(report)}
     if report.key is not None:
         headers[bundle_http.KEY] = str(report.key)
-    if outcome.response is None:
-        return json_answer(report_json(report), 200, headers)
     own = outcome.response
+    if to_event:
+        headers |= cloudevents.reply_headers(report, own.content_type if own is not None else "")
+    if own is None:
+        return json_answer(report_json(report), 200, headers)
     content: Any = own.body if own.status not in (204, 304) else b""
     if own.content_type:
         headers["Content-Type"] = own.content_type

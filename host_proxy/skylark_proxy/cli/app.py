@@ -5,7 +5,8 @@ import sys
 import typer
 from rich.markup import escape
 
-from skylark_proxy.cli import bench, build, bundle, demo, elect, invoke, node_info, run, serve
+from skylark_oci.manifests import ManifestError
+from skylark_proxy.cli import bench, build, bundle, demo, deploy, elect, invoke, manifests, node_info, run, serve
 from skylark_proxy.cli.options import messages
 from skylark_proxy.errors import SkylarkError
 
@@ -24,6 +25,9 @@ app.command("run")(run.run_command)
 app.command("invoke")(invoke.invoke_command)
 app.command("elect")(elect.elect_command)
 app.add_typer(bundle.app, name="bundle")
+app.command("manifests")(manifests.manifests_command)
+app.command("deploy")(deploy.deploy_command)
+app.command("undeploy")(deploy.undeploy_command)
 app.command("demo")(demo.demo_command)
 app.add_typer(bench.app, name="bench")
 
@@ -34,7 +38,7 @@ def main() -> None:
     """Runs the command. An error of Skylark is one sentence on stderr and status 1, Ctrl-C is status 130."""
     try:
         app()
-    except SkylarkError as error:
+    except (SkylarkError, ManifestError) as error:
         messages().print(f"[red]error:[/red] {escape(error.message)}", soft_wrap=True)
         sys.exit(_FAILED)
     except BrokenPipeError:

@@ -1,0 +1,1 @@
+"""Packaging: how components become images, and how a cluster runs them."""

@@ -1,0 +1,33 @@
+"""The names, ports and labels that one manifest uses and another one defines."""
+
+NODE_INFO, PROXY, REDIS = "skylark-node-info", "skylark-proxy", "skylark-redis"
+NODE_INFO_PORT, PROXY_PORT, REDIS_NODE_PORT = 30001, 30002, 30003
+REDIS_PORT = 6379
+FUNCTION_PORT = 8080
+"""Where the wasmtime shim serves a component of `wasi:http/proxy`."""
+
+PEER_KEY_SECRET, REDIS_SECRET = "skylark-peer-key", "skylark-redis"  # names, not secrets
+PRIORITY_CLASS = "skylark-node"
+TIER_LABEL = "node-type"
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+POOL_LABEL = "skylark.io/pool"
+CONFIG_HASH = "skylark.io/config-hash"
+
+COMPONENT = "app.kubernetes.io/name"
+PART_OF = "app.kubernetes.io/part-of"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+
+
+def host_of(service: str, namespace: str) -> str:
+    """The name of a Service for pods, whatever the cluster's domain is: their resolver adds it."""
+    return f"{service}.{namespace}.svc"
+
+
+def service_variable(service: str) -> str:
+    """The variable with a Service's address that Kubernetes gives to pods of its namespace."""
+    return f"{service.upper().replace('-', '_')}_SERVICE_HOST"
+
+
+def reply_type(function: str) -> str:
+    """The type of the event that a proxy makes of a function's answer which is none; see `api/cloudevents.py`."""
+    return f"io.skylark.function.{function}"

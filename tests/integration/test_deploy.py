@@ -1,0 +1,265 @@
+"""`skylark deploy` and `undeploy` with the official client, against a small API server of the tests' own, over HTTPS.
+
+The server is not Kubernetes: what is shown is what the commands send, and what they make of the answers.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster_api import ClusterApi
+from cluster_server import run_cluster_api
+from kubernetes_api import TOKEN
+from servers import wait_for
+
+CONFIG = """
+cluster: {image: "registry.example/skylark:1", distribution: kind}
+functions:
+  - {name: preprocess, run: proxy, image: "registry.example/preprocess:1", tier: Sat, on_event: picture}
+  - {name: detect, run: wasmtime, image: "registry.example/detect:1", tier: Sat, after: preprocess}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a configuration."""
+    (tmp_path / "skylark.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+@pytest.fixture
+def api(folder: Path) -> Iterator[ClusterApi]:
+    """A cluster with Knative, one Cloud node and three Sat nodes."""
+    with run_cluster_api(folder) as (server, _):
+        yield server
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """Starts a command."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SKYLARK_", "KUBE"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "skylark_proxy", *arguments],
+        env=environment | {"KUBECONFIG": str(folder / "kubeconfig")},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a command to its end."""
+    process = start(folder, *arguments)
+    out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def changes(ran: "subprocess.CompletedProcess[str]") -> dict[str, str]:
+    """What became of each object, by kind and name."""
+    assert ran.returncode == 0, ran.stderr
+    found: list[dict[str, Any]] = json.loads(ran.stdout)["changes"]
+    return {f"{one['kind']}/{one['name']}": one["action"] for one in found}
+
+
+def failure(ran: "subprocess.CompletedProcess[str]") -> str:
+    """The one sentence of a command that failed."""
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+    return ran.stderr.partition("error: ")[2]
+
+
+class TestDeploy:
+    def test_everything_is_created_and_ready(self, api: ClusterApi, folder: Path) -> None:
+        """All objects are applied in an order that the server accepts, by the manager skylark, and are ready in the
+        end."""
+        made = changes(run(folder, "deploy", "--json"))
+        assert set(made.values()) == {"created", "changed"}
+        assert [name for name, action in made.items() if action == "changed"] == ["ConfigMap/config-features"]
+        for kind, name in (("DaemonSet", "skylark-redis"), ("DaemonSet", "skylark-proxy-sat"), ("Trigger", "detect")):
+            assert api.find(kind, name) is not None, name
+        sat = api.find("DaemonSet", "skylark-proxy-sat")
+        assert sat is not None and sat["status"]["numberReady"] == 3
+        features = api.find("ConfigMap", "config-features")
+        assert features is not None
+        assert features["data"]["kubernetes.podspec-runtimeclassname"] == "enabled"
+        assert "_example" in features["data"]
+
+    def test_again_changes_nothing(self, api: ClusterApi, folder: Path) -> None:
+        """A second deploy writes nothing, and leaves the keys as they are."""
+        run(folder, "deploy")
+        before, secret = len(api.writes), api.find("Secret", "skylark-peer-key")
+        made = changes(run(folder, "deploy", "--json"))
+        assert set(made.values()) == {"unchanged", "kept"}
+        assert (len(api.writes), api.find("Secret", "skylark-peer-key")) == (before, secret)
+
+    def test_a_dry_run_says_what_would_change(self, api: ClusterApi, folder: Path) -> None:
+        """Nothing is written, before the first deploy and after it; changed fields are named."""
+        first = run(folder, "deploy", "--dry-run")
+        assert "daemonset/skylark-redis would be created" in first.stdout
+        assert (first.returncode, api.writes, api.find("Namespace", "skylark")) == (
+            0,
+            api.writes[:0] + api.writes,
+            None,
+        )
+        run(folder, "deploy")
+        before = list(api.writes)
+        (folder / "skylark.yaml").write_text(CONFIG.replace("skylark:1", "skylark:2"))
+        second = run(folder, "deploy", "--dry-run").stdout
+        line = "daemonset/skylark-node-info would be changed (spec.template.spec.containers[0].image)"
+        assert line in second.splitlines()
+        assert "daemonset/skylark-redis unchanged" in second.splitlines()
+        assert api.writes == before
+
+    def test_what_the_configuration_no_longer_has_is_deleted(self, api: ClusterApi, folder: Path) -> None:
+        """A function that is gone from the file is gone from the cluster; what others own stays."""
+        run(folder, "deploy")
+        owner = {"apiVersion": "serving.knative.dev/v1", "kind": "Route", "name": "x", "uid": "1"}
+        labels = {"app.kubernetes.io/managed-by": "skylark", "app.kubernetes.io/part-of": "skylark"}
+        metadata = {"name": "of-knative", "namespace": "skylark", "labels": labels, "ownerReferences": [owner]}
+        api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}})
+        (folder / "skylark.yaml").write_text("\n".join(CONFIG.splitlines()[:-1]))
+        made = changes(run(folder, "deploy", "--json"))
+        assert [name for name, action in made.items() if action == "deleted"] == ["Service/detect", "Trigger/detect"]
+        wait_for(lambda: api.find("Trigger", "detect") is None, "the trigger is gone")
+        assert api.find("ConfigMap", "of-knative") is not None
+
+    def test_a_namespace_and_a_class_of_others_stay(self, api: ClusterApi, folder: Path) -> None:
+        """What was there before for everybody is used as it is, and survives an undeploy."""
+        api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "skylark"}})
+        theirs = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "wasmtime"}}
+        api.put(theirs | {"handler": "their-own"})
+        made = changes(run(folder, "deploy", "--json"))
+        assert (made["Namespace/skylark"], made["RuntimeClass/wasmtime"]) == ("kept", "kept")
+        assert changes(run(folder, "undeploy", "--json"))["Namespace/skylark"] == "kept"
+        assert api.find("RuntimeClass", "wasmtime") is not None
+        assert api.find("Namespace", "skylark") is not None
+        assert api.find("DaemonSet", "skylark-redis") is None
+
+    def test_it_waits(self, api: ClusterApi, folder: Path) -> None:
+        """It ends once the last object is ready, and not before."""
+        api.holding = True
+        process = start(folder, "deploy")
+        wait_for(lambda: api.find("Trigger", "detect") is not None, "everything is applied")
+        assert process.poll() is None
+        api.release()
+        assert process.wait(60) == 0
+        process.communicate()
+
+
+class TestFailures:
+    def test_no_cluster(self, folder: Path) -> None:
+        """Without a kubeconfig, and with a context that it does not have, the error says how to name one."""
+        assert "no cluster" in failure(run(folder, "deploy"))
+        with run_cluster_api(folder):
+            said = failure(run(folder, "deploy", "--context", "nowhere"))
+        assert "nowhere" in said and "--context" in said
+
+    def test_without_the_client(self, folder: Path) -> None:
+        """Without the official client the error says which extra has it."""
+        (folder / "kubernetes.py").write_text("raise ImportError")
+        assert "pip install 'skylark[kubernetes]'" in failure(run(folder, "deploy"))
+
+    def test_a_stranger(self, api: ClusterApi, folder: Path) -> None:
+        """Whom the cluster does not know is told so, and nothing is applied."""
+        before = list(api.writes)
+        (folder / "kubeconfig").write_text((folder / "kubeconfig").read_text().replace(TOKEN, "another"))
+        said = failure(run(folder, "deploy"))
+        assert said.startswith("the cluster does not allow") and "Unauthorized" in said
+        assert api.writes == before
+
+    def test_a_cluster_that_is_away(self, api: ClusterApi, folder: Path) -> None:
+        """An API that answers nothing is one sentence with its address."""
+        api.away_after = 0
+        said = failure(run(folder, "deploy"))
+        assert "https://127.0.0.1:" in said and "cannot be reached" in said
+
+    def test_the_api_goes_away_in_the_middle(self, api: ClusterApi, folder: Path) -> None:
+        """The error says how far it came; running it again completes the rest."""
+        api.away_after = len(api.writes) + 5
+        said = failure(run(folder, "deploy"))
+        assert "5 of 28 objects were applied before; run it again" in said, said
+        api.away_after = None
+        made = changes(run(folder, "deploy", "--json"))
+        assert [made[name] for name in list(made)[:5]] == ["unchanged"] * 3 + ["kept"] * 2
+        assert set(list(made.values())[5:]) == {"created", "changed"}
+
+    def test_forbidden(self, api: ClusterApi, folder: Path) -> None:
+        """A refusal names what was refused, and the API's own reason."""
+        api.forbidden.add("clusterroles")
+        said = failure(run(folder, "deploy"))
+        assert "applying clusterrole/skylark-node-info" in said
+        assert 'User "test" cannot patch resource "clusterroles"' in said
+
+    def test_without_knative(self, api: ClusterApi, folder: Path) -> None:
+        """Nothing is applied, and the error says what to install; a cluster without such functions needs no Knative."""
+        api.knative = False
+        before = list(api.writes)
+        said = failure(run(folder, "deploy"))
+        assert "Service (serving.knative.dev/v1), Broker (eventing.knative.dev/v1)" in said
+        assert "install Knative Serving and Eventing" in said
+        assert api.writes == before
+        (folder / "skylark.yaml").write_text("\n".join(CONFIG.splitlines()[:2]))
+        assert run(folder, "deploy").returncode == 0
+
+    def test_what_is_never_ready(self, api: ClusterApi, folder: Path) -> None:
+        """After the time it names what is not ready."""
+        api.holding = True
+        said = failure(run(folder, "deploy", "--timeout-s", "1"))
+        assert "daemonset/skylark-redis: not looked at yet" in said and "service/detect" in said
+
+    def test_without_labelled_nodes(self, api: ClusterApi, folder: Path) -> None:
+        """A cluster whose nodes have no tier runs nothing, which is an error that says what to do."""
+        api.nodes = [{}]
+        assert "kubectl label node NAME node-type=Cloud" in failure(run(folder, "deploy"))
+        api.relabel([{"node-type": "Cloud"}])
+        wait_for(lambda: bool((api.find("DaemonSet", "skylark-proxy-cloud") or {})["status"]["numberReady"]), "a node")
+        assert "no node of the cluster is for skylark-proxy-sat;" in failure(run(folder, "deploy"))
+
+    def test_a_port_that_is_taken(self, api: ClusterApi, folder: Path) -> None:
+        """The API's reason is told with the object that it is about."""
+        ports = [{"port": 80, "nodePort": 30002}]
+        metadata = {"name": "other", "namespace": "default"}
+        api.put({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": ports}})
+        said = failure(run(folder, "deploy"))
+        assert "applying service/skylark-proxy: nodePort 30002: provided port is already allocated" in said
+
+
+class TestUndeploy:
+    def test_everything_is_gone(self, api: ClusterApi, folder: Path) -> None:
+        """What deploy has made is deleted, the namespace last; Knative keeps its flags."""
+        run(folder, "deploy")
+        made = changes(run(folder, "undeploy", "--json"))
+        assert made.pop("ConfigMap/config-features") == "kept"
+        assert set(made.values()) == {"deleted"}
+        assert list(made)[-1] == "Namespace/skylark"
+        for kind, name in (("DaemonSet", "skylark-redis"), ("Namespace", "skylark"), ("RuntimeClass", "wasmtime")):
+            assert api.find(kind, name) is None
+        assert ("apply", "daemonsets", "skylark-purge") not in api.writes
+
+    def test_again_changes_nothing(self, api: ClusterApi, folder: Path) -> None:
+        """Where nothing is left there is nothing to do."""
+        assert changes(run(folder, "undeploy", "--json")) == {"ConfigMap/config-features": "kept"}
+
+    def test_it_waits(self, api: ClusterApi, folder: Path) -> None:
+        """What does not go in time is named."""
+        run(folder, "deploy")
+        api.holding = True
+        said = failure(run(folder, "undeploy", "--timeout-s", "1"))
+        assert "daemonset/skylark-redis is still there" in said
+        assert api.find("Namespace", "skylark") is not None
+
+    def test_purge(self, api: ClusterApi, folder: Path) -> None:
+        """The folders of the nodes are emptied once Redis has gone, by pods that are gone in the end."""
+        run(folder, "deploy")
+        changes(run(folder, "undeploy", "--purge", "--json"))
+        order = [write for write in api.writes if write[2] in ("skylark-redis", "skylark-purge", "skylark")]
+        first = order.index(("apply", "daemonsets", "skylark-purge"))
+        assert ("delete", "daemonsets", "skylark-redis") in order[:first]
+        assert order[first + 1 :] == [("delete", "daemonsets", "skylark-purge"), ("delete", "namespaces", "skylark")]
+        assert api.find("DaemonSet", "skylark-purge") is None
