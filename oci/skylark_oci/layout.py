@@ -145,7 +145,7 @@ class _Folder(_Files):
 class _Archive(_Files):
     def __init__(self, path: Path, stack: contextlib.ExitStack) -> None:
         try:
-            self._archive = stack.enter_context(tarfile.open(path))  # noqa: SIM115
+            self._archive = stack.enter_context(tarfile.open(path, "r:"))  # noqa: SIM115
             members = [member for member in self._archive if member.isfile()]
         except (OSError, tarfile.TarError, EOFError) as error:
             raise InvalidPackage(str(path), f"an OCI layout: a folder, or a tar archive ({error})") from error

@@ -38,6 +38,11 @@ class Package:
     forms: dict[Form, Packed]
     sboms: dict[Form, Packed]
 
+    @property
+    def tags(self) -> dict[Form, str]:
+        """The tag of each form."""
+        return {Form.IMAGE: self.tag, Form.ARTIFACT: self.tag + ARTIFACT_SUFFIX}
+
     def layout(self) -> Layout:
         """The OCI layout that holds all of it.
 
@@ -48,21 +53,22 @@ class Package:
         packed = (*self.forms.values(), *self.sboms.values())
         blobs = {digest: content for one in packed for digest, content in one.blobs.items()}
         blobs |= {one.descriptor.digest: one.content for one in packed}
+        image, artifact = (self.forms[form].descriptor for form in (Form.IMAGE, Form.ARTIFACT))
         tagged = [
-            _entry(self.forms[Form.IMAGE].descriptor, self.tag, IMAGE_OS, None),
-            _entry(
-                self.forms[Form.ARTIFACT].descriptor,
-                self.tag + ARTIFACT_SUFFIX,
-                ARTIFACT_OS[self.wasm.kind],
-                WASM_CONFIG,
-            ),
+            _entry(image, self.tags[Form.IMAGE], IMAGE_OS, None),
+            _entry(artifact, self.tags[Form.ARTIFACT], ARTIFACT_OS[self.wasm.kind], WASM_CONFIG),
         ]
         entries = [*tagged, *(one.descriptor for one in self.sboms.values())]
         return Layout(Index(schema_version=2, media_type=INDEX, manifests=entries), blobs)
 
 
 def package(
-    content: bytes, name: str, metadata: Metadata, tag: str | None = None, created: datetime | None = None
+    content: bytes,
+    name: str,
+    metadata: Metadata,
+    tag: str | None = None,
+    created: datetime | None = None,
+    where: str | None = None,
 ) -> Package:
     """Packages a component or core module. The same arguments give the same bytes.
 
@@ -71,13 +77,14 @@ def package(
         metadata: What people say of it; the title is `name` if absent.
         tag: Its tag; the metadata's version if absent, else `latest`.
         created: When it was made; unknown if absent.
+        where: What errors call the file; `name` if absent.
 
     Raises:
         InvalidWasm: It is neither.
         InvalidMetadata: The tag is none.
     """
-    wasm = read_wasm(content, f"{name}.wasm")
-    record = read_record(wasm, f"{name}.wasm")
+    wasm = read_wasm(content, where or name)
+    record = read_record(wasm, where or name)
     metadata = metadata.over(Metadata(title=name))
     tag = _tag(tag, metadata.version)
     annotations = metadata.annotations(rfc3339(created) if created else None)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from io import BufferedRandom, BytesIO
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Self, TypeVar
 from urllib.parse import urlencode
@@ -117,6 +118,20 @@ class Registry:
             lambda: self._request("PUT", f"manifests/{target}", what, headers=headers, body=content)
         )
         return "OCI-Subject" in response.headers
+
+    def blob(self, descriptor: Descriptor) -> bytes:
+        """A small blob, such as a configuration, as bytes.
+
+        Raises:
+            InvalidPackage: It is no small one.
+            Truncated, DigestMismatch, RegistryError: As for `download`.
+        """
+        if descriptor.size > DOCUMENT_LIMIT_BYTES:
+            raise InvalidPackage(self._blob(descriptor), f"a document of at most {DOCUMENT_LIMIT_BYTES} bytes")
+        with TemporaryFile() as file:
+            self.download(descriptor, file, lambda _done: None)
+            file.seek(0)
+            return file.read()
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         """Whether the repository has a blob."""

@@ -203,10 +203,7 @@ def _download_image(
     registry: Registry, manifest: Manifest, file: BufferedRandom, where: str, progress: Progress
 ) -> None:
     """Looks for the entrypoint's file in the layers, the last one first: it hides those below."""
-    with tempfile.TemporaryFile() as config:
-        _download(registry, manifest.config, config, _silent)
-        config.seek(0)
-        path, layers = layers_of(manifest, config.read(), where)
+    path, layers = layers_of(manifest, registry.blob(manifest.config), where)
     for layer in layers:
         with tempfile.TemporaryFile() as compressed:
             _download(registry, layer, compressed, progress)

@@ -4,6 +4,7 @@ Protocol: OCI distribution specification 1.1. Authorization: Basic, and the toke
 ("Token Authentication Specification", and its OAuth 2 form for identity tokens).
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Literal
@@ -162,7 +163,9 @@ class Transport:
         try:
             response = self._token_request(realm, asked, credentials)
         except (urllib3.exceptions.HTTPError, urllib3.exceptions.LocationValueError) as error:
-            raise RegistryUnavailable(f"token service {realm}", f"cannot be reached ({_cause(error)})") from error
+            raise RegistryUnavailable(
+                f"token service {realm}", f"cannot be reached ({_shown(_cause(error))})"
+            ) from error
         if response.status in _TRANSIENT:
             raise RegistryUnavailable(f"token service {realm}", f"status {response.status}", response.status)
         token = _token_in(response.data) if response.status == 200 else None
@@ -209,11 +212,16 @@ class Transport:
     def _unreachable(self, error: Exception) -> RegistryError:
         cause = _cause(error)
         hint = "; if it speaks no TLS, say --plain-http" if isinstance(cause, urllib3.exceptions.SSLError) else ""
-        return RegistryUnavailable(f"registry {self._host}", f"cannot be reached ({cause}){hint}")
+        return RegistryUnavailable(f"registry {self._host}", f"cannot be reached ({_shown(cause)}){hint}")
 
 
 def _cause(error: Exception) -> Exception:
     return error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error
+
+
+def _shown(cause: Exception) -> str:
+    """What went wrong, without the connection's own name."""
+    return re.sub(r"^HTTPS?Connection(Pool)?\(.*?\): ", "", str(cause))
 
 
 def _said(response: urllib3.BaseHTTPResponse) -> str:

@@ -10,7 +10,6 @@ from typing import IO
 
 from skylark_oci.documents import (
     DOCKER_LAYER,
-    DOCUMENT_LIMIT_BYTES,
     IMAGE_LAYER,
     Descriptor,
     ImageConfig,
@@ -29,8 +28,6 @@ def layers_of(manifest: Manifest, config: bytes, where: str) -> tuple[str, list[
     Raises:
         InvalidPackage: Its entrypoint is no `.wasm` file, or a layer is compressed in another way than with gzip.
     """
-    if len(config) > DOCUMENT_LIMIT_BYTES:
-        raise InvalidPackage(where, f"a configuration of at most {DOCUMENT_LIMIT_BYTES} bytes")
     execution = decode(config, ImageConfig, f"{where}: configuration").config
     command = [*(execution.entrypoint or ()), *(execution.cmd or ())]
     first = command[0].partition("#")[0] if command else ""  # a shim's form PATH#FUNCTION
