@@ -237,7 +237,7 @@ def _components(text: str) -> tuple[Path | Reference, ...]:
     try:
         return tuple(parse_component(part) for part in _parts(text))
     except InvalidArgument as error:
-        raise ConfigError("SKYLARK_FUNCTIONS", error.value, error.expected) from error
+        raise ConfigError("SKYLARK_FUNCTIONS", text, f"{error.expected} (in {error.value!r})") from error
 
 
 def _hosts(text: str) -> tuple[str, ...]:

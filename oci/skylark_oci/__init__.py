@@ -2,7 +2,6 @@
 
 from skylark_oci.errors import PackageError
 from skylark_oci.metadata import Metadata
-from skylark_oci.packages import Package, package
 from skylark_oci.reference import Reference
 
-__all__ = ["Metadata", "Package", "PackageError", "Reference", "package"]
+__all__ = ["Metadata", "PackageError", "Reference"]

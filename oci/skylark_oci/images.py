@@ -35,6 +35,9 @@ IMAGE_OS = "wasi"
 ARTIFACT_OS = {Kind.COMPONENT: "wasip2", Kind.MODULE: "wasip1"}
 """The `os` of an artifact's configuration, by what its layer is."""
 
+ARTIFACT_SUFFIX = "-artifact"
+"""What the artifact's tag has after that of the image, where both are in one repository or layout."""
+
 CRUN_VARIANT = {"module.wasm.image/variant": "compat"}
 """By this annotation crun's Wasm handler knows an image (crun, `docs/wasm-wasi-example.md`)."""
 

@@ -7,16 +7,12 @@ from datetime import datetime
 import msgspec
 
 from skylark_oci.documents import INDEX, REF_NAME, WASM_CONFIG, Descriptor, Index, Platform
-from skylark_oci.images import ARTIFACT_OS, IMAGE_OS, Form, Packed, artifact, attached, image
+from skylark_oci.images import ARTIFACT_OS, ARTIFACT_SUFFIX, IMAGE_OS, Form, Packed, artifact, attached, image
 from skylark_oci.layout import Layout
 from skylark_oci.metadata import InvalidMetadata, Metadata, rfc3339
 from skylark_oci.record import read_record
 from skylark_oci.reference import DEFAULT_TAG, is_tag
-from skylark_oci.sbom import MEDIA_TYPE, sbom
 from skylark_oci.wasm import Wasm, read_wasm
-
-ARTIFACT_SUFFIX = "-artifact"
-"""What the artifact's tag has after that of the image."""
 
 SBOM_FILE = "sbom.cdx.json"
 _NAME_LIMIT = 64
@@ -83,6 +79,8 @@ def package(
         InvalidWasm: It is neither.
         InvalidMetadata: The tag is none.
     """
+    from skylark_oci.sbom import MEDIA_TYPE, sbom  # here: it takes 90 ms, which no other command has to wait for
+
     wasm = read_wasm(content, where or name)
     record = read_record(wasm, where or name)
     metadata = metadata.over(Metadata(title=name))

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from skylark_oci.documents import DOCKER_INDEX, INDEX, MANIFEST, Descriptor, Index, Manifest, decode, digest_of
 from skylark_oci.errors import InvalidPackage, InvalidReference
-from skylark_oci.images import Form, form_of
+from skylark_oci.images import ARTIFACT_SUFFIX, Form, form_of
 from skylark_oci.layout import Layout
-from skylark_oci.packages import ARTIFACT_SUFFIX
 from skylark_oci.reference import Reference
 from skylark_oci.registry import Registry, RegistrySettings
 from skylark_oci.unpack import CONTENT_LIMIT_BYTES, layers_of, unpack

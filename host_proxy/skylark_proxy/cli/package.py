@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from skylark_oci import Metadata, Package, package
+from skylark_oci import Metadata
 from skylark_oci.layout import write_layout
 from skylark_oci.metadata import created_at
+from skylark_oci.packages import Package, package
 from skylark_proxy.cli.options import Json, messages, print_json
 from skylark_proxy.cli.registry import megabytes
 from skylark_proxy.errors import InvalidArgument
