@@ -4,7 +4,6 @@ from functools import cache
 
 from wasmtime import wat2wasm
 
-
 COMPONENT = """
 (component
     (import "wasi:io/poll@0.2.9" (instance))

@@ -52,7 +52,8 @@ def _dotted(path: Path, search_path: Iterable[Path]) -> str:
     folders = [folder for folder in search_path if folder in path.parents]
     if not folders:
         return path.stem
-    parts = path.relative_to(folders[0]).with_suffix("").parts
+    deepest = max(folders, key=lambda folder: len(folder.parts))  # site-packages can lie in the source's own folder
+    parts = path.relative_to(deepest).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 

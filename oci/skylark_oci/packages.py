@@ -111,7 +111,7 @@ def _tag(tag: str | None, version: str | None) -> str:
         tag = version.replace("+", "_")  # no tag may have a +, which separates a version's build metadata
         if not is_tag(tag + ARTIFACT_SUFFIX):
             raise InvalidMetadata("version", version, "one that can be a tag, or a tag beside it")
-    tag = tag or DEFAULT_TAG
+    tag = DEFAULT_TAG if tag is None else tag
     if not is_tag(tag + ARTIFACT_SUFFIX):
         raise InvalidMetadata("tag", tag, "1 to 119 of A-Z a-z 0-9 . _ -, the first no . or -")
     return tag

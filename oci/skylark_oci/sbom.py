@@ -64,7 +64,6 @@ def _root(content: bytes, wasm: Wasm, metadata: Metadata, record: BuildRecord | 
     return Component(
         name=metadata.title or _ROOT,
         type=ComponentType.APPLICATION,
-        mime_type="application/wasm",
         bom_ref=_ROOT,
         version=metadata.version,
         description=metadata.description,

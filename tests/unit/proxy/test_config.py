@@ -1,6 +1,5 @@
 """The settings of a node: each can be set, and what is wrong is named."""
 
-import os
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
