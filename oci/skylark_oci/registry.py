@@ -286,15 +286,17 @@ class _Watched(BytesIO):
 
 
 def _limited(response: urllib3.BaseHTTPResponse, what: str) -> bytes:
+    content = bytearray()
     try:
-        content = response.read(DOCUMENT_LIMIT_BYTES + 1)
+        for chunk in response.stream(_CHUNK_BYTES):  # `read` with a limit does not notice that an answer breaks off
+            content += chunk
+            if len(content) > DOCUMENT_LIMIT_BYTES:
+                raise InvalidPackage(what, f"a document of at most {DOCUMENT_LIMIT_BYTES} bytes")
     except urllib3.exceptions.HTTPError as error:
         raise RegistryUnavailable(what, f"the answer breaks off ({error})") from error
     finally:
         response.close()
-    if len(content) > DOCUMENT_LIMIT_BYTES:
-        raise InvalidPackage(what, f"a document of at most {DOCUMENT_LIMIT_BYTES} bytes")
-    return content
+    return bytes(content)
 
 
 def _fallback_tag(digest: str) -> str:

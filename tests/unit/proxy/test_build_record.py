@@ -70,7 +70,7 @@ def test_distributions_that_are_used(tmp_path: Path, site: Path) -> None:
         ("License: BSD", "BSD"),
         ("License: BSD\nLicense-Expression: BSD-3-Clause", "BSD-3-Clause"),
         (
-            "License: Permission is granted,\n        free of charge\nClassifier: License :: OSI Approved :: MIT License",
+            "License: Permission is granted,\n        for free\nClassifier: License :: OSI Approved :: MIT License",
             "MIT License",
         ),
         ("License: " + "x" * 121, None),
