@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -71,8 +72,11 @@ def run_registry(auth: Mapping[str, Any] | None = None) -> Iterator[LiveRegistry
         }
         path = Path(folder) / "config.yml"
         path.write_text(json.dumps(config | ({"auth": auth} if auth else {})))  # JSON is YAML
+        settings = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
         with (Path(folder) / "log").open("ab") as log:
-            process = subprocess.Popen([command, "serve", str(path)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [command, "serve", str(path)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=settings
+            )
         registry = LiveRegistry(f"127.0.0.1:{port}", Path(folder))
         try:
             wait_for(lambda: process.poll() is not None or _answers(registry), "docker-registry answers")
