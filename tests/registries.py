@@ -202,11 +202,15 @@ class Fault:
 
 @dataclass
 class FaultyRegistry:
-    """Stands before a registry: what is to go wrong, and the requests that came, with their `Range`."""
+    """Stands before a registry: what is to go wrong, and the requests that came, with their `Range`.
+
+    `authorizations` has the header `Authorization` of each.
+    """
 
     host: str = ""
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    authorizations: list[str | None] = field(default_factory=list)
 
     def count(self, method: str, path: str) -> int:
         """How many requests of a method came whose path has something."""
@@ -223,6 +227,7 @@ def faulty(registry: LiveRegistry) -> Iterator[FaultyRegistry]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             with lock:
                 proxy.requests.append((self.command, self.path, self.headers.get("Range")))
+                proxy.authorizations.append(self.headers.get("Authorization"))
                 matching = (one for one in proxy.faults if one.times and self._matches(one))
                 fault = next(matching, None)
                 if fault is not None:

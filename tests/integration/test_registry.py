@@ -378,6 +378,33 @@ class TestBasic:
         assert str(tmp_path / "auth.json") in raised.value.message
         assert "wrong one" not in raised.value.message
 
+    def test_no_credentials_for_a_storage_elsewhere(
+        self,
+        layout: Layout,
+        reference: Reference,
+        registry: LiveRegistry,
+        locked: LiveRegistry,
+        known: Find,
+        tmp_path: Path,
+    ) -> None:
+        """A registry may send a download or an upload to another host; that one gets no credentials."""
+        pushed(layout, reference)
+        with faulty(locked) as front, faulty(registry) as storage:
+            there, settings = Reference(front.host, reference.repository, "1.0"), known({front.host: login()})
+            pushed(layout, there, settings)
+            path = f"/v2/{reference.repository}/blobs"
+            target = {"Location": f"http://{storage.host}{path}/{digest_of(CONTENT)}"}
+            front.faults.append(Fault("GET", digest_of(CONTENT), "status", status=307, headers=target))
+            pull(there.tagged("1.0-artifact"), tmp_path / "app.wasm", settings)
+            assert (storage.count("GET", BLOBS), storage.authorizations) == (1, [None])
+            opened = {"Location": f"http://{storage.host}{path}/uploads/1"}
+            front.faults.append(Fault("POST", "/blobs/uploads/", "status", times=9, status=202, headers=opened))
+            with pytest.raises(RegistryError):
+                push(package(wasm_file(OTHER_WORLD), "app", METADATA).layout(), "layout", there, settings)
+            assert storage.count("PUT", "/blobs/uploads/1") >= 1
+            assert set(storage.authorizations) == {None}
+            assert set(front.authorizations[1:]) != {None}
+
 
 class TestTokens:
     @pytest.mark.parametrize("entry", [login(), {"identitytoken": "an identity token"}])
