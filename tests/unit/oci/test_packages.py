@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import tarfile
 from datetime import UTC, datetime
@@ -195,9 +196,11 @@ class TestMetadata:
 
 class TestReproducibility:
     @pytest.mark.parametrize("created", [None, CREATED])
-    def test_the_same_again(self, created: datetime | None) -> None:
-        """Packaged twice, every byte is the same: manifests, configurations, layers, bills of materials and index."""
+    def test_the_same_again(self, monkeypatch: pytest.MonkeyPatch, created: datetime | None) -> None:
+        """Packaged a day later, every byte is the same: manifests, configurations, layers, bills of materials, index."""
         content = wasm_file(COMPONENT) + RECORD
+        days = itertools.count(CREATED.timestamp(), 86_400)
+        monkeypatch.setattr("time.time", lambda: next(days))
         one, other = (package(content, "alarm", METADATA, created=created).layout() for _ in range(2))
         assert one.index.encode() == other.index.encode()
         assert dict(one.blobs) == dict(other.blobs)
