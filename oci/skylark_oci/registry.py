@@ -72,14 +72,17 @@ class RegistrySettings:
     credentials: Finder = find_credentials
     retries: Retries = Retries()
 
+    def is_plain(self, reference: Reference) -> bool:
+        """Whether the registry of a reference is talked to without TLS; those on this machine are, as by Docker."""
+        return reference.loopback or reference.host in self.plain_http
+
 
 class Registry:
     """A repository. A context manager; not safe for threads."""
 
     def __init__(self, reference: Reference, access: Access, settings: RegistrySettings | None = None) -> None:
         settings = settings or RegistrySettings()
-        plain = reference.loopback or reference.host in settings.plain_http
-        self._transport = Transport(reference, access, plain, settings.credentials)
+        self._transport = Transport(reference, access, settings.is_plain(reference), settings.credentials)
         self._retries = settings.retries
         self._name = f"{reference.host}/{reference.repository}"
 

@@ -116,7 +116,7 @@ COMMANDS = {
     "bundle delete": ["KEY", "--url"],
     "bundle list": ["CHAIN", "--url", "--json"],
     "demo": ["--image", "--output", "--max-latency-ms", "--policy", "--kill", "--stay", "--json"],
-    "bench": ["state", "invoke", "election", "fusion"],
+    "bench": ["state", "invoke", "election", "fusion", "package"],
     "node-info": [
         "--provider", "--topology", "--node", "--host", "--port", "--max-latency-ms", "--min-bandwidth-mbps",
         "--interval-s", "--seed", "--density",

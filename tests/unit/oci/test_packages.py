@@ -197,7 +197,7 @@ class TestMetadata:
 class TestReproducibility:
     @pytest.mark.parametrize("created", [None, CREATED])
     def test_the_same_again(self, monkeypatch: pytest.MonkeyPatch, created: datetime | None) -> None:
-        """Packaged a day later, every byte is the same, in every manifest, configuration, layer and bill of materials."""
+        """Packaged a day later, every byte is the same: of manifests, configurations, layers and bills of materials."""
         content = wasm_file(COMPONENT) + RECORD
         days = itertools.count(CREATED.timestamp(), 86_400)
         monkeypatch.setattr("time.time", lambda: next(days))
