@@ -76,6 +76,8 @@ def pulled_component(reference: Reference, cache_dir: Path, settings: RegistrySe
             file = _cached(resolved.reference, cache_dir)
             known = file.is_file()
             if not known:
+                size_bytes = sum(layer.size for layer in resolved.manifest.layers)
+                _LOG.info("component %s: pulling %.1f MB", resolved.reference, size_bytes / 1e6)
                 fetch_component(registry, resolved, file)
     except PackageError as error:
         kind = RegistryAway if error.retryable else ComponentNotPulled

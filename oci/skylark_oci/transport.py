@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 import urllib3
@@ -59,12 +60,7 @@ class Transport:
         self._scheme = "http" if plain_http else "https"
         self._origin = f"{self._scheme}://{_API_HOSTS.get(reference.host, reference.host)}"
         self._authorization: _Authorization | None = None
-        self._pools = urllib3.PoolManager(
-            headers={"User-Agent": _CLIENT},
-            timeout=_TIMEOUT,
-            retries=Retry(total=_REDIRECTS, connect=0, read=0, status=0, other=0, redirect=_REDIRECTS),
-            blocksize=_BLOCK_BYTES,
-        )
+        self._pools = _pools(self._scheme, reference)
 
     def close(self) -> None:
         """Closes the connections."""
@@ -213,6 +209,20 @@ class Transport:
         cause = _cause(error)
         hint = "; if it speaks no TLS, say --plain-http" if isinstance(cause, urllib3.exceptions.SSLError) else ""
         return RegistryUnavailable(f"registry {self._host}", f"cannot be reached ({_shown(cause)}){hint}")
+
+
+def _pools(scheme: str, reference: Reference) -> urllib3.PoolManager:
+    """Connections, through the proxy that the environment names, but to this machine and the hosts of `no_proxy`."""
+    options: dict[str, Any] = {
+        "headers": {"User-Agent": _CLIENT},
+        "timeout": _TIMEOUT,
+        "retries": Retry(total=_REDIRECTS, connect=0, read=0, status=0, other=0, redirect=_REDIRECTS),
+        "blocksize": _BLOCK_BYTES,
+    }
+    proxy = getproxies().get(scheme)
+    if proxy is None or reference.loopback or proxy_bypass(reference.host):
+        return urllib3.PoolManager(**options)
+    return urllib3.ProxyManager(proxy, **options)
 
 
 def _cause(error: Exception) -> Exception:

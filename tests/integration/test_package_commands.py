@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from integration.test_cli import Here, address_in, done, here, refused, skylark, started
+from programs import program
 from registries import PASSWORD, USER, LiveRegistry, run_registry, run_registry_with_password
 from skylark_proxy.config import Config
 from wasm_files import COMPONENT, MODULE, OTHER_WORLD, wasm_file
@@ -180,6 +181,15 @@ class TestRegistry:
             entry = {"username": USER, "password": PASSWORD}
             (tmp_path / "auth.json").write_text(json.dumps({"auths": {locked.host: entry}}))
             done(here("push", app, f"{locked.host}/app:1.0"))
+
+    def test_the_benchmark(self, here: Here, registry: LiveRegistry) -> None:
+        """It measures each operation, and skopeo's beside it."""
+        program("skopeo", "skopeo")
+        measured = read(here("bench", "package", f"{registry.host}/bench", "--rounds", "1", "--json"))["results"]
+        names = ["package", "push", "push again", "pull image", "pull artifact"]
+        assert [one["operation"] for one in measured] == names
+        assert all(one["skylark_s"] > 0 for one in measured)
+        assert all(one["skopeo_s"] > 0 for one in measured[1:]) and measured[0]["skopeo_s"] is None
 
 
 class TestNodes:

@@ -164,6 +164,29 @@ class TestPushAndPull:
             assert other.descriptor.digest in [one.digest for one in opened.referrers(str(image.digest))]
             assert len(opened.referrers(str(image.digest))) == 2
 
+    def test_a_proxy_is_used(
+        self,
+        layout: Layout,
+        reference: Reference,
+        proxy: FaultyRegistry,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        """A registry is reached through `http_proxy`, unless it is on this machine or in `no_proxy`."""
+        elsewhere = Reference("registry.invalid:5000", reference.repository, "1.0")
+        plain = RegistrySettings((elsewhere.host,), SETTINGS.credentials, Retries(attempts=1))
+        monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        pushed(layout, elsewhere, plain)
+        pull(elsewhere, tmp_path / "app.wasm", plain)
+        assert proxy.count("GET", r"^http://registry\.invalid:5000/v2/") > 0
+        proxy.requests.clear()
+        pull(reference, tmp_path / "app.wasm", plain)
+        monkeypatch.setenv("no_proxy", "registry.invalid")
+        with pytest.raises(RegistryUnavailable, match="cannot be reached"):
+            pull(elsewhere, tmp_path / "app.wasm", plain)
+        assert proxy.requests == []
+
     def test_an_index_leads_to_its_component(self, layout: Layout, reference: Reference, tmp_path: Path) -> None:
         """Of an index with images of other platforms, the one of Wasm is pulled; the reference is that of the index."""
         pushed(layout, reference)
