@@ -6,9 +6,10 @@ from pathlib import Path
 
 from skylark_oci import PackageError, Reference
 from skylark_oci.errors import InvalidReference
+from skylark_oci.pull import fetch_component, resolve
 from skylark_oci.reference import SCHEME
-from skylark_oci.registry import Registry, RegistrySettings
-from skylark_oci.transfer import fetch_component, resolve
+from skylark_oci.registry import Registry
+from skylark_oci.settings import RegistrySettings
 from skylark_proxy.errors import ConfigError, InvalidArgument, SkylarkError
 
 _LOG = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from skylark_oci.registry import RegistrySettings
+from skylark_oci.settings import RegistrySettings
 from skylark_proxy.arrivals import Arrivals
 from skylark_proxy.components import component_files
 from skylark_proxy.config import Config

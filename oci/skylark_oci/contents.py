@@ -8,10 +8,11 @@ from skylark_oci.documents import DOCUMENT_LIMIT_BYTES, Descriptor, Manifest, as
 from skylark_oci.errors import InvalidPackage
 from skylark_oci.images import form_of
 from skylark_oci.layout import Layout
+from skylark_oci.pull import resolve
 from skylark_oci.record import read_record
 from skylark_oci.reference import Reference
-from skylark_oci.registry import Registry, RegistrySettings
-from skylark_oci.transfer import resolve
+from skylark_oci.registry import Registry
+from skylark_oci.settings import RegistrySettings
 from skylark_oci.wasm import read_wasm
 
 

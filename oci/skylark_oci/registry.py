@@ -5,8 +5,7 @@ Protocol: OCI distribution specification 1.1, sections "Pull", "Push" and "Conte
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from io import BufferedRandom, BytesIO
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -15,7 +14,6 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from skylark_oci.credentials import find_credentials
 from skylark_oci.documents import (
     DOCKER_INDEX,
     DOCKER_MANIFEST,
@@ -36,7 +34,8 @@ from skylark_oci.errors import (
     Truncated,
 )
 from skylark_oci.reference import Reference
-from skylark_oci.transport import Access, Finder, Transport
+from skylark_oci.settings import RegistrySettings
+from skylark_oci.transport import Access, Transport
 
 T = TypeVar("T")
 Advance = Callable[[int], None]
@@ -46,35 +45,6 @@ _MANIFESTS = ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 _CHUNK_BYTES = 1 << 18
 _PROGRESS_BYTES = 1 << 16
 """Bytes by which a download has to advance for its failures to be counted anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """How often something is tried, and how long it is waited in between: `first_s`, then twice that, and so on.
-
-    A registry that names a time of its own (`Retry-After`) is left alone for that long, up to `limit_s`.
-    """
-
-    attempts: int = 5
-    first_s: float = 0.5
-    limit_s: float = 30.0
-
-    def pause_s(self, failures: int, asked_s: float | None) -> float:
-        """How long to wait after so many failures."""
-        return min(self.limit_s, asked_s if asked_s is not None else self.first_s * 2.0 ** (failures - 1))
-
-
-@dataclass(frozen=True, slots=True)
-class RegistrySettings:
-    """How registries are talked to. `plain_http` names the hosts (with their ports) that are without TLS."""
-
-    plain_http: Collection[str] = ()
-    credentials: Finder = find_credentials
-    retries: Retries = Retries()
-
-    def is_plain(self, reference: Reference) -> bool:
-        """Whether the registry of a reference is talked to without TLS; those on this machine are, as by Docker."""
-        return reference.loopback or reference.host in self.plain_http
 
 
 class Registry:

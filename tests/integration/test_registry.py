@@ -41,8 +41,10 @@ from skylark_oci.errors import (
 from skylark_oci.images import Form
 from skylark_oci.layout import Layout, write_layout
 from skylark_oci.packages import package
-from skylark_oci.registry import Registry, RegistrySettings, Retries
-from skylark_oci.transfer import pull, push
+from skylark_oci.pull import pull
+from skylark_oci.push import push
+from skylark_oci.registry import Registry
+from skylark_oci.settings import RegistrySettings, Retries
 from skylark_oci.transport import Transport
 from skylark_oci.wasm import custom_section
 from skylark_proxy.components import ComponentNotPulled, component_files

@@ -15,8 +15,9 @@ from skylark_oci import Metadata, Reference
 from skylark_oci.images import ARTIFACT_SUFFIX, Form
 from skylark_oci.layout import open_layout, write_layout
 from skylark_oci.packages import package
-from skylark_oci.registry import RegistrySettings
-from skylark_oci.transfer import pull, push
+from skylark_oci.pull import pull
+from skylark_oci.push import push
+from skylark_oci.settings import RegistrySettings
 from skylark_proxy.bench.component import build_bench_component
 from skylark_proxy.config import Config
 from skylark_proxy.errors import InvalidArgument, SkylarkError

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from skylark_oci import Reference
-from skylark_oci.transfer import pull
+from skylark_oci.pull import pull
 from skylark_proxy.cli.options import Json, print_json
 from skylark_proxy.cli.registry import REFERENCE, PlainHttp, megabytes, progress_bars, settings
 

@@ -11,7 +11,7 @@ import typer
 from skylark_oci import Metadata, Reference
 from skylark_oci.images import Form
 from skylark_oci.layout import Layout, is_layout, open_layout
-from skylark_oci.transfer import push
+from skylark_oci.push import push
 from skylark_proxy.cli.options import Json, print_json
 from skylark_proxy.cli.package import packaged
 from skylark_proxy.cli.registry import REFERENCE, PlainHttp, megabytes, progress_bars, settings

@@ -10,9 +10,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from skylark_oci import Reference
 from skylark_oci.documents import Descriptor
+from skylark_oci.progress import Progress as Report
 from skylark_oci.reference import SCHEME
-from skylark_oci.registry import RegistrySettings
-from skylark_oci.transfer import Progress as Report
+from skylark_oci.settings import RegistrySettings
 from skylark_proxy.cli.options import messages
 from skylark_proxy.config import Config
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from skylark_oci import Reference
-from skylark_oci.registry import RegistrySettings, Retries
+from skylark_oci.settings import RegistrySettings, Retries
 from skylark_proxy.components import ComponentNotPulled, RegistryAway, component_files, parse_component
 from skylark_proxy.errors import ConfigError, InvalidArgument
 from skylark_proxy.runtime.world import check_world
