@@ -18,6 +18,7 @@ from skylark_oci.packages import package
 from skylark_oci.pull import pull
 from skylark_oci.push import push
 from skylark_oci.settings import RegistrySettings
+from skylark_oci.wasm import custom_section
 from skylark_proxy.bench.component import build_bench_component
 from skylark_proxy.config import Config
 from skylark_proxy.errors import InvalidArgument, SkylarkError
@@ -91,7 +92,8 @@ class _Round:
         return times
 
     def _package(self) -> None:
-        content = self._component.read_bytes()
+        # new in each round: skopeo remembers which layers a registry has, and would have them mounted instead
+        content = self._component.read_bytes() + custom_section("round", uuid.uuid4().bytes)
         write_layout(package(content, self._component.stem, Metadata(version=_TAG)).layout(), self.layout)
 
     def _push(self, reference: Reference) -> None:
