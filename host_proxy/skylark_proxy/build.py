@@ -12,7 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import skylark
+from skylark_proxy.build_record import append_record
 from skylark_proxy.runtime.engine import digest
+from skylark_proxy.runtime.interface import WORLD as HOSTED
 from skylark_proxy.source import ENTRY, BuildError, Source, resolve
 
 WORLD = "hosted"
@@ -71,6 +73,7 @@ def build(
             os.replace(built, cached)  # noqa: PTH105
     output.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(cached, output)
+    append_record(output, resolved, HOSTED)
     return Built(output, output.stat().st_size, known)
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 
 from dotenv import dotenv_values
 
+from skylark_oci import Reference
+from skylark_proxy.components import parse_component
 from skylark_proxy.errors import ConfigError, InvalidArgument
 from skylark_proxy.model import Ack, Objectives, Policy, check_name
 from skylark_proxy.signatures import MIN_KEY_BYTES
@@ -49,8 +51,10 @@ class Config:
     """Whether to measure the links to other nodes and report them to the node-info service."""
     destination: str | None = None
     """The destination of elections that name none; the topology's first cloud node if absent."""
-    functions: tuple[Path, ...] = ()
-    """Components, or folders of them, separated by the path separator."""
+    functions: tuple[Path | Reference, ...] = ()
+    """Components, folders of them, or references `oci://…` to registries, separated by commas."""
+    registry_plain_http: tuple[str, ...] = ()
+    """Registries without TLS, as host:port, separated by commas; those on this machine need not be named."""
     redis_url: str | None = None
     """An external Redis; without one the node starts its own."""
     redis_fsync: Literal["always", "everysec"] = "always"
@@ -225,8 +229,22 @@ def _truth(text: str) -> bool:
     return choices[text.lower()]
 
 
-def _paths(text: str) -> tuple[Path, ...]:
-    return tuple(Path(part) for part in text.split(os.pathsep) if part)
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _components(text: str) -> tuple[Path | Reference, ...]:
+    try:
+        return tuple(parse_component(part) for part in _parts(text))
+    except InvalidArgument as error:
+        raise ConfigError("SKYLARK_FUNCTIONS", text, f"{error.expected} (in {error.value!r})") from error
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    parts = _parts(text)
+    if any("/" in part for part in parts):
+        raise ValueError(text)
+    return tuple(parts)
 
 
 def _url(text: str) -> str:
@@ -256,7 +274,8 @@ PARSERS: Parsers = {
     "node_info_wait_ms": (whole(0), "a whole number of milliseconds, 0 or more"),
     "report_links": (_truth, "true or false"),
     "destination": (_name, _NAME_EXPECTED),
-    "functions": (_paths, f"paths separated by {os.pathsep}"),
+    "functions": (_components, "paths and references separated by commas"),
+    "registry_plain_http": (_hosts, "host:port, separated by commas"),
     "redis_url": (str, "a URL"),
     "redis_fsync": one_of("always", "everysec"),
     "data_dir": (Path, "a path"),

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from skylark_oci.settings import RegistrySettings
 from skylark_proxy.arrivals import Arrivals
+from skylark_proxy.components import component_files
 from skylark_proxy.config import Config
 from skylark_proxy.errors import ConfigError
 from skylark_proxy.follow import FollowedTopology
@@ -65,6 +67,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
     Raises:
         ConfigError: A setting does not fit the rest.
         InvalidArgument: The topology or a component is not valid.
+        ComponentNotPulled: A component could not be had from its registry.
         StoreUnavailable: Redis cannot be reached.
     """
     with contextlib.ExitStack() as stack:
@@ -83,7 +86,8 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         stack.callback(engine.close)
         functions = Functions(engine, exchange_root)
         stack.callback(functions.close)
-        for path in component_files(config.functions):
+        registries = RegistrySettings(plain_http=config.registry_plain_http)
+        for path in component_files(config.functions, config.cache_dir, registries):
             progress(f"loading {path.name}")
             names = functions.load(path)
             _LOG.info("component %s: %s", path.name, ", ".join(names))
@@ -91,21 +95,6 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         stack.callback(workers.close, _GRACE_S)
         invoker = Invoker(functions, propagation, workers)
         yield Proxy(config, topology, store, propagation, invoker, workers, exchange_root)
-
-
-def component_files(paths: tuple[Path, ...]) -> list[Path]:
-    """The components among files and folders.
-
-    Raises:
-        ConfigError: A path does not exist, or a folder has no component.
-    """
-    found: list[Path] = []
-    for path in paths:
-        files = sorted(path.glob("*.wasm")) if path.is_dir() else [path]
-        if not files or not files[0].is_file():
-            raise ConfigError("SKYLARK_FUNCTIONS", str(path), "a component file, or a folder with *.wasm files")
-        found += files
-    return list(dict.fromkeys(found))
 
 
 @contextlib.contextmanager

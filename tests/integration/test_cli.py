@@ -93,10 +93,17 @@ def refused(run: Run, *named: str, status: int = 1) -> str:
 
 
 COMMANDS = {
-    "": ["build", "serve", "node-info", "run", "invoke", "elect", "bundle", "demo", "bench"],
+    "": ["build", "serve", "node-info", "run", "invoke", "elect", "bundle", "demo", "bench", "package", "push",
+        "pull", "inspect"],
     "build": ["SOURCE", "--output", "--path", "--json"],
+    "package": [
+        "COMPONENT", "--output", "--tag", "--title", "--version", "--source", "--description", "--licenses", "--json",
+    ],
+    "push": ["LAYOUT", "HOST", "--form", "--plain-http", "--json"],
+    "pull": ["HOST", "--output", "--plain-http", "--json"],
+    "inspect": ["SUBJECT", "--plain-http", "--json"],
     "serve": ["--node", "--topology", "--host", "--port", "--redis-url", "--data-dir", "--max-latency-ms", "--policy"],
-    "run": ["SOURCE", "--native", "--url", "--host", "--port"],
+    "run": ["SOURCE", "--native", "--url", "--host", "--port", "--plain-http"],
     "invoke": [
         "--input", "--data", "--key", "--chain", "--content-type", "--destination", "--policy", "--url", "--json",
     ],
@@ -109,7 +116,7 @@ COMMANDS = {
     "bundle delete": ["KEY", "--url"],
     "bundle list": ["CHAIN", "--url", "--json"],
     "demo": ["--image", "--output", "--max-latency-ms", "--policy", "--kill", "--stay", "--json"],
-    "bench": ["state", "invoke", "election", "fusion"],
+    "bench": ["state", "invoke", "election", "fusion", "package"],
     "node-info": [
         "--provider", "--topology", "--node", "--host", "--port", "--max-latency-ms", "--min-bandwidth-mbps",
         "--interval-s", "--seed", "--density",

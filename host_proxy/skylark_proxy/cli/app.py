@@ -5,8 +5,24 @@ import sys
 import typer
 from rich.markup import escape
 
-from skylark_oci.manifests import ManifestError
-from skylark_proxy.cli import bench, build, bundle, demo, deploy, elect, invoke, manifests, node_info, run, serve
+from skylark_oci import PackageError
+from skylark_proxy.cli import (
+    bench,
+    build,
+    bundle,
+    demo,
+    deploy,
+    elect,
+    inspect,
+    invoke,
+    manifests,
+    node_info,
+    package,
+    pull,
+    push,
+    run,
+    serve,
+)
 from skylark_proxy.cli.options import messages
 from skylark_proxy.errors import SkylarkError
 
@@ -19,6 +35,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command("build")(build.build_command)
+app.command("package")(package.package_command)
+app.command("push")(push.push_command)
+app.command("pull")(pull.pull_command)
+app.command("inspect")(inspect.inspect_command)
 app.command("serve")(serve.serve_command)
 app.command("node-info")(node_info.node_info_command)
 app.command("run")(run.run_command)
@@ -38,7 +58,7 @@ def main() -> None:
     """Runs the command. An error of Skylark is one sentence on stderr and status 1, Ctrl-C is status 130."""
     try:
         app()
-    except (SkylarkError, ManifestError) as error:
+    except (SkylarkError, PackageError) as error:
         messages().print(f"[red]error:[/red] {escape(error.message)}", soft_wrap=True)
         sys.exit(_FAILED)
     except BrokenPipeError:

@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from skylark_oci import Reference
 from skylark_proxy.bench.election import NODES, NOTE, bench_election
 from skylark_proxy.bench.fusion import DEPTHS, bench_fusion
 from skylark_proxy.bench.fusion import SIZES_BYTES as STATE_SIZES
 from skylark_proxy.bench.invoke import bench_invoke
 from skylark_proxy.bench.machine import describe
+from skylark_proxy.bench.package import bench_package
 from skylark_proxy.bench.state import SIZES_BYTES, bench_state
 from skylark_proxy.cli.options import Json, messages, print_json, results
+from skylark_proxy.cli.registry import REFERENCE, PlainHttp, settings
 from skylark_proxy.config import Config
 from skylark_proxy.errors import InvalidArgument
 
@@ -121,6 +124,27 @@ def fusion_command(
             where = (result.store, f"{result.size_bytes / 1e6:g}", str(result.depth), name, str(result.operations))
             times = (f"{ms:,.1f}" for ms in (result.retrieval_ms, result.migration_ms, result.storage_ms))
             table.add_row(*where, *times, saved)
+    _print(table, rounds)
+
+
+@app.command("package")
+def package_command(
+    repository: Annotated[str, typer.Argument(help="Below which path of which registry to push.", metavar=REFERENCE)],
+    rounds: Rounds = 5,
+    plain_http: PlainHttp = False,
+    as_json: Json = False,
+) -> None:
+    """Packaging, pushing and pulling a component, against skopeo's copies of the same layout."""
+    where = Reference.parse(repository)
+    with _progress() as progress:
+        results = bench_package(Config.load(), where, settings(where, plain_http), rounds, progress)
+    if as_json:
+        print_json({"machine": describe(), "rounds": rounds, "results": [asdict(result) for result in results]})
+        return
+    table = Table("", "bytes", "skylark s", "skopeo s", title=f"packages and {where.host}")
+    for result in results:
+        theirs = "-" if result.skopeo_s is None else f"{result.skopeo_s:.3f}"
+        table.add_row(result.operation, f"{result.size_bytes:,}", f"{result.skylark_s:.3f}", theirs)
     _print(table, rounds)
 
 

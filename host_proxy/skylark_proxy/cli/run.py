@@ -10,21 +10,30 @@ from typing import Annotated
 import typer
 
 import skylark
+from skylark_oci import Reference
 from skylark_proxy.build import build
 from skylark_proxy.cli.options import URL_DEFAULT, Url, messages
+from skylark_proxy.cli.registry import PlainHttp, settings
 from skylark_proxy.cli.serve import serve_node
+from skylark_proxy.components import parse_component
 from skylark_proxy.config import Config
 from skylark_proxy.errors import InvalidArgument
 
 
 def run_command(
-    source: Annotated[Path, typer.Argument(help="A function's source file (*.py), or a component (*.wasm).")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A function's source file (*.py), a component (*.wasm), or a reference oci://HOST/PATH:TAG."
+        ),
+    ],
     native: Annotated[
         bool, typer.Option("--native", help="Run it in plain CPython: pdb works, and a saved file is loaded again.")
     ] = False,
     url: Url = URL_DEFAULT,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on; 0: a free one.")] = 30080,
+    plain_http: PlainHttp = False,
 ) -> None:
     """Runs one function file, to develop and try it; `skylark invoke NAME --url http://127.0.0.1:30080` calls it.
 
@@ -32,15 +41,24 @@ def run_command(
     plain CPython, in the foreground, with its state at the running proxy that `--url` names.
     """
     if native:
-        _run_native(source, url, host, port)
+        _run_native(Path(source), url, host, port)
         return
+    component = parse_component(source)
+    plain = settings(component, plain_http).plain_http if isinstance(component, Reference) else None
     with tempfile.TemporaryDirectory(prefix="skylark-run-") as folder:
-        component = source
-        if source.suffix != ".wasm":
-            component = Path(folder) / f"{source.stem}.wasm"
-            with messages().status(f"building {source.name} (5 to 20 s the first time)"):
-                build(source, component, Config.load().cache_dir / "components")
-        serve_node(Config.load(functions=(component,), host=host, port=port, data_dir=Path(folder) / "redis"))
+        if isinstance(component, Path) and component.suffix != ".wasm":
+            component = _built(component, Path(folder))
+        data_dir = Path(folder) / "redis"
+        serve_node(
+            Config.load(functions=(component,), host=host, port=port, data_dir=data_dir, registry_plain_http=plain)
+        )
+
+
+def _built(source: Path, folder: Path) -> Path:
+    component = folder / f"{source.stem}.wasm"
+    with messages().status(f"building {source.name} (5 to 20 s the first time)"):
+        build(source, component, Config.load().cache_dir / "components")
+    return component
 
 
 def _run_native(source: Path, url: str, host: str, port: int) -> None:

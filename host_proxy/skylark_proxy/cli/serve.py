@@ -12,6 +12,7 @@ import typer
 
 from skylark_proxy.api import create_app
 from skylark_proxy.cli.options import PolicyName, policy
+from skylark_proxy.components import parse_component
 from skylark_proxy.config import Config
 from skylark_proxy.proxy import open_proxy
 from skylark_proxy.server import configure_logging, listen, serve, sigterm_as_interrupt
@@ -21,7 +22,10 @@ _LOG = logging.getLogger("skylark")
 
 
 def serve_command(
-    functions: Annotated[list[Path] | None, typer.Argument(help="Components, or folders with *.wasm files.")] = None,
+    functions: Annotated[
+        list[str] | None,
+        typer.Argument(help="Components, folders with *.wasm files, or references oci://HOST/PATH:TAG."),
+    ] = None,
     node: Annotated[str | None, typer.Option(help="The node's name in the topology; default: the host's name.")] = None,
     topology: Annotated[Path | None, typer.Option(help="The topology, a JSON file; default: this node alone.")] = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on; default: 127.0.0.1.")] = None,
@@ -33,13 +37,16 @@ def serve_command(
     data_dir: Annotated[Path | None, typer.Option(help="Where its own Redis keeps its data.")] = None,
     max_latency_ms: Annotated[float | None, typer.Option(help="Objective: the longest migration of a bundle.")] = None,
     policy_name: PolicyName = None,
+    plain_http: Annotated[
+        list[str] | None, typer.Option("--registry-plain-http", help="A registry without TLS.", metavar="HOST:PORT")
+    ] = None,
 ) -> None:
     """Runs the host proxy of a node until Ctrl-C or SIGTERM.
 
     Every option is also an environment variable `SKYLARK_…`; the README has the whole table.
     """
     config = Config.load(
-        functions=tuple(functions) if functions else None,
+        functions=tuple(map(parse_component, functions)) if functions else None,
         node=node,
         topology=topology,
         host=host,
@@ -49,6 +56,7 @@ def serve_command(
         data_dir=data_dir,
         max_latency_ms=max_latency_ms,
         policy=policy(policy_name),
+        registry_plain_http=tuple(plain_http) if plain_http else None,
     )
     serve_node(config)
 

@@ -15,6 +15,7 @@ from wasmtime import Engine as WasmtimeEngine
 from wasmtime.component import Component
 
 from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.runtime.world import check_world
 
 TICK_MS = 10
 """How often running guests look at their deadline and quota."""
@@ -50,7 +51,8 @@ class Engine:
         """The compiled component of a file, from the cache where it can be. Compiling takes seconds.
 
         Raises:
-            InvalidArgument: The file cannot be read, or is no component that this wasmtime version can compile.
+        InvalidArgument: The file cannot be read, is no component of the hosted world, or this wasmtime version cannot
+            compile it.
         """
         content = self._read(wasm)
         cached = self._cache_dir / f"{digest(content)}-wasmtime-{version('wasmtime')}.cwasm"
@@ -59,6 +61,7 @@ class Engine:
             if cached.exists():
                 with contextlib.suppress(WasmtimeError):
                     return Component.deserialize_file(self.wasmtime, str(cached))
+            check_world(content, str(wasm))
             component = self._compile(wasm, content)
             _write_atomically(cached, bytes(component.serialize()))
         return component

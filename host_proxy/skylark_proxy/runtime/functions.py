@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from skylark_oci.metadata import Metadata
 from skylark_proxy.errors import InvalidArgument, NotFound
 from skylark_proxy.runtime.engine import Engine
 from skylark_proxy.runtime.exchange import default_root
@@ -27,6 +28,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         limits: What a sandbox may use.
         environment: The environment variables of the guest. There are no others.
         chains: Whose bundles it may name.
+        package: What people say of it; for `skylark package`.
     """
 
     ready: int = 2
@@ -34,6 +36,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = msgspec.field(default_factory=Limits)
     environment: dict[str, str] = msgspec.field(default_factory=dict)
     chains: Chains = "own"
+    package: Metadata = Metadata()
 
     @classmethod
     def beside(cls, wasm: Path) -> "Manifest":

@@ -1,18 +1,12 @@
 """The errors of a cluster's configuration."""
 
-from typing import ClassVar
+from skylark_oci.errors import PackageError
 
 
-class ManifestError(Exception):
+class ManifestError(PackageError):
     """Base of the errors of manifests and of the cluster that they are for."""
 
-    code: ClassVar[str] = "internal"
-    retryable: ClassVar[bool] = False
-
-    @property
-    def message(self) -> str:
-        """The sentence for people."""
-        return str(self)
+    code = "internal"
 
 
 class InvalidConfig(ManifestError):

@@ -1,12 +1,12 @@
 """The settings of a node: each can be set, and what is wrong is named."""
 
-import os
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from skylark_oci import Reference
 from skylark_proxy.config import SETTINGS, Config
 from skylark_proxy.errors import ConfigError
 from skylark_proxy.model import Ack, Objectives, Policy
@@ -21,7 +21,13 @@ VALID: list[tuple[str, str, object]] = [
     ("node_info_wait_ms", "0", 0),
     ("report_links", "true", True),
     ("destination", "cloud1", "cloud1"),
-    ("functions", f"a.wasm{os.pathsep}{os.pathsep}/b", (Path("a.wasm"), Path("/b"))),
+    ("functions", "a.wasm, ,/b", (Path("a.wasm"), Path("/b"))),
+    (
+        "functions",
+        "oci://127.0.0.1:5000/team/app:1.0,/c:d.wasm",
+        (Reference("127.0.0.1:5000", "team/app", "1.0"), Path("/c:d.wasm")),
+    ),
+    ("registry_plain_http", "registry.lan:5000, 10.0.0.7:5000", ("registry.lan:5000", "10.0.0.7:5000")),
     ("redis_url", "redis://h:1/0", "redis://h:1/0"),
     ("redis_fsync", "EVERYSEC", "everysec"),
     ("data_dir", "/data", Path("/data")),
@@ -62,6 +68,9 @@ INVALID = [
     ("node_info_wait_ms", "-1", "a whole number of milliseconds, 0 or more"),
     ("report_links", "maybe", "true or false"),
     ("destination", "*", "1 to 128 of"),
+    ("functions", "a.wasm,oci://app:1.0", "host/path, the host with a dot or a port"),
+    ("functions", "oci://r.example/App", "a path of a-z"),
+    ("registry_plain_http", "http://registry.lan:5000", "host:port, separated by commas"),
     ("redis_fsync", "no", "one of always, everysec"),
     ("policy", "fastest", "one of skylark, random, stateless"),
     ("max_latency_ms", "-1", "a number of milliseconds, 0 or more"),

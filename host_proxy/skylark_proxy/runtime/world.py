@@ -1,0 +1,32 @@
+"""Whether a component is of the world that this host runs, found out before it is compiled."""
+
+from skylark_oci.errors import InvalidWasm
+from skylark_oci.wasm import Kind, read_wasm
+from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.runtime.interface import HANDLER, WORLD
+
+EXPORTS = (HANDLER,)
+"""What a component of the world exports."""
+
+
+def check_world(content: bytes, name: str) -> None:
+    """Checks that a component exports what this host calls.
+
+    Args:
+        name: What errors call it.
+
+    Raises:
+        InvalidArgument: It is no component, or one of another world; the error names the exports that it lacks.
+    """
+    try:
+        wasm = read_wasm(content, name)
+    except InvalidWasm as error:
+        reason = f"{error.reason}, at byte {error.offset}"
+        raise InvalidArgument("component", name, f"a WebAssembly component ({reason})") from error
+    if wasm.kind is Kind.MODULE:
+        raise InvalidArgument("component", name, "a WebAssembly component (it is a core module)")
+    missing = [export for export in EXPORTS if export not in wasm.exports]
+    if missing:
+        exported = ", ".join(wasm.exports) or "nothing"
+        expected = f"a component of the world {WORLD}; it lacks the export {', '.join(missing)}, and has {exported}"
+        raise InvalidArgument("component", name, expected)
