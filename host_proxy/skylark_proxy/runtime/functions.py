@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from wasmtime.component import Component
 
 from skylark_proxy.errors import InvalidArgument, NotFound
 from skylark_proxy.runtime.engine import Engine
@@ -13,6 +14,7 @@ from skylark_proxy.runtime.imports import link
 from skylark_proxy.runtime.interface import State
 from skylark_proxy.runtime.pool import Preparer, SandboxPool
 from skylark_proxy.runtime.sandbox import Invocation, Limits, Outcome, Sandbox, SandboxConfig
+from skylark_proxy.target import Target
 
 Chains = Literal["own", "any"]
 """Whose bundles a function may fetch, store under and delete: those of the chain that it runs in, or all."""
@@ -90,6 +92,7 @@ class Functions:
         """
         manifest = manifest or Manifest.beside(wasm)
         component = self._engine.load(wasm)
+        _check_target(wasm, component)
         config = SandboxConfig(self._exchange_root, manifest.limits, manifest.environment)
 
         def make() -> Sandbox:
@@ -137,3 +140,12 @@ class Functions:
         self._preparer.close()
         for loaded in self._by_name.values():
             loaded.pool.close()
+
+
+def _check_target(wasm: Path, component: Component) -> None:
+    """Tells a component that was built for another runtime from one that is none of ours."""
+    others = (target for target in Target if target is not Target.HOSTED)
+    found = next((target for target in others if component.get_export_index(target.export)), None)
+    if found is not None:
+        expected = f"one for a node's proxy; it was built for the target {found}: skylark build SOURCE --target hosted"
+        raise InvalidArgument("component", str(wasm), expected)
