@@ -157,6 +157,20 @@ def run(invocation: Invocation, backend: Backend) -> Outcome:
     return Outcome(key, response)
 
 
+def run_contained(invocation: Invocation, backend: Backend) -> Outcome:
+    """`run` in a sandbox, where only the function itself can raise what is no `Exception`, as KeyboardInterrupt.
+
+    Raises:
+        FunctionError: See `run`.
+    """
+    try:
+        return run(invocation, backend)
+    except FunctionError:
+        raise
+    except BaseException as error:
+        raise FunctionError("+".join(invocation.functions), error) from error
+
+
 def _predecessor(invocation: Invocation, backend: Backend) -> Bundle:
     if invocation.state_key is None:
         return Bundle({}, key=None)

@@ -13,7 +13,7 @@ from wit_world.imports import bundles, types
 
 from skylark import errors, exchange, wire
 from skylark.context import Request, Response
-from skylark.functions import REGISTRY, FunctionError, Invocation, run
+from skylark.functions import REGISTRY, FunctionError, Invocation, run_contained
 from skylark.state import Ack, Bundle, Placement, Policy, Stored
 
 
@@ -124,19 +124,20 @@ class Handler(wit_world.exports.Handler):
 
     def handle(self, invocation: WitInvocation) -> WitOutcome:
         try:
-            outcome = run(
-                Invocation(
-                    functions=tuple(invocation.functions),
-                    chain_id=invocation.chain_id,
-                    task_id=invocation.task_id,
-                    node=invocation.node,
-                    request=Request(_received(invocation.body), invocation.content_type),
-                    state_key=invocation.state,
-                ),
-                WitBackend(),
-            )
+            outcome = run_contained(_invocation(invocation), WitBackend())
             return WitOutcome(outcome.key, _responded(outcome.response))
         except FunctionError as error:
             raise Err(_failure(error)) from None
         except BaseException as error:  # whatever leaves an exported function aborts the instance
             raise Err(_failure(FunctionError("+".join(invocation.functions), error))) from None
+
+
+def _invocation(invocation: WitInvocation) -> Invocation:
+    return Invocation(
+        functions=tuple(invocation.functions),
+        chain_id=invocation.chain_id,
+        task_id=invocation.task_id,
+        node=invocation.node,
+        request=Request(_received(invocation.body), invocation.content_type),
+        state_key=invocation.state,
+    )

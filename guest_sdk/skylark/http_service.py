@@ -12,6 +12,10 @@ from skylark.functions import FunctionError, Invocation, Outcome, run
 from skylark.http_answers import Answer, failed, json_answer, responded
 from skylark.http_backend import HttpBackend, Refusal, Terms
 from skylark.http_routes import Call, Head, Page
+from skylark.state import Backend
+
+Run = Callable[[Invocation, Backend], Outcome]
+"""Runs an invocation; see `functions.run`."""
 
 Failed = Callable[[FunctionError, Refusal | None, Mapping[str, str]], Answer]
 """What to answer for an invocation that failed; see `http_answers.failed`."""
@@ -22,12 +26,16 @@ class Service:
 
     Args:
         node: The name of the node; None: the proxy is asked for it, once it is needed.
+        execute: How an invocation is run.
         fail: What to answer for an invocation that failed.
     """
 
-    def __init__(self, backend: HttpBackend, node: str | None = None, fail: Failed = failed) -> None:
+    def __init__(
+        self, backend: HttpBackend, node: str | None = None, execute: Run = run, fail: Failed = failed
+    ) -> None:
         self._backend = backend
         self._node = node
+        self._execute = execute
         self._fail = fail
 
     def invoke(self, head: Head, call: Call, body: memoryview, known: Collection[str]) -> Answer:
@@ -53,7 +61,7 @@ class Service:
         started_ms, started = time.time_ns() // 1_000_000, time.perf_counter()
         headers = {"Skylark-Task": invocation.task_id, "Skylark-Chain": invocation.chain_id}
         try:
-            outcome = run(invocation, self._backend)
+            outcome = self._execute(invocation, self._backend)
         except FunctionError as error:
             print(error.traceback, file=sys.stderr)
             return self._fail(error, self._backend.refusal, headers)

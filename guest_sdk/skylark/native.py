@@ -69,7 +69,7 @@ class NativeServer(HTTPServer):
     def __init__(self, address: tuple[str, int], source: Source, backend: HttpBackend, node: str) -> None:
         super().__init__(address, _Handler)
         self.source = source
-        self.service = Service(backend, node, _failed)
+        self.service = Service(backend, node, fail=_failed)
 
 
 def _failed(error: FunctionError, _refusal: Refusal | None, headers: Mapping[str, str]) -> Answer:

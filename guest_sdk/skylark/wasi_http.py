@@ -11,7 +11,7 @@ from componentize_py_types import Err, Ok
 from wit_http.imports import types
 from wit_http.imports.types import IncomingRequest, OutgoingResponse, ResponseOutparam
 
-from skylark.functions import REGISTRY
+from skylark.functions import REGISTRY, run_contained
 from skylark.http_answers import Answer, Refused, defect, refused
 from skylark.http_backend import HttpBackend, parse_url
 from skylark.http_routes import Head, Page, body_size, route
@@ -59,7 +59,7 @@ def _service(settings: Settings) -> Service:
     host, port = parse_url(settings.proxy_url)
     transport = WasiTransport(settings.proxy_url, host, port, _TIMEOUT_S)
     backend = HttpBackend(settings.proxy_url, transport=transport)
-    return Service(backend, settings.node)
+    return Service(backend, settings.node, run_contained)
 
 
 def _head(request: IncomingRequest) -> Head:
