@@ -4,10 +4,12 @@ The calls block, as the function that waits for them does: `poll_loop`'s event l
 is slower (it reads 16 KiB at a time).
 """
 
+import contextlib
 from collections.abc import Iterable
 
 from componentize_py_types import Err
-from wit_http.imports import streams
+from wit_http.imports import monotonic_clock, poll, streams
+from wit_http.imports.poll import Pollable
 from wit_http.imports.streams import InputStream, OutputStream
 from wit_http.imports.types import IncomingBody, OutgoingBody
 
@@ -15,6 +17,8 @@ from skylark.wire import Buffer, joined
 
 _READ_BYTES = 1 << 20
 _WRITE_BYTES = 1 << 20
+_STALLED_S = 30.0
+"""How long the other end may take nothing. Not every runtime says so when it has gone: jco's stream just stays full."""
 
 
 class StreamFailed(Exception):
@@ -63,9 +67,22 @@ def write_body(body: OutgoingBody, parts: Iterable[Buffer]) -> None:
         with body.write() as stream:
             for part in joined(parts):
                 _write(stream, memoryview(part))
+    except StreamFailed:
+        _finish_broken(body)
+        raise
+    except Err as error:
+        _finish_broken(body)
+        raise StreamFailed(_reason(error)) from None
+    try:
         OutgoingBody.finish(body, None)
     except Err as error:
         raise StreamFailed(_reason(error)) from None
+
+
+def _finish_broken(body: OutgoingBody) -> None:
+    """Ends a body that is shorter than announced, which its receiver sees. To drop it instead would end jco."""
+    with contextlib.suppress(Err):
+        OutgoingBody.finish(body, None)
 
 
 def _read(stream: InputStream) -> bytes:
@@ -87,11 +104,17 @@ def _write(stream: OutputStream, view: memoryview) -> None:
         permitted = stream.check_write()
         if not permitted:
             with stream.subscribe() as writable:
-                writable.block()
+                _wait(writable)
             continue
         chunk = bytes(view[done : done + min(permitted, _WRITE_BYTES)])
         stream.write(chunk)
         done += len(chunk)
+
+
+def _wait(ready: Pollable) -> None:
+    with monotonic_clock.subscribe_duration(int(_STALLED_S * 1e9)) as late:
+        if 0 not in poll.poll([ready, late]):
+            raise StreamFailed(f"the other end took nothing for {_STALLED_S:g} s")
 
 
 def _reason(error: "Err[object]") -> str:
