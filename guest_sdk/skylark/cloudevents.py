@@ -86,8 +86,9 @@ def _with_attributes(call: Call, attributes: Mapping[str, Any]) -> Call:
     if attributes["specversion"] != "1.0":
         raise Refused.invalid("CloudEvent attribute specversion", attributes["specversion"], "1.0")
     key, chain, destination = (_extension(attributes, name) for name in ("statekey", "chainid", "destination"))
-    state_key, chain_id = call.state_key or key or None, call.chain_id or _named("chainid", chain)
+    state_key = call.state_key or key or None
     chain_of_key = read_key("statekey", state_key) if state_key else None
+    chain_id = call.chain_id or _named("chainid", chain)
     if chain_of_key is not None and chain_id not in (None, chain_of_key):
         raise Refused.invalid("CloudEvent attribute chainid", chain_id, f"that of the key, {chain_of_key}")
     return replace(

@@ -137,11 +137,11 @@ def _call(head: Head, functions: tuple[str, ...], known: Collection[str] | None)
             message = f"no function {name!r} (looked at: {', '.join(known)})"
             raise Refused("not-found", message, what="function", name=name, looked_at=tuple(known))
     query = _Query(head.query)
-    key, chain_id = query.text("key"), query.name("chain")
+    key = query.text("key")
     chain_of_key = read_key("key", key) if key is not None else None
+    chain_id = query.name("chain")
     if chain_of_key is not None and chain_id not in (None, chain_of_key):
         raise Refused.invalid("chain", chain_id, f"the chain of the key, {chain_of_key}")
-    plan = query.text("plan")
     return Call(
         functions=functions,
         state_key=key,
@@ -150,7 +150,7 @@ def _call(head: Head, functions: tuple[str, ...], known: Collection[str] | None)
         policy=query.choice("policy", {policy.value: policy for policy in Policy}, str.lower),
         ttl_ms=query.number("ttl_ms", 1, _MAX_TTL_MS),
         ack=query.choice("ack", {ack.value: ack for ack in Ack}),
-        plan=_plan(plan) if plan is not None else None,
+        plan=query.plan(),
         fuse=query.truth("fuse") is not False,
         content_type=head.headers.get("content-type", ""),
     )
@@ -180,6 +180,13 @@ class _Query:
     def number(self, name: str, minimum: int, maximum: int) -> int | None:
         value = self.text(name)
         return _number(name, value, minimum, maximum) if value is not None else None
+
+    def plan(self) -> Plan | None:
+        value = self.text("plan")
+        try:
+            return Plan.parse(value) if value is not None else None
+        except ValueError:
+            raise Refused.invalid("plan", str(value)[:4096], EXPECTED_PLAN) from None
 
     def truth(self, name: str) -> bool | None:
         value = self.text(name)
@@ -219,10 +226,3 @@ def _number(field: str, text: str, minimum: int, maximum: int) -> int:
     if parsed is None or not minimum <= parsed <= maximum:
         raise Refused.invalid(field, text, f"a whole number from {minimum} to {maximum}")
     return parsed
-
-
-def _plan(text: str) -> Plan:
-    try:
-        return Plan.parse(text)
-    except ValueError:
-        raise Refused.invalid("plan", text[:4096], EXPECTED_PLAN) from None

@@ -1,7 +1,10 @@
 """What a component of the target `http` has beside `/functions`: root, probes, settings, and a proxy that is away."""
 
 import contextlib
+import json
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,6 +215,17 @@ def test_a_node_refuses_it(component: Path) -> None:
     ):
         functions.load(component)
     assert str(component) in raised.value.message
+
+
+def test_the_command(tmp_path: Path, component: Path) -> None:
+    """`skylark build --target http` writes beside the source what `build` makes, under a name of its own."""
+    for path in SOURCE.parent.glob("*.py"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    command = [sys.executable, "-m", "skylark_proxy", "build", tmp_path / SOURCE.name, "--target", "http", "--json"]
+    built = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert (built["target"], built["cached"]) == ("http", True)
+    assert built["component"] == str(tmp_path / "everything.http.wasm")
+    assert (tmp_path / "everything.http.wasm").read_bytes() == component.read_bytes()
 
 
 def test_the_size_of_a_component(component: Path) -> None:
