@@ -221,7 +221,16 @@ def test_the_command(tmp_path: Path, component: Path) -> None:
     """`skylark build --target http` writes beside the source what `build` makes, under a name of its own."""
     for path in SOURCE.parent.glob("*.py"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    command = [sys.executable, "-m", "skylark_proxy", "build", tmp_path / SOURCE.name, "--target", "http", "--json"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "skylark_proxy",
+        "build",
+        tmp_path / SOURCE.name,
+        "--target",
+        "http",
+        "--json",
+    ]
     built = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert (built["target"], built["cached"]) == ("http", True)
     assert built["component"] == str(tmp_path / "everything.http.wasm")

@@ -123,7 +123,7 @@ def test_a_large_field_is_not_copied(proxy: PlayedProxy) -> None:
     """A bundle's bytes go to the transport as the function returned them, after the index."""
     large = bytes(1_000_000)
     REGISTRY["large"] = lambda bundle, ctx: {"a": large, "b": b"1"}
-    invoke(proxy, "large")
+    invoke(proxy, "large", node="n1")
     assert [len(part) for part in proxy.parts] == [wire.index(proxy.sent[0][3])[0], 1_000_000, 1]
     assert proxy.parts[1] is large
 
