@@ -1,10 +1,11 @@
 """Runtimes of `wasi:http/proxy` that are not ours, for the tests: jco on Node.js, and `wasmtime serve`.
 
-Each serves a component on a free port of loopback, is ready when it is handed out, and is ended by its pid.
+Each serves a component on a free port of loopback, is ready when it is handed out, and is ended with its children.
 """
 
 import contextlib
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -34,7 +35,6 @@ class WasiServer:
 
     url: str
     http: httpx.Client
-    pid: int
     _log: Path
 
     def log(self) -> str:
@@ -75,15 +75,17 @@ RUNTIMES: dict[str, Serve] = {"jco": serve_jco, "wasmtime": serve_wasmtime}
 def _running(command: Sequence[str], port: int, folder: Path, environment: dict[str, str]) -> Iterator[WasiServer]:
     url, log = f"http://127.0.0.1:{port}", folder / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
     try:
         with httpx.Client(base_url=url, timeout=120.0) as http:
             wait_for(lambda: process.poll() is not None or _answers(http), f"{command[1]} serves", _READY_S)
             assert process.poll() is None, log.read_text(errors="replace")
-            yield WasiServer(url, http, process.pid, log)
+            yield WasiServer(url, http, log)
     finally:
-        if process.poll() is None:
-            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # jco serves in a child, which outlives it
         process.wait(_STOP_S)
 
 

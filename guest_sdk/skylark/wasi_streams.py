@@ -1,7 +1,7 @@
 """Bodies over the streams of WASI 0.2, in pieces. Imported only in a component of the world `wasi:http/proxy`.
 
-The calls block, as the function that waits for them does: `poll_loop`'s event loop would be a second way to wait, and
-is slower (it reads 16 KiB at a time).
+The calls block, as the function that waits for them does. componentize-py's `poll_loop`, an event loop, takes the same
+time on wasmtime, and twice as long to read on jco (10 MB: 105 ms against 46), 16 KiB at a time.
 """
 
 import contextlib

@@ -12,7 +12,6 @@ from skylark.http_transport import Reply
 from skylark.wasi_streams import StreamFailed, read_body, write_body
 from skylark.wire import Buffer
 
-_CONNECT_TIMEOUT_S = 5.0
 _METHODS: dict[str, types.Method] = {
     "GET": types.Method_Get(),
     "PUT": types.Method_Put(),
@@ -85,11 +84,13 @@ class WasiTransport:
 
     def _options(self) -> types.RequestOptions:
         options = types.RequestOptions()
-        nanoseconds = int(self._timeout_s * 1e9)
-        with contextlib.suppress(Err):  # a runtime need not know all of them
-            options.set_connect_timeout(int(_CONNECT_TIMEOUT_S * 1e9))
-            options.set_first_byte_timeout(nanoseconds)
-            options.set_between_bytes_timeout(nanoseconds)
+        for limit in (
+            options.set_connect_timeout,  # not less than the others: jco takes it for the time until the answer begins
+            options.set_first_byte_timeout,
+            options.set_between_bytes_timeout,
+        ):
+            with contextlib.suppress(Err):  # a runtime need not know all of them
+                limit(int(self._timeout_s * 1e9))
         return options
 
     def _error(self, code: object) -> errors.SkylarkError:
