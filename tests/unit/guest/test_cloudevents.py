@@ -42,6 +42,8 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
 @given(event=events(), key=st.sampled_from([None, "c:n:t"]))
 @example(event=ATTRIBUTES | {"chainid": "d"}, key="c:n:t")
 @example(event={}, key=None)
+@example(event=ATTRIBUTES | {"data": "text", "datacontenttype": "application/x+json"}, key=None)
+@example(event=ATTRIBUTES | {"data": "text", "datacontenttype": "text/plain"}, key=None)
 def test_structured_mode_is_read_as_by_the_proxy(event: dict[str, Any], key: str | None) -> None:
     """For any event both read the same call and body, or refuse it with the same sentence."""
     body = json.dumps(event).encode()
