@@ -1,6 +1,6 @@
 """What a function is given beside the bundle, and what it may answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -37,10 +37,20 @@ class Context:
     function: str
     chain_id: str
     task_id: str
-    node: str
-    """The name of the node that runs the function."""
+    at: str | Callable[[], str]
+    """The node, or who can tell it; see `node`."""
     request: Request
     state: State
+
+    @property
+    def node(self) -> str:
+        """The name of the node that runs the function.
+
+        Raises:
+            Unavailable: The node's proxy has to be asked, and cannot be reached. It never has to where it runs the
+                function itself.
+        """
+        return self.at if isinstance(self.at, str) else self.at()
 
 
 @dataclass(eq=False)

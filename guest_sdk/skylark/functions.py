@@ -1,13 +1,13 @@
 """The functions of a component: the decorator that registers them, and the run of one invocation."""
 
 import inspect
-import re
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar, overload
 
 from skylark.context import Context, Execution, Request, Response, entered
+from skylark.names import NAME
 from skylark.state import Backend, Bundle, Placement, State
 from skylark.wire import Buffer
 
@@ -21,7 +21,8 @@ REGISTRY: dict[str, Function] = {}
 NEEDS: dict[str, frozenset[str]] = {}
 """The fields of the predecessor's bundle that a function has declared to need; one that has not needs all."""
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_MESSAGE_LIMIT = 8192
+_TRACEBACK_LIMIT = 65536
 
 
 @overload
@@ -54,7 +55,7 @@ def function(
 
 
 def _register(f: F, name: str, needs: Collection[str] | None) -> F:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(f"function name {name!r} is not 1 to 128 of A-Z a-z 0-9 . _ -")
     if name in REGISTRY:
         raise ValueError(f"two functions have the name {name!r}")
@@ -65,7 +66,7 @@ def _register(f: F, name: str, needs: Collection[str] | None) -> F:
     except TypeError as error:
         raise TypeError(f"function {name!r} has to take (bundle, ctx): {error}") from None
     if needs is not None:
-        if isinstance(needs, str) or not all(isinstance(field, str) and _NAME.fullmatch(field) for field in needs):
+        if isinstance(needs, str) or not all(isinstance(field, str) and NAME.fullmatch(field) for field in needs):
             raise ValueError(f"function {name!r} needs {needs!r}; expected names of fields")
         NEEDS[name] = frozenset(needs)
     REGISTRY[name] = f
@@ -79,7 +80,8 @@ class Invocation:
     functions: tuple[str, ...]
     chain_id: str
     task_id: str
-    node: str
+    node: str | Callable[[], str]
+    """The name of the node that runs it, or who can tell it."""
     request: Request
     state_key: str | None = None
 
@@ -93,14 +95,17 @@ class Outcome:
 
 
 class FunctionError(Exception):
-    """A function raised, or returned what cannot be stored; the exception is the `__cause__`."""
+    """A function raised, or returned what cannot be stored; the exception is the `__cause__`.
+
+    Message and traceback are bounded, and can be encoded in UTF-8, whatever the exception has in them.
+    """
 
     def __init__(self, function: str, cause: BaseException) -> None:
-        self.function = function
-        self.kind = type(cause).__name__
-        self.message = _text(cause)
+        self.function = _bounded(function, _MESSAGE_LIMIT)
+        self.kind = _bounded(type(cause).__name__, _MESSAGE_LIMIT)
+        self.message = _bounded(_text(cause), _MESSAGE_LIMIT)
         super().__init__(f"{function}: {self.kind}: {self.message}")
-        self.traceback = "".join(traceback.format_exception(cause))
+        self.traceback = _bounded("".join(traceback.format_exception(cause)), _TRACEBACK_LIMIT)
 
 
 def _text(cause: BaseException) -> str:
@@ -109,6 +114,13 @@ def _text(cause: BaseException) -> str:
         return str(cause)
     except Exception as error:
         return f"(its __str__ raised {type(error).__name__})"
+
+
+def _bounded(text: str, limit: int) -> str:
+    """Text as WIT and JSON take it: bounded, and an unpaired surrogate, as in the name of a file, is written out."""
+    if len(text) > limit:
+        text = f"{text[: limit // 2]} [… {len(text) - limit} characters …] {text[-limit // 2 :]}"
+    return text.encode(errors="backslashreplace").decode()
 
 
 def run(invocation: Invocation, backend: Backend) -> Outcome:
@@ -129,7 +141,7 @@ def run(invocation: Invocation, backend: Backend) -> Outcome:
                 function=at,
                 chain_id=invocation.chain_id,
                 task_id=invocation.task_id,
-                node=invocation.node,
+                at=invocation.node,
                 request=invocation.request,
                 state=State(backend),
             )
@@ -143,6 +155,20 @@ def run(invocation: Invocation, backend: Backend) -> Outcome:
     except (Exception, SystemExit) as error:
         raise FunctionError(at, error) from error
     return Outcome(key, response)
+
+
+def run_contained(invocation: Invocation, backend: Backend) -> Outcome:
+    """`run` in a sandbox, where only the function itself can raise what is no `Exception`, as KeyboardInterrupt.
+
+    Raises:
+        FunctionError: See `run`.
+    """
+    try:
+        return run(invocation, backend)
+    except FunctionError:
+        raise
+    except BaseException as error:
+        raise FunctionError("+".join(invocation.functions), error) from error
 
 
 def _predecessor(invocation: Invocation, backend: Backend) -> Bundle:
@@ -178,7 +204,7 @@ def _fields(name: str, returned: object) -> Mapping[str, Buffer]:
             "a skylark.Response or None"
         )
     for field, value in returned.items():
-        if not isinstance(field, str) or not _NAME.fullmatch(field):
+        if not isinstance(field, str) or not NAME.fullmatch(field):
             raise TypeError(f"function {name!r} returned the field {field!r}; expected 1 to 128 of A-Z a-z 0-9 . _ -")
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise TypeError(f"function {name!r} returned {type(value).__name__} in field {field!r}; expected bytes")

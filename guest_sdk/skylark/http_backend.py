@@ -1,76 +1,119 @@
 """State over HTTP: how a function that runs outside the proxy's sandbox reaches its node's proxy."""
 
 import contextlib
-import http.client
 import json
-from collections.abc import Collection, Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from skylark import errors, wire
-from skylark.state import Bundle, Placement, Policy, Stored
+from skylark.http_transport import KeptConnection, Reply, Transport
+from skylark.plan import Plan
+from skylark.state import Ack, Bundle, Placement, Policy, Stored
 
 DEFAULT_URL = "http://127.0.0.1:30002"
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What an invocation's stores take where they say nothing, and how its chain goes on.
+
+    Attributes:
+        plan: The chain's plan; None: that of the predecessor's bundle, `state_key`.
+        function: The last one of the invocation; the plan says what follows it.
+    """
+
+    destination: str | None = None
+    policy: Policy | None = None
+    ttl_ms: int | None = None
+    ack: Ack | None = None
+    plan: Plan | None = None
+    state_key: str | None = None
+    function: str = ""
+
+
+@dataclass
+class Ledger:
+    """What the state calls of an invocation did, as the members of the proxy's reports."""
+
+    fetches: list[dict[str, Any]] = field(default_factory=list)
+    placements: list[dict[str, Any]] = field(default_factory=list)
+    retrieval_ms: float = 0.0
+    """T(dr), of all fetches."""
+    migration_ms: float = 0.0
+    """T(dm), of all stores."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A request that the proxy refused: the error that the function got, and the answer that it was made of."""
+
+    error: errors.SkylarkError
+    status: int
+    details: Mapping[str, Any]
+    """The `error` of the answer."""
+
+
 class HttpBackend:
-    """State at a proxy, for one invocation after the other. The connection is kept; nothing is retried but a request
-    on a kept connection that the proxy had closed meanwhile.
+    """State at a proxy, for one invocation after the other.
 
     Args:
         url: The proxy, `http://host:port`.
         timeout_s: How long the proxy may send nothing.
+        transport: How requests travel; None: over a connection of plain CPython.
 
     Raises:
         ValueError: `url` is not such a URL.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, timeout_s: float = 60.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"the proxy's URL {url!r} is not http://host:port")
-        self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout_s)
+    def __init__(self, url: str = DEFAULT_URL, timeout_s: float = 60.0, transport: Transport | None = None) -> None:
+        host, port = parse_url(url)
+        self._transport = transport or KeptConnection(url, host, port, timeout_s)
         self._url = url
         self._own_key = ""
-        self._destination: str | None = None
-        self._policy: Policy | None = None
+        self._terms = Terms()
+        self._plan: Plan | None = None
+        self.ledger = Ledger()
+        self.refusal: Refusal | None = None
+        """The last call's, if the proxy refused it."""
 
-    def begin(self, chain_id: str, task_id: str, destination: str | None = None, policy: Policy | None = None) -> None:
-        """Begins an invocation: what its stores take where they say nothing."""
-        self._own_key, self._destination, self._policy = f"{chain_id}:{task_id}", destination, policy
+    def begin(self, chain_id: str, task_id: str, terms: Terms | None = None) -> None:
+        """Begins an invocation."""
+        self._own_key, self._terms = f"{chain_id}:{task_id}", terms or Terms()
+        self._plan, self.ledger, self.refusal = self._terms.plan, Ledger(), None
+
+    def close(self) -> None:
+        """Closes the connection; the next call opens it anew."""
+        self._transport.close()
 
     def fetch(self, key: str, fields: Collection[str]) -> Bundle:
         """See `State.fetch`."""
-        headers, body = self._request("GET", key, {"fields": ",".join(fields) or None})
+        started = time.perf_counter()
+        reply = self._request("GET", key, {"fields": ",".join(fields) or None})
         with self._of_a_proxy():
-            return Bundle(
-                {name: view.toreadonly() for name, view in wire.decode(body).items()},
-                key=headers["skylark-key"],
-                version=int(headers["etag"].strip('"')),
-                origin=headers["skylark-origin"],
-                hops=int(headers["skylark-hops"]),
-            )
+            bundle = _bundle(reply)
+            if self._plan is None and key == self._terms.state_key and "skylark-plan" in reply.headers:
+                self._plan = Plan.parse(reply.headers["skylark-plan"])
+        duration_ms = 1000 * (time.perf_counter() - started)
+        self.ledger.retrieval_ms += duration_ms
+        self.ledger.fetches.append(_fetched(bundle, reply, duration_ms))
+        return bundle
 
     def store(self, fields: Mapping[str, wire.Buffer], placement: Placement) -> Stored:
         """See `State.store`."""
-        policy = placement.policy or self._policy
-        query = {
-            "destination": placement.destination or self._destination,
-            "policy": policy.value if policy else None,
-            "ttl_ms": placement.ttl_ms,
-            "ack": placement.ack.value if placement.ack else None,
-        }
-        headers = {"Content-Type": wire.MEDIA_TYPE}
-        if placement.expected_version is not None:
-            headers |= (
-                {"If-Match": f'"{placement.expected_version}"'}
-                if placement.expected_version
-                else {"If-None-Match": "*"}
-            )
-        body = b"".join(wire.encode(fields))
-        answer, _ = self._request("PUT", placement.key or self._own_key, query, headers, body)
+        started = time.perf_counter()
+        body = wire.encode(fields)
+        headers = self._conditions(placement) | {"Content-Length": str(sum(map(len, body)))}
+        key = placement.key or self._own_key
+        reply = self._request("PUT", key, self._placing(placement), headers, list(wire.joined(body)))
         with self._of_a_proxy():
-            return Stored(answer["skylark-key"], int(answer["etag"].strip('"')))
+            stored = Stored(reply.headers["skylark-key"], _version(reply))
+            placed = json.loads(bytes(reply.body))
+        self.ledger.migration_ms += 1000 * (time.perf_counter() - started)
+        self.ledger.placements.append(placed)
+        return stored
 
     def delete(self, key: str) -> bool:
         """See `State.delete`."""
@@ -86,9 +129,30 @@ class HttpBackend:
         Raises:
             Unavailable: The proxy cannot be reached.
         """
-        _, body = self._exchange("GET", "/health/readiness", {}, None)
+        reply = self._exchange("GET", "/health/readiness", {}, ())
         with self._of_a_proxy():
-            return str(json.loads(body)["node"])
+            return str(json.loads(bytes(reply.body))["node"])
+
+    def _placing(self, placement: Placement) -> dict[str, object]:
+        """The parameters of a store: its own, else those of the plan, else those of the invocation."""
+        following = self._plan.after(self._terms.function) if self._plan else ()
+        planned = following[0].node if following else None
+        policy, ack = placement.policy or self._terms.policy, placement.ack or self._terms.ack
+        return {
+            "destination": placement.destination or planned or self._terms.destination,
+            "policy": policy.value if policy else None,
+            "ttl_ms": placement.ttl_ms if placement.ttl_ms is not None else self._terms.ttl_ms,
+            "ack": ack.value if ack else None,
+        }
+
+    def _conditions(self, placement: Placement) -> dict[str, str]:
+        headers = {"Content-Type": wire.MEDIA_TYPE}
+        if self._plan is not None:
+            headers["Skylark-Plan"] = str(self._plan)
+        if placement.expected_version is None:
+            return headers
+        version = placement.expected_version
+        return headers | ({"If-Match": f'"{version}"'} if version else {"If-None-Match": "*"})
 
     @contextlib.contextmanager
     def _of_a_proxy(self) -> Iterator[None]:
@@ -104,48 +168,75 @@ class HttpBackend:
         key: str,
         query: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> tuple[dict[str, str], bytes]:
+        body: Sequence[wire.Buffer] = (),
+    ) -> Reply:
         given = urlencode({name: value for name, value in (query or {}).items() if value is not None})
         path = f"/bundles/{quote(key)}" + (f"?{given}" if given else "")
         return self._exchange(method, path, headers or {}, body)
 
-    def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
-    ) -> tuple[dict[str, str], bytes]:
-        fresh = self._connection.sock is None
+    def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: Sequence[wire.Buffer]) -> Reply:
+        self.refusal = None
         try:
-            response, data = self._send(method, path, headers, body)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
-            self._connection.close()
-            if fresh:
-                raise errors.Unavailable(f"the proxy at {self._url} closed the connection") from error
-            return self._exchange(method, path, headers, body)
-        except TimeoutError as error:
-            self._connection.close()
-            raise errors.TimedOut(f"the proxy at {self._url} does not answer in time") from error
-        except (OSError, http.client.HTTPException) as error:
-            self._connection.close()
-            raise errors.Unavailable(f"the proxy at {self._url} cannot be reached: {error}") from error
-        if response.status >= 400:
-            raise _error(response.status, data)
-        return {name.lower(): value for name, value in response.getheaders()}, data
-
-    def _send(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None
-    ) -> tuple[http.client.HTTPResponse, bytes]:
-        self._connection.request(method, path, body=body, headers=dict(headers))
-        response = self._connection.getresponse()
-        return response, response.read()
+            reply = self._transport.exchange(method, path, headers, body)
+        except errors.SkylarkError as error:
+            details = {"code": error.code, "message": str(error), "retryable": error.retryable}
+            self.refusal = Refusal(error, 504 if isinstance(error, errors.TimedOut) else 503, details)
+            raise
+        if reply.status >= 400:
+            self.refusal = _refusal(reply)
+            raise self.refusal.error
+        return reply
 
 
-def _error(status: int, body: bytes) -> errors.SkylarkError:
+def parse_url(url: str) -> tuple[str, int]:
+    """The host and port of a proxy's URL.
+
+    Raises:
+        ValueError: It is not `http://host:port`.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError(f"the proxy's URL {url!r} is not http://host:port")
+    return parts.hostname, parts.port or 80
+
+
+def _bundle(reply: Reply) -> Bundle:
+    return Bundle(
+        {name: view.toreadonly() for name, view in wire.decode(reply.body).items()},
+        key=reply.headers["skylark-key"],
+        version=_version(reply),
+        origin=reply.headers["skylark-origin"],
+        hops=int(reply.headers["skylark-hops"]),
+    )
+
+
+def _version(reply: Reply) -> int:
+    return int(reply.headers["etag"].strip('"'))
+
+
+def _fetched(bundle: Bundle, reply: Reply, duration_ms: float) -> dict[str, Any]:
+    return {
+        "key": bundle.key,
+        "version": bundle.version,
+        "served_by": reply.headers.get("skylark-served-by"),
+        "hops": bundle.hops,
+        "size_bytes": sum(map(len, bundle.values())),
+        "duration_ms": round(duration_ms, 3),
+    }
+
+
+def _refusal(reply: Reply) -> Refusal:
     """The error of the proxy's answer `{"error": {…}}`."""
     try:
-        details: dict[str, Any] = json.loads(body)["error"]
-        code, message = str(details["code"]), str(details["message"])
+        details: dict[str, Any] = json.loads(bytes(reply.body))["error"]
+        return Refusal(_error(reply.status, details), reply.status, details)
     except (ValueError, KeyError, TypeError):
-        return errors.Internal(f"the proxy answered with status {status}")
+        error = errors.Internal(f"the proxy answered with status {reply.status}")
+        return Refusal(error, 500, {"code": error.code, "message": str(error), "retryable": False})
+
+
+def _error(status: int, details: Mapping[str, Any]) -> errors.SkylarkError:
+    code, message = str(details["code"]), str(details["message"])
     if code == errors.Conflict.code:
         return errors.Conflict(int(details["expected"]), int(details["actual"]))
     if code == errors.TooLarge.code:

@@ -6,22 +6,19 @@ terminal. The source file and the modules beside it are loaded again when they h
 
 import argparse
 import importlib.util
-import json
 import os
 import sys
 import traceback
-import uuid
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from skylark import errors
-from skylark.context import Request
-from skylark.functions import NEEDS, REGISTRY, FunctionError, Invocation, Outcome, run
-from skylark.http_backend import DEFAULT_URL, HttpBackend
-from skylark.state import Policy
-
-_MAX_BODY_BYTES = 128 << 20
+from skylark.functions import NEEDS, REGISTRY, FunctionError
+from skylark.http_answers import Answer, Refused, error_answer, function_failed, refused
+from skylark.http_backend import DEFAULT_URL, HttpBackend, Refusal
+from skylark.http_routes import MAX_BODY_BYTES, Call, Head, Page, body_size, route
+from skylark.http_service import Service
 
 
 class Source:
@@ -72,8 +69,14 @@ class NativeServer(HTTPServer):
     def __init__(self, address: tuple[str, int], source: Source, backend: HttpBackend, node: str) -> None:
         super().__init__(address, _Handler)
         self.source = source
-        self.backend = backend
-        self.node = node
+        self.service = Service(backend, node, fail=_failed)
+
+
+def _failed(error: FunctionError, _refusal: Refusal | None, headers: Mapping[str, str]) -> Answer:
+    """Whatever ended a function, its developer sees where: also of what its caller would only be told the reason."""
+    cause = error.__cause__
+    code = cause.code if isinstance(cause, errors.SkylarkError) else "function-failed"
+    return function_failed(error, headers, code)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -82,88 +85,48 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30.0
 
     def do_GET(self) -> None:
-        path = urlsplit(self.path).path
-        if path == "/health/liveness":
-            self._answer(200, {"node": self.server.node, "status": "alive"})
-        elif path == "/functions" and self._load():
-            self._answer(200, {"functions": [{"name": name} for name in REGISTRY]})
-        elif path != "/functions":
-            self._fail(404, "not-found", f"no path {path!r}; there are /functions and /health/liveness")
+        self._serve()
 
     def do_POST(self) -> None:
-        parts = urlsplit(self.path)
-        query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        prefix, _, names = parts.path.rpartition("/")
-        length = self.headers.get("Content-Length", "0")
-        if prefix != "/functions" or not names:
-            self._fail(404, "not-found", f"no path {parts.path!r}; functions are at /functions/NAME")
-        elif not length.isdecimal() or int(length) > _MAX_BODY_BYTES:
-            self.close_connection = True
-            self._fail(413, "too-large", f"Content-Length {length!r} is not a number up to {_MAX_BODY_BYTES}")
-        elif self._load():
-            self._invoke(tuple(unquote(names).split("+")), query, self.rfile.read(int(length)))
+        self._serve()
 
-    def _load(self) -> bool:
+    def _serve(self) -> None:
+        head = Head.of(self.command, self.path, dict(self.headers))
+        try:
+            answer = self._answer(head, route(head))
+        except Refused as refusal:
+            self.close_connection = True
+            answer = refused(refusal)
+        self._send(answer)
+
+    def _answer(self, head: Head, asked: Call | Page) -> Answer:
+        if isinstance(asked, Call):
+            size = body_size(head, MAX_BODY_BYTES) or 0
+            return self._load() or self.server.service.invoke(head, asked, self._body(size), REGISTRY)
+        return (self._load() if asked is Page.FUNCTIONS else None) or self.server.service.page(asked, REGISTRY)
+
+    def _body(self, size: int) -> memoryview:
+        return memoryview(self.rfile.read(size))
+
+    def _load(self) -> Answer | None:
+        """Loads the source where it has changed; returns what to answer where it cannot be loaded."""
         try:
             if self.server.source.refresh():
                 print(f"loaded {', '.join(REGISTRY) or 'no function'}", file=sys.stderr)
         except Exception as error:
             traceback.print_exc()
-            self._fail(422, "function-failed", f"the source cannot be loaded: {error!r}", traceback.format_exc())
-            return False
-        return True
+            details = {"code": "function-failed", "message": f"the source cannot be loaded: {error!r}"}
+            return error_answer(422, details | {"retryable": False, "traceback": traceback.format_exc()})
+        return None
 
-    def _invoke(self, functions: tuple[str, ...], query: dict[str, str], body: bytes) -> None:
-        key = query.get("key")
-        chain_id = query.get("chain") or (key.split(":")[0] if key else uuid.uuid4().hex)
-        invocation = Invocation(
-            functions=functions,
-            chain_id=chain_id,
-            task_id=uuid.uuid4().hex,
-            node=self.server.node,
-            request=Request(memoryview(body), self.headers.get("Content-Type", "")),
-            state_key=key,
-        )
-        try:
-            policy = Policy(query["policy"].lower()) if "policy" in query else None
-        except ValueError as error:
-            self._fail(400, "invalid-argument", f"policy: {error}; expected one of {[item.value for item in Policy]}")
-            return
-        self.server.backend.begin(chain_id, invocation.task_id, query.get("destination"), policy)
-        try:
-            self._succeed(invocation, run(invocation, self.server.backend))
-        except FunctionError as error:
-            print(error.traceback, file=sys.stderr)
-            cause = error.__cause__
-            code = cause.code if isinstance(cause, errors.SkylarkError) else "function-failed"
-            self._fail(
-                422, code, f"function {error.function!r} failed ({error.kind}): {error.message}", error.traceback
-            )
-
-    def _succeed(self, invocation: Invocation, outcome: Outcome) -> None:
-        headers = {"Skylark-Task": invocation.task_id, "Skylark-Chain": invocation.chain_id}
-        if outcome.key is not None:
-            headers["Skylark-Key"] = outcome.key
-        if outcome.response is not None:
-            self._send(outcome.response.status, bytes(outcome.response.body), outcome.response.content_type, headers)
-            return
-        content = {"chain_id": invocation.chain_id, "task_id": invocation.task_id, "key": outcome.key}
-        self._answer(200, content | {"functions": list(invocation.functions), "node": invocation.node}, headers)
-
-    def _answer(self, status: int, content: object, headers: dict[str, str] | None = None) -> None:
-        self._send(status, json.dumps(content).encode(), "application/json", headers or {})
-
-    def _fail(self, status: int, code: str, message: str, trace: str = "") -> None:
-        self._answer(status, {"error": {"code": code, "message": message, "retryable": False, "traceback": trace}})
-
-    def _send(self, status: int, body: bytes, content_type: str, headers: dict[str, str]) -> None:
+    def _send(self, answer: Answer) -> None:
         """Answers, and closes: a client that kept its connection would keep all others out."""
-        self.send_response(status)
-        own = {"Content-Type": content_type, "Content-Length": str(len(body)), "Connection": "close"}
-        for name, value in (own | headers).items():
+        self.send_response(answer.status)
+        own = {"Content-Length": str(len(answer.body)), "Connection": "close"}
+        for name, value in (own | dict(answer.headers)).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: object) -> None:
         print(

@@ -13,7 +13,7 @@ A bundle's metadata (version, origin, …) is not in it: it travels beside it, i
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 MAGIC = b"SKYB"
 FORMAT_VERSION = 1
@@ -21,6 +21,7 @@ MEDIA_TYPE = "application/vnd.skylark.bundle"
 
 Buffer = bytes | bytearray | memoryview
 
+_JOIN_LIMIT_BYTES = 65536
 _HEAD = struct.Struct("<4sHH")
 _FIELD = struct.Struct("<HQ")
 
@@ -45,6 +46,24 @@ def header(sizes: Mapping[str, int]) -> bytes:
 def encode(fields: Mapping[str, Buffer]) -> list[Buffer]:
     """The bundle as parts to be written one after the other; no field is copied."""
     return [header({name: len(value) for name, value in fields.items()}), *fields.values()]
+
+
+def joined(parts: Iterable[Buffer]) -> Iterable[Buffer]:
+    """The same bytes in fewer parts: small ones are put together, large ones are not copied, empty ones left out."""
+    small = bytearray()
+    for part in parts:
+        if len(small) + len(part) <= _JOIN_LIMIT_BYTES:
+            small += part
+            continue
+        if small:
+            yield small
+            small = bytearray()
+        if len(part) <= _JOIN_LIMIT_BYTES:
+            small += part
+        else:
+            yield part
+    if small:
+        yield small
 
 
 def index(start: Buffer) -> tuple[int, dict[str, int]]:

@@ -14,19 +14,17 @@ from pathlib import Path
 import skylark
 from skylark_proxy.build_record import append_record
 from skylark_proxy.runtime.engine import digest
-from skylark_proxy.runtime.interface import WORLD as HOSTED
 from skylark_proxy.source import ENTRY, BuildError, Source, resolve
+from skylark_proxy.target import Target
 
-WORLD = "hosted"
 _POLL_S = 0.05
 _ENTRY_SOURCE = """import sys
 
 sys.dont_write_bytecode = True  # the source's folder is mounted: a build leaves nothing in it
 
 import {module}
-from skylark.hosted import Handler, seal
-
-__all__ = ["Handler"]
+{entry}
+from skylark.seal import seal
 
 seal()
 """
@@ -48,6 +46,7 @@ def build(
     cache_dir: Path,
     extra_paths: tuple[Path, ...] = (),
     cancelled: threading.Event | None = None,
+    target: Target = Target.HOSTED,
 ) -> Built:
     """Builds the component of a source file, or copies it from the cache.
 
@@ -57,23 +56,24 @@ def build(
         cache_dir: Where components are kept, by the content of all that goes into them.
         extra_paths: Folders with further modules that the source imports.
         cancelled: Ends the build when it is set.
+        target: Who is to run it.
 
     Raises:
         InvalidArgument: The source does not exist or is no Python file.
         BuildError: It was cancelled, has a syntax error or no function, imports what cannot be in one, or raises.
     """
     resolved = resolve(source, extra_paths)
-    cached = cache_dir / f"{_fingerprint(resolved)}.wasm"
+    cached = cache_dir / f"{_fingerprint(resolved, target)}.wasm"
     known = cached.exists()
     if not known:
         cache_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".build-", dir=cache_dir) as folder:
             built = Path(folder) / "component.wasm"
-            _componentize(resolved, Path(folder), built, cancelled or threading.Event())
+            _componentize(resolved, target, Path(folder), built, cancelled or threading.Event())
             os.replace(built, cached)  # noqa: PTH105
     output.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(cached, output)
-    append_record(output, resolved, HOSTED)
+    append_record(output, resolved, target.world)
     return Built(output, output.stat().st_size, known)
 
 
@@ -83,22 +83,22 @@ def wit_directory() -> Path:
     return next(path for path in (package / "wit", package.parents[1] / "wit") if path.is_dir())
 
 
-def _fingerprint(source: Source) -> str:
+def _fingerprint(source: Source, target: Target = Target.HOSTED) -> str:
     """Names all that goes into a component."""
     package = Path(skylark.__file__).parent
     files = (*source.modules, *sorted(package.rglob("*.py")), *sorted(wit_directory().rglob("*.wit")))
     contents = [f"{file.name} {digest(file.read_bytes())}" for file in files]
-    return digest("\n".join([f"componentize-py {version('componentize-py')} {WORLD}", *contents]).encode())
+    return digest("\n".join([f"componentize-py {version('componentize-py')} {target}", *contents]).encode())
 
 
-def _componentize(source: Source, folder: Path, output: Path, cancelled: threading.Event) -> None:
+def _componentize(source: Source, target: Target, folder: Path, output: Path, cancelled: threading.Event) -> None:
     shutil.copytree(Path(skylark.__file__).parent, folder / "sdk" / "skylark", ignore=_IGNORED)
-    entry = _ENTRY_SOURCE.format(module=source.main.stem)
-    (folder / f"{ENTRY}.py").write_text(entry)
+    (folder / f"{ENTRY}.py").write_text(_ENTRY_SOURCE.format(module=source.main.stem, entry=target.entry))
     tool = [sys.executable, "-c", "import sys, componentize_py; sys.exit(componentize_py.script())"]
     mounted = (folder, folder / "sdk", *source.search_path)
     paths = [argument for path in mounted for argument in ("-p", str(path))]
-    command = [*tool, "-q", "-d", str(wit_directory()), "-w", WORLD, "componentize", ENTRY, *paths, "-o", str(output)]
+    world = ["-d", str(wit_directory()), "-w", target.value, "--world-module", target.bindings]
+    command = [*tool, "-q", *world, "componentize", ENTRY, *paths, "-o", str(output)]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     log = folder / "log"
     with log.open("wb") as file:

@@ -23,6 +23,7 @@ _TAKEN = sys.stdlib_module_names | {
     ENTRY,
     "skylark",
     "wit_world",
+    "wit_http",
     "poll_loop",
     "componentize_py_types",
     "componentize_py_runtime",

@@ -12,7 +12,7 @@ import pytest
 from continuum import LiveNode, Nodes, check_error, line, run_nodes
 from skylark.context import Request
 from skylark.functions import FunctionError, Invocation, run
-from skylark.http_backend import HttpBackend
+from skylark.http_backend import HttpBackend, Terms
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
 
@@ -107,7 +107,7 @@ def test_the_same_source_natively(nodes: Nodes) -> None:
     """In plain CPython with its state at the proxy over HTTP it does the same, and the two understand each other."""
     [key] = parts(call(nodes["sat"], "write_data", {"size_kb": 1}))
     backend = HttpBackend(nodes["sat"].url)
-    backend.begin(key.split(":")[0], "native-task", "sat")
+    backend.begin(key.split(":")[0], "native-task", Terms("sat"))
     spec = spec_from_file_location("ported_chain", SOURCE)
     assert spec is not None and spec.loader is not None
     with patch.dict("skylark.functions.REGISTRY", clear=True):
@@ -123,7 +123,7 @@ def test_the_same_source_natively(nodes: Nodes) -> None:
         passed_on = invoke("preprocess", key)
         with pytest.raises(FunctionError, match="key: missing"):
             invoke("single", None)
-    backend._connection.close()
+    backend.close()
     assert passed_on == f"{key.split(':')[0]}:sat:native-task"
     assert parts(call(nodes["sat"], "preprocess", key=passed_on))[0] != passed_on
     assert held(nodes["sat"], passed_on) == {"value": KB}

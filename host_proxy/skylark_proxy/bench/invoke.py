@@ -6,9 +6,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from skylark_proxy.bench.component import build_bench_component
 from skylark_proxy.bench.load import Load, run
@@ -16,7 +17,7 @@ from skylark_proxy.child import launch
 from skylark_proxy.client import ProxyClient, ProxyError
 from skylark_proxy.config import Config
 from skylark_proxy.continuum import run_continuum, with_free_ports
-from skylark_proxy.errors import SkylarkError
+from skylark_proxy.errors import InvalidArgument, SkylarkError
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.topology import Topology
 
@@ -40,12 +41,19 @@ class InvokeResult:
 
 
 def bench_invoke(
-    config: Config, rounds: int, seconds: float, connections: int, progress: Progress
+    config: Config, rounds: int, seconds: float, connections: int, progress: Progress, others: Sequence[str] = ()
 ) -> list[InvokeResult]:
     """Loads three servers in turn, `rounds` times, for `seconds` each, over `connections` kept connections.
 
     All three are processes of their own on this machine, and so share its cores with the load.
+
+    Args:
+        others: URLs of further servers that run already, as those of http components, to be compared in the same run.
+
+    Raises:
+        InvalidArgument: One of these is not `http://host:port/path`.
     """
+    further = {url: _target(url) for url in others}
     with tempfile.TemporaryDirectory(prefix="skylark-bench-") as name:
         folder = Path(name)
         components = {
@@ -58,6 +66,7 @@ def bench_invoke(
                 progress(f"starting the proxy with {kind} sandboxes")
                 url = stack.enter_context(_proxy(folder / f"node-{kind}", component, config))
                 targets[f"{kind} sandboxes"] = (url, "/functions/noop")
+            targets |= further
             loads: dict[str, list[Load]] = {target: [] for target in targets}
             for number in range(rounds):
                 for target, (url, path) in targets.items():
@@ -66,6 +75,13 @@ def bench_invoke(
                     loads[target].append(run(url, path, connections, seconds))
     bare = _median([load.requests_per_s for load in loads["bare Starlette"]])
     return [_result(target, measured, bare) for target, measured in loads.items()]
+
+
+def _target(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise InvalidArgument("url", url, "http://host:port/functions/NAME")
+    return f"http://{parts.netloc}", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
 
 
 def _result(name: str, loads: list[Load], bare_per_s: float) -> InvokeResult:

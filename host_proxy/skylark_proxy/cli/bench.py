@@ -56,11 +56,15 @@ def invoke_command(
     rounds: Rounds = 5,
     seconds: Annotated[float, typer.Option(help="How long each load goes on.", min=0.1, max=60)] = 3.0,
     connections: Annotated[int, typer.Option(help="Connections at once.", min=1, max=256)] = 8,
+    url: Annotated[
+        list[str] | None,
+        typer.Option(help="A server that runs already, for the same load, as that of an http component."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Invocations a second through HTTP, in fresh and reused sandboxes, against a bare Starlette handler."""
     with _progress() as progress:
-        results = bench_invoke(Config.load(), rounds, seconds, connections, progress)
+        results = bench_invoke(Config.load(), rounds, seconds, connections, progress, url or ())
     if as_json:
         rows = [asdict(result) for result in results]
         print_json({"machine": describe(), "connections": connections, "rounds": rounds, "results": rows})

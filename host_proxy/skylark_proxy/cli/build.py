@@ -9,26 +9,34 @@ import typer
 from skylark_proxy.build import build
 from skylark_proxy.cli.options import Json, messages, print_json
 from skylark_proxy.config import Config
+from skylark_proxy.target import Target
 
 
 def build_command(
     source: Annotated[Path, typer.Argument(help="A Python file with at least one @skylark.function.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The component; default: SOURCE.wasm.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The component; default: SOURCE.wasm, for http SOURCE.http.wasm."),
+    ] = None,
+    target: Annotated[
+        Target,
+        typer.Option(help="hosted: for a node's proxy. http: for any runtime of the standard world wasi:http/proxy."),
+    ] = Target.HOSTED,
     path: Annotated[list[Path] | None, typer.Option("--path", help="A folder with modules that it imports.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compiles a function's source file to a WASI component of the world `skylark:state/hosted`.
+    """Compiles a function's source file to a WASI component.
 
     It takes 5 to 20 seconds; a source that was built before comes from the cache.
     """
-    target = output or source.with_suffix(".wasm")
+    component = output or source.with_suffix(".http.wasm" if target is Target.HTTP else ".wasm")
     started = time.perf_counter()
-    with messages().status(f"building {target.name} (5 to 20 s the first time)"):
-        built = build(source, target, Config.load().cache_dir / "components", tuple(path or ()))
+    with messages().status(f"building {component.name} (5 to 20 s the first time)"):
+        built = build(source, component, Config.load().cache_dir / "components", tuple(path or ()), target=target)
     seconds = time.perf_counter() - started
     if as_json:
-        result = {"component": str(target), "size_bytes": built.size_bytes, "cached": built.cached}
+        result = {"component": str(component), "target": target, "size_bytes": built.size_bytes, "cached": built.cached}
         print_json(result | {"duration_s": round(seconds, 3)})
         return
     how = "from the cache" if built.cached else f"in {seconds:.1f} s"
-    typer.echo(f"{target}: {built.size_bytes / 1e6:.1f} MB, built {how}")
+    typer.echo(f"{component}: {built.size_bytes / 1e6:.1f} MB, built {how}")

@@ -9,12 +9,13 @@ from skylark_proxy.errors import Conflict, SkylarkError, TooLarge
 from skylark_proxy.model import Ack, Policy
 from skylark_proxy.runtime import values
 from skylark_proxy.runtime.values import Case
+from skylark_proxy.target import Target
 
 T = TypeVar("T")
 
 BUNDLES = "skylark:state/bundles@0.1.0"
-HANDLER = "skylark:state/handler@0.1.0"
-WORLD = "skylark:state/hosted@0.1.0"
+HANDLER = Target.HOSTED.export
+WORLD = Target.HOSTED.world
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from skylark_oci.errors import InvalidWasm
 from skylark_oci.wasm import Kind, read_wasm
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.runtime.interface import HANDLER, WORLD
+from skylark_proxy.target import Target
 
 EXPORTS = (HANDLER,)
 """What a component of the world exports."""
@@ -29,4 +30,7 @@ def check_world(content: bytes, name: str) -> None:
     if missing:
         exported = ", ".join(wasm.exports) or "nothing"
         expected = f"a component of the world {WORLD}; it lacks the export {', '.join(missing)}, and has {exported}"
+        built_for = next((target for target in Target if target.export in wasm.exports), None)
+        if built_for is not None:
+            expected += f": it was built for the target {built_for}; skylark build SOURCE --target {Target.HOSTED}"
         raise InvalidArgument("component", name, expected)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skylark import exchange
-from skylark.wire import Buffer
+from skylark.wire import Buffer, joined
 
 SIZES = st.sampled_from([0, 1, 100, 65_535, 65_536, 65_537, 200_000])
 
@@ -30,7 +30,7 @@ def test_small_parts_are_written_together(tmp_path: Path, monkeypatch: pytest.Mo
     """A thousand small parts cost a few writes, a large part is one write and is not copied."""
     large = bytes(100_000)
     parts: list[Buffer] = [b"x" * 100] * 1000
-    chunks = list(exchange._joined([*parts, large, b"end"]))
+    chunks = list(joined([*parts, large, b"end"]))
     assert b"".join(chunks) == b"x" * 100_000 + large + b"end"
     assert len(chunks) == 4
     assert any(chunk is large for chunk in chunks)

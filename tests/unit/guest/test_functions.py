@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from skylark import Bundle, Context, NotFound, Request, Response, State, errors, function
-from skylark.functions import REGISTRY, FunctionError, Invocation, Outcome, run
+from skylark.functions import REGISTRY, FunctionError, Invocation, Outcome, run, run_contained
 from skylark.state import Placement, Stored
 from skylark.wire import Buffer
 
@@ -397,3 +397,32 @@ def test_errors_of_the_sdk_say_whether_a_retry_helps() -> None:
     conflict, too_large = errors.Conflict(2, 5), errors.TooLarge(10, 9)
     assert (conflict.expected, conflict.actual, str(conflict)) == (2, 5, "the stored version is 5, expected 2")
     assert (too_large.size_bytes, too_large.limit_bytes, str(too_large)) == (10, 9, "10 bytes, the limit is 9")
+
+
+def test_what_an_error_says_can_be_told() -> None:
+    """A message of any length and of any characters is bounded, and can be sent as UTF-8."""
+
+    @function
+    def f(bundle: Bundle, ctx: Context) -> None:
+        raise ValueError("the file \udcff " + "x" * 100_000 + " end")
+
+    with pytest.raises(FunctionError) as raised:
+        invoke()
+    for text, limit in ((raised.value.message, 8300), (raised.value.traceback, 65_700)):
+        assert len(text.encode()) < limit
+        assert "\\udcff" in text
+        assert text.rstrip().endswith(" end")
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, GeneratorExit, ValueError])
+def test_in_a_sandbox_everything_is_the_functions(raised: type[BaseException]) -> None:
+    """What would end a process ends the function alone, where only the function can have raised it."""
+
+    @function
+    def f(bundle: Bundle, ctx: Context) -> None:
+        raise raised("from within")
+
+    invocation = Invocation(("f",), "chain", "task", lambda: "node", Request(memoryview(b"")))
+    with pytest.raises(FunctionError, match="from within") as caught:
+        run_contained(invocation, Memory())
+    assert (caught.value.function, caught.value.kind) == ("f", raised.__name__)

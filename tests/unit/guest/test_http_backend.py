@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from skylark import errors, wire
-from skylark.http_backend import HttpBackend
+from skylark.http_backend import HttpBackend, Terms
 from skylark.state import Placement, Policy, Stored
 
 HEADERS = 'Skylark-Key: c:n:t\r\nETag: "3"\r\nSkylark-Origin: n7\r\nSkylark-Hops: 2\r\n'
@@ -80,7 +80,7 @@ def backend(player: Player) -> Iterator[HttpBackend]:
     opened = HttpBackend(player.url, timeout_s=20)
     opened.begin("c", "own")
     yield opened
-    opened._connection.close()
+    opened.close()
 
 
 def answer(body: bytes = b"", status: int = 200, headers: str = HEADERS) -> bytes:
@@ -134,7 +134,7 @@ def test_a_bundle_is_stored_under_the_own_task(player: Player, backend: HttpBack
 
 def test_a_placement_is_sent(player: Player, backend: HttpBackend) -> None:
     """Key, destination, policy and time to live go into the request; the invocation's are taken where none is given."""
-    backend.begin("c", "own", "cloud", Policy.RANDOM)
+    backend.begin("c", "own", Terms("cloud", Policy.RANDOM))
     player.answers = [answer(b"{}"), answer(b"{}")]
     backend.store({}, Placement("d:x", "n2", Policy.STATELESS, 5))
     backend.store({}, Placement())

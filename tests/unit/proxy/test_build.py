@@ -10,6 +10,7 @@ from skylark_proxy import build as building
 from skylark_proxy.build import build
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.source import BuildError, resolve
+from skylark_proxy.target import Target
 
 
 @pytest.fixture
@@ -110,6 +111,12 @@ def test_a_changed_module_makes_another_component(source: Path, site: Path) -> N
         path.write_text(path.read_text() + "\n# changed")
     seen.add(building._fingerprint(resolve(source)))
     assert len(seen) == 5
+
+
+def test_each_target_is_another_component(source: Path, site: Path) -> None:
+    """One source can be in the cache for each target."""
+    source.write_text("import skylark")
+    assert len({building._fingerprint(resolve(source), target) for target in Target}) == len(Target)
 
 
 def test_two_folders_with_equal_files_are_one_component(tmp_path: Path, site: Path) -> None:

@@ -1,0 +1,69 @@
+"""The end of a build: what makes an interpreter with the function's modules fit to be frozen into a component."""
+
+import gc
+import linecache
+import selectors
+import sys
+import time
+from typing import Any, SupportsIndex
+
+from skylark.functions import REGISTRY
+
+_SLICE_S = 0.05
+"""How long a component waits without looking up: between slices, the host can end a function past its deadline."""
+
+_plain_sleep = time.sleep
+
+
+def seal() -> None:
+    """The last thing that runs before the interpreter is frozen.
+
+    Raises:
+        RuntimeError: The component would have no function.
+    """
+    if not REGISTRY:
+        raise RuntimeError("no function is registered; decorate at least one with @skylark.function")
+    _remember_sources()
+    time.sleep = _sleep
+    if "asyncio" in sys.modules:
+        _adapt_asyncio()
+    gc.collect()
+    gc.freeze()
+
+
+def _adapt_asyncio() -> None:
+    """Lets `asyncio.run` work without sockets: an event loop with one thread needs no socket pair to wake it up."""
+    loop: Any = sys.modules["asyncio"].selector_events.BaseSelectorEventLoop
+    loop._make_self_pipe = loop._close_self_pipe = loop._write_to_self = lambda self: None
+    selectors.DefaultSelector = _SlicedSelector  # type: ignore[misc, assignment]
+
+
+class _SlicedSelector(selectors.SelectSelector):
+    """Waits in slices."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        end = float("inf") if timeout is None else time.monotonic() + timeout
+        while True:
+            rest = end - time.monotonic()
+            ready = super().select(max(0.0, min(rest, _SLICE_S)))
+            if ready or rest <= _SLICE_S:
+                return ready
+
+
+def _remember_sources() -> None:
+    """Keeps the source lines of the function's own modules, so that a traceback in the sandbox can show them."""
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if path and path.endswith(".py") and not path.startswith("/python/"):
+            lines = linecache.getlines(path)
+            linecache.cache[path] = (sum(map(len, lines)), None, lines, path)
+
+
+def _sleep(seconds: float | SupportsIndex) -> None:
+    """`time.sleep` in slices."""
+    seconds = float(seconds)
+    if seconds < 0:
+        raise ValueError("sleep length must be non-negative")
+    end = time.monotonic() + seconds
+    while (rest := end - time.monotonic()) > 0:
+        _plain_sleep(min(rest, _SLICE_S))

