@@ -2,6 +2,10 @@
 
 Source: CloudEvents 1.0.2, HTTP protocol binding (binary and structured mode) and JSON event format. Parameters of the
 query win over extensions. The proxy reads events in the same way.
+
+Who calls with an event is answered with one, so that Knative's broker can pass it on: it takes an answer that is
+neither empty nor an event for a failure. A function's own event is the answer as it is; any other answer becomes an
+event in binary mode, of the type `io.skylark.function.NAME`, with `statekey` and `chainid` for whoever takes it.
 """
 
 import base64
@@ -9,6 +13,7 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from skylark.http_answers import Refused, to_json
@@ -16,6 +21,9 @@ from skylark.http_routes import EXPECTED_NAME, Call, read_key
 from skylark.names import is_name
 
 STRUCTURED = "application/cloudevents+json"
+
+REPLY_TYPE = "io.skylark.function."
+"""What the type of an answer's event begins with; the name of the function follows."""
 
 _REQUIRED = ("id", "source", "specversion", "type")
 
@@ -26,12 +34,48 @@ def unwrap(headers: Mapping[str, str], call: Call, body: memoryview) -> tuple[Ca
     Raises:
         Refused: The event lacks a required attribute, or is of another version than 1.0.
     """
-    if call.content_type.partition(";")[0].strip().lower() == STRUCTURED:
+    if media_type(call.content_type) == STRUCTURED:
         return _structured(call, body)
     if "ce-specversion" in headers:
         attributes = {name.removeprefix("ce-"): value for name, value in headers.items() if name.startswith("ce-")}
         return _with_attributes(call, attributes), body
     return call, body
+
+
+def is_event(headers: Mapping[str, str]) -> bool:
+    """Whether a request is an event, in either mode; the names of headers are in lower case."""
+    return "ce-specversion" in headers or media_type(headers.get("content-type", "")) == STRUCTURED
+
+
+def media_type(content_type: str) -> str:
+    """A content type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def reply_headers(
+    function: str, node: str, chain_id: str, task_id: str, started_ms: int, key: str | None, content_type: str
+) -> dict[str, str]:
+    """The headers that make an answer an event; none where the function answers with events of its own.
+
+    Args:
+        function: The last one that ran.
+        key: The bundle that it left, if it left one.
+        content_type: That of the answer.
+    """
+    if media_type(content_type).startswith("application/cloudevents"):
+        return {}
+    started = datetime.fromtimestamp(started_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    attributes = {
+        "specversion": "1.0",
+        "id": f"{chain_id}:{task_id}",
+        "source": f"/skylark/{node}",
+        "type": f"{REPLY_TYPE}{function}",
+        "time": started.replace("+00:00", "Z"),
+        "chainid": chain_id,
+    }
+    if key is not None:
+        attributes["statekey"] = key
+    return {f"ce-{name}": value for name, value in attributes.items()}
 
 
 def _structured(call: Call, body: memoryview) -> tuple[Call, memoryview]:
@@ -70,7 +114,7 @@ def _data(event: Mapping[str, Any], content_type: str) -> bytes:
     data = event.get("data")
     if data is None:
         return b""
-    subtype = content_type.partition(";")[0].strip().lower().rpartition("/")[2]
+    subtype = media_type(content_type).rpartition("/")[2]
     is_json = subtype == "json" or subtype.endswith("+json")
     try:
         return data.encode() if isinstance(data, str) and not is_json else to_json(data)

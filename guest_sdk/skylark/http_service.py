@@ -66,7 +66,7 @@ class Service:
             print(error.traceback, file=sys.stderr)
             return self._fail(error, self._backend.refusal, headers)
         report = self._report(invocation, started_ms, 1000 * (time.perf_counter() - started))
-        return self._succeed(outcome, report, headers)
+        return self._succeed(outcome, report, headers, cloudevents.is_event(head.headers))
 
     def page(self, page: Page, known: Collection[str]) -> Answer:
         """What a request that runs no function is answered with."""
@@ -99,11 +99,15 @@ class Service:
                 functions.append(step.function)
         return tuple(functions)
 
-    def _succeed(self, outcome: Outcome, report: dict[str, Any], headers: dict[str, str]) -> Answer:
+    def _succeed(self, outcome: Outcome, report: dict[str, Any], headers: dict[str, str], to_event: bool) -> Answer:
         timings = ", ".join(f"{name};dur={value}" for name, value in report["timings_ms"].items())
         headers |= {"Server-Timing": timings}
         if report["key"] is not None:
             headers["Skylark-Key"] = report["key"]
+        if to_event:
+            content_type = outcome.response.content_type if outcome.response is not None else ""
+            ran = (report["functions"][-1], self._known_node() or "unknown", report["chain_id"], report["task_id"])
+            headers |= cloudevents.reply_headers(*ran, report["started_ms"], report["key"], content_type)
         if outcome.response is not None:
             return responded(outcome.response, headers)
         return json_answer(report | {"node": self._known_node()}, 200, headers)

@@ -450,6 +450,19 @@ class TestCloudEvents:
         assert report["key"] == f"{chain}:sat2:{report['task_id']}"
         assert own(server.event("produce", event, "?destination=sat3")).json()["key"].split(":")[1] == "sat3"
 
+    def test_an_event_is_answered_with_one(self, server: Server, chain: str) -> None:
+        """Who calls with an event gets an event of the function's own type, which leads on to the bundle it left."""
+        answer = own(server.event("produce", ATTRIBUTES | {"chainid": chain, "data": 3}))
+        assert answer.headers["ce-specversion"] == "1.0"
+        assert answer.headers["ce-type"] == "io.skylark.function.produce"
+        assert answer.headers["ce-id"] == f"{chain}:{answer.headers['skylark-task']}"
+        assert (answer.headers["ce-chainid"], answer.headers["ce-statekey"]) == (chain, answer.headers["skylark-key"])
+        assert answer.headers["ce-source"] == "/skylark/sat1"
+        called = {name: value for name, value in answer.headers.items() if name.startswith("ce-")}
+        following = server.http.post("/functions/relay", content=b"x", headers=called)
+        assert following.headers["ce-chainid"] == chain
+        assert "ce-type" not in server.http.post("/functions/produce").headers
+
     def test_a_large_event(self, server: Server) -> None:
         """An event beyond a mebibyte is read like a small one."""
         data = random.Random(3).randbytes(2 * MEBIBYTE)

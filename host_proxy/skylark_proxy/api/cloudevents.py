@@ -3,29 +3,22 @@
 Source: CloudEvents 1.0.2, HTTP protocol binding (binary and structured mode) and JSON event format. Parameters of the
 query win over extensions.
 
-Who calls with an event is answered with one, so that Knative's broker can pass it on: it takes an answer that is
-neither empty nor an event for a failure. A function's own event is the answer as it is; any other answer becomes an
-event in binary mode, of the type `io.skylark.function.NAME`, with `statekey` and `chainid` for whoever takes it.
+Who calls with an event is answered with one; see `skylark.cloudevents.reply_headers`.
 """
 
 import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from skylark.cloudevents import STRUCTURED, media_type
 from skylark_proxy.errors import InvalidArgument
-from skylark_proxy.invocation import Call, Report
+from skylark_proxy.invocation import Call
 from skylark_proxy.model import StateKey, check_name
-
-STRUCTURED = "application/cloudevents+json"
-
-REPLY_TYPE = "io.skylark.function."
-"""What the type of an answer's event begins with; the name of the function follows."""
 
 _REQUIRED = ("id", "source", "specversion", "type")
 
@@ -36,43 +29,12 @@ def unwrap(headers: Mapping[str, str], call: Call, body: bytearray | Path) -> Ca
     Raises:
         InvalidArgument: The event lacks a required attribute, or is of another version than 1.0.
     """
-    if _media_type(call.content_type) == STRUCTURED:
+    if media_type(call.content_type) == STRUCTURED:
         return _structured(call, body)
     if "ce-specversion" in headers:
         attributes = {name.removeprefix("ce-"): value for name, value in headers.items() if name.startswith("ce-")}
         return replace(_with_attributes(call, attributes), body=body)
     return replace(call, body=body)
-
-
-def is_event(headers: Mapping[str, str]) -> bool:
-    """Whether a request is an event, in either mode."""
-    return "ce-specversion" in headers or _media_type(headers.get("content-type", "")) == STRUCTURED
-
-
-def reply_headers(report: Report, content_type: str) -> dict[str, str]:
-    """The headers that make an answer an event; none where the function answers with events of its own.
-
-    Args:
-        content_type: That of the answer.
-    """
-    if _media_type(content_type).startswith("application/cloudevents"):
-        return {}
-    started = datetime.fromtimestamp(report.started_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    attributes = {
-        "specversion": "1.0",
-        "id": f"{report.chain_id}:{report.task_id}",
-        "source": f"/skylark/{report.node}",
-        "type": f"{REPLY_TYPE}{report.functions[-1]}",
-        "time": started.replace("+00:00", "Z"),
-        "chainid": report.chain_id,
-    }
-    if report.key is not None:
-        attributes["statekey"] = str(report.key)
-    return {f"ce-{name}": value for name, value in attributes.items()}
-
-
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
 
 
 def _structured(call: Call, body: bytearray | Path) -> Call:
@@ -100,7 +62,7 @@ def _data(event: Mapping[str, Any], content_type: str) -> bytes:
     data = event.get("data")
     if data is None:
         return b""
-    subtype = content_type.partition(";")[0].strip().lower().rpartition("/")[2]
+    subtype = media_type(content_type).rpartition("/")[2]
     is_json = subtype == "json" or subtype.endswith("+json")
     return data.encode() if isinstance(data, str) and not is_json else msgspec.json.encode(data)
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from skylark.cloudevents import is_event, reply_headers
 from skylark_proxy import bundle_http
 from skylark_proxy.api import cloudevents, parameters
 from skylark_proxy.api.answers import CHAIN, TASK, json_answer
@@ -59,7 +60,7 @@ class FunctionsApi:
         finally:
             if isinstance(body, Path):
                 body.unlink(missing_ok=True)
-        return _answer(outcome, report, cloudevents.is_event(request.headers))
+        return _answer(outcome, report, is_event(request.headers))
 
     async def task(self, request: Request) -> Response:
         """What one of the last invocations did."""
@@ -94,7 +95,9 @@ def _answer(outcome: Outcome, report: Report, to_event: bool) -> Response:
         headers[bundle_http.KEY] = str(report.key)
     own = outcome.response
     if to_event:
-        headers |= cloudevents.reply_headers(report, own.content_type if own is not None else "")
+        key, content_type = headers.get(bundle_http.KEY), own.content_type if own is not None else ""
+        ran = (report.functions[-1], report.node, report.chain_id, report.task_id, report.started_ms)
+        headers |= reply_headers(*ran, key, content_type)
     if own is None:
         return json_answer(report_json(report), 200, headers)
     content: Any = own.body if own.status not in (204, 304) else b""

@@ -1,8 +1,8 @@
 """The OpenAPI 3.1 description of the HTTP surface. Tests hold it against the routes, and fuzz the routes by it."""
 
 from skylark import wire
+from skylark.cloudevents import STRUCTURED
 from skylark_proxy.api.access import Audience, audience
-from skylark_proxy.api.cloudevents import STRUCTURED
 from skylark_proxy.api.in_flight import HEALTH
 from skylark_proxy.api.openapi_parts import (
     COUNT,

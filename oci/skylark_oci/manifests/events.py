@@ -1,7 +1,7 @@
 """Chains that events drive: each function's answer is the event that starts the next one.
 
 Sources: Knative Eventing, "Broker", "Triggers" and "PingSource"; its filter delivers nothing but CloudEvents, so an
-answer that is none has to be made one (`skylark_proxy/api/cloudevents.py`).
+answer that is none has to be made one (`skylark.cloudevents`).
 """
 
 import base64

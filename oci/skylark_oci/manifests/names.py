@@ -29,5 +29,5 @@ def service_variable(service: str) -> str:
 
 
 def reply_type(function: str) -> str:
-    """The type of the event that a proxy makes of a function's answer which is none; see `api/cloudevents.py`."""
+    """The type of the event that a proxy makes of a function's answer which is none; see `skylark.cloudevents`."""
     return f"io.skylark.function.{function}"

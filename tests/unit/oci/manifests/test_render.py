@@ -10,12 +10,12 @@ from jsonschema import ValidationError  # type: ignore[import-untyped]
 
 from clusters import FULL, SECRETS, SMALL, cluster_of, containers, found, one, pods, rendered
 from object_schemas import KNATIVE_CRD, check_object
+from skylark.cloudevents import REPLY_TYPE
 from skylark_oci.manifests import render
 from skylark_oci.manifests.config import Distribution
 from skylark_oci.manifests.quantities import size_bytes
 from skylark_oci.manifests.redis import purge_document
 from skylark_oci.manifests.render import for_distribution
-from skylark_proxy.api.cloudevents import REPLY_TYPE
 from skylark_proxy.config import Config
 from skylark_proxy.errors import ConfigError
 from skylark_proxy.nodeinfo.settings import NodeInfoSettings
