@@ -24,7 +24,7 @@ from skylark_proxy.redis_server import EmbeddedRedis
 from skylark_proxy.topology import Topology, load_topology
 
 TOPOLOGIES = Path(__file__).parents[1] / "examples" / "topologies"
-_READY_S = 60.0
+_READY_S = 180.0  # with empty caches it compiles its components first
 _STOP_S = 20.0
 
 
