@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skylark.http_answers import Refused, to_json
-from skylark.http_routes import EXPECTED_NAME, Call, read_key
-from skylark.names import is_name
+from skylark.http_routes import Call, read_key
+from skylark.names import EXPECTED_NAME, is_name
 
 STRUCTURED = "application/cloudevents+json"
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from skylark.http_answers import Refused
-from skylark.names import chain_of, is_name
+from skylark.names import EXPECTED_NAME, chain_of, is_name
 from skylark.plan import EXPECTED as EXPECTED_PLAN
 from skylark.plan import Plan
 from skylark.state import Ack, Policy
@@ -17,7 +17,6 @@ T = TypeVar("T")
 MAX_BODY_BYTES = 128 << 20
 """The largest request body where nobody says otherwise."""
 
-EXPECTED_NAME = "1 to 128 of A-Z a-z 0-9 . _ - that do not begin with . or -"
 EXPECTED_KEY = "<chain_id>:<node>:<task_id> or <chain_id>:<task_id>"
 
 _MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000

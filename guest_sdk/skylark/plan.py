@@ -6,7 +6,7 @@ from skylark.names import is_name
 
 EXPECTED = "FUNCTION@NODE,FUNCTION@NODE,… in the order of the chain, each function once; @NODE may be missing"
 
-_MAX_LENGTH = 4096
+MAX_LENGTH = 4096
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Plan:
         Raises:
             ValueError: It is none, or names a function twice.
         """
-        parts = [part.split("@") for part in text.split(",")] if len(text) <= _MAX_LENGTH else []
+        parts = [part.split("@") for part in text.split(",")] if len(text) <= MAX_LENGTH else []
         if not parts or any(len(part) > 2 or not all(map(is_name, part)) for part in parts):
-            raise ValueError(f"{text[:_MAX_LENGTH]!r} is no plan; expected {EXPECTED}")
+            raise ValueError(f"{text[:MAX_LENGTH]!r} is no plan; expected {EXPECTED}")
         if len({part[0] for part in parts}) != len(parts):
             raise ValueError(f"{text!r} names a function twice; expected {EXPECTED}")
         return cls(tuple(Step(part[0], part[1] if len(part) > 1 else None) for part in parts))

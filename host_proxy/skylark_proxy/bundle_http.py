@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from skylark import wire
 from skylark.wire import Buffer
 from skylark_proxy.errors import InvalidArgument
-from skylark_proxy.model import BundleInfo, Plan, StateKey, WriteId, check_name
+from skylark_proxy.model import BundleInfo, StateKey, WriteId, check_name, parse_plan
 
 MEDIA_TYPE = wire.MEDIA_TYPE
 
@@ -85,7 +85,7 @@ def parse_info(given: Mapping[str, str], sizes: Mapping[str, int]) -> BundleInfo
         crc32=_number(given, CRC32),
         sizes=dict(sizes),
         expires_ms=now_ms() + _number(given, TTL_MS) if TTL_MS in given else None,
-        plan=Plan.parse(given[PLAN], PLAN) if PLAN in given else None,
+        plan=parse_plan(given[PLAN], PLAN) if PLAN in given else None,
         home=check_name(HOME, given[HOME]) if HOME in given else None,
         write=WriteId.parse(given[WRITE], WRITE) if WRITE in given else None,
     )

@@ -16,11 +16,11 @@ from typing import Any
 
 import msgspec
 
+from skylark.plan import Step
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
 from skylark_proxy.continuum import RunningNode, run_continuum, with_free_ports
 from skylark_proxy.errors import InvalidArgument
-from skylark_proxy.model import Step
 from skylark_proxy.runtime import Engine
 from skylark_proxy.topology import load_topology
 from skylark_proxy.workflow import Workflow, WorkflowRun

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+from skylark.plan import Plan
 from skylark_proxy.errors import (
     Conflict,
     NotFound,
@@ -23,7 +24,7 @@ from skylark_proxy.errors import (
     TooManyBundles,
     UnknownNode,
 )
-from skylark_proxy.model import BundleInfo, Node, Plan, StateKey, WriteId
+from skylark_proxy.model import BundleInfo, Node, StateKey, WriteId
 from skylark_proxy.outbox import Entry, Kind, Outbox
 from skylark_proxy.peers import Peers
 from skylark_proxy.store import Store

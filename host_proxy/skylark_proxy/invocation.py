@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy.errors import Forbidden, FunctionFailed, FunctionTimeout, NotFound, SkylarkError
-from skylark_proxy.model import Ack, Plan, Policy, StateKey, check_name
+from skylark_proxy.model import Ack, Policy, StateKey, check_name
 from skylark_proxy.placement import FetchedBundle, PlacedBundle, Write
 from skylark_proxy.propagation import Propagation
 from skylark_proxy.runtime import (

@@ -1,18 +1,19 @@
-"""The words of Skylark as types. This module knows no other module but the errors."""
+"""The words of Skylark as types. This module knows no other of the proxy but the errors."""
 
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from skylark.names import EXPECTED_NAME, MAX_KEY_LENGTH, NAME, is_name
+from skylark.plan import EXPECTED as EXPECTED_PLAN
+from skylark.plan import MAX_LENGTH as MAX_PLAN_LENGTH
+from skylark.plan import Plan
 from skylark_proxy.errors import InvalidArgument, InvalidKey
 
-NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
-"""What a chain id, task id, node name, field name or function name may look like: no colon, no glob, no brace."""
-
-_NAME = re.compile(NAME_PATTERN)
 _WRITE_ID = re.compile(r"([0-9a-f]{16})-([1-9][0-9]{0,14})")
-_MAX_KEY_LENGTH = 3 * 128 + 2
-_MAX_PLAN_LENGTH = 4096
+
+NAME_PATTERN = NAME.pattern
+"""What a chain id, task id, node name, field name or function name may look like: no colon, no glob, no brace."""
 
 
 def check_name(field_name: str, value: str) -> str:
@@ -21,8 +22,8 @@ def check_name(field_name: str, value: str) -> str:
     Raises:
         InvalidArgument: It is not; the error names `field_name`.
     """
-    if not _NAME.fullmatch(value):
-        raise InvalidArgument(field_name, value, "1 to 128 of A-Z a-z 0-9 . _ - that do not begin with . or -")
+    if not is_name(value):
+        raise InvalidArgument(field_name, value, EXPECTED_NAME)
     return value
 
 
@@ -68,9 +69,9 @@ class StateKey:
         Raises:
             InvalidKey: The text is not a state key.
         """
-        parts = text.split(":") if len(text) <= _MAX_KEY_LENGTH else []
-        if len(parts) not in (2, 3) or not all(_NAME.fullmatch(part) for part in parts):
-            raise InvalidKey(field_name, text[:_MAX_KEY_LENGTH], "<chain_id>:<node>:<task_id> or <chain_id>:<task_id>")
+        parts = text.split(":") if len(text) <= MAX_KEY_LENGTH else []
+        if len(parts) not in (2, 3) or not all(is_name(part) for part in parts):
+            raise InvalidKey(field_name, text[:MAX_KEY_LENGTH], "<chain_id>:<node>:<task_id> or <chain_id>:<task_id>")
         return cls(chain_id=parts[0], task_id=parts[-1], node=parts[1] if len(parts) == 3 else None)
 
     def at(self, node: str) -> "StateKey":
@@ -113,42 +114,16 @@ class WriteId:
         return f"{self.writer}-{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A function of a plan, and the node that will run it (None: not known yet)."""
+def parse_plan(text: str, field_name: str = "plan") -> Plan:
+    """Reads a plan.
 
-    function: str
-    node: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a chain will run, and where: `preprocess@sat1,detect@sat2,alarm`. It travels with the chain's bundles."""
-
-    steps: tuple[Step, ...]
-
-    @classmethod
-    def parse(cls, text: str, field_name: str = "plan") -> "Plan":
-        """Reads a plan.
-
-        Raises:
-            InvalidArgument: It is none, or names a function twice.
-        """
-        expected = "FUNCTION@NODE,FUNCTION@NODE,… in the order of the chain, each function once; @NODE may be missing"
-        parts = [part.split("@") for part in text.split(",")] if len(text) <= _MAX_PLAN_LENGTH else []
-        if not parts or any(len(part) > 2 or not all(_NAME.fullmatch(name) for name in part) for part in parts):
-            raise InvalidArgument(field_name, text[:_MAX_PLAN_LENGTH], expected)
-        if len({part[0] for part in parts}) != len(parts):
-            raise InvalidArgument(field_name, text, expected)
-        return cls(tuple(Step(part[0], part[1] if len(part) > 1 else None) for part in parts))
-
-    def after(self, function: str) -> tuple[Step, ...]:
-        """The steps that follow a function; none where it is the last, or not in the plan."""
-        names = [step.function for step in self.steps]
-        return self.steps[names.index(function) + 1 :] if function in names else ()
-
-    def __str__(self) -> str:
-        return ",".join(step.function + (f"@{step.node}" if step.node else "") for step in self.steps)
+    Raises:
+        InvalidArgument: It is none; the error names `field_name`.
+    """
+    try:
+        return Plan.parse(text)
+    except ValueError:
+        raise InvalidArgument(field_name, text[:MAX_PLAN_LENGTH], EXPECTED_PLAN) from None
 
 
 @dataclass(frozen=True, slots=True)

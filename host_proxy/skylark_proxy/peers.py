@@ -13,6 +13,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, TimeoutError
 
 from skylark import wire
+from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.config import DEFAULT_PORT
@@ -27,7 +28,7 @@ from skylark_proxy.errors import (
     TooManyBundles,
 )
 from skylark_proxy.link_meter import LinkMeter, TimedConnection, TimedPool
-from skylark_proxy.model import BundleInfo, Node, Plan, StateKey, WriteId
+from skylark_proxy.model import BundleInfo, Node, StateKey, WriteId
 from skylark_proxy.signatures import NONCE_BYTES, Signer
 
 T = TypeVar("T")

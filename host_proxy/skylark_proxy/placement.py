@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.election import Election
-from skylark_proxy.model import Ack, BundleInfo, Objectives, Plan, Policy, StateKey, WriteId
+from skylark_proxy.model import Ack, BundleInfo, Objectives, Policy, StateKey, WriteId
 
 
 @dataclass(frozen=True, slots=True)

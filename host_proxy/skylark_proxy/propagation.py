@@ -11,6 +11,7 @@ from typing import TypedDict, TypeVar
 
 import msgspec
 
+from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.arrivals import Arrivals
@@ -24,7 +25,7 @@ from skylark_proxy.errors import (
     UnknownNode,
 )
 from skylark_proxy.forwarder import Forwarder, copy_of
-from skylark_proxy.model import Ack, BundleInfo, Node, Objectives, Plan, Policy, StateKey, WriteId
+from skylark_proxy.model import Ack, BundleInfo, Node, Objectives, Policy, StateKey, WriteId
 from skylark_proxy.outbox import Entry, Kind, Outbox
 from skylark_proxy.peers import Peers
 from skylark_proxy.placement import Defaults, FailedAttempt, FetchedBundle, PlacedBundle, Route, Write

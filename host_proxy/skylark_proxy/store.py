@@ -21,6 +21,7 @@ import redis
 from redis.exceptions import BusyLoadingError, MovedError, NoScriptError, RedisClusterException
 from redis.sentinel import SentinelConnectionPool
 
+from skylark.plan import Plan
 from skylark_proxy.errors import (
     Conflict,
     InvalidArgument,
@@ -29,7 +30,7 @@ from skylark_proxy.errors import (
     TooLarge,
     TooManyBundles,
 )
-from skylark_proxy.model import BundleInfo, Plan, StateKey, WriteId, check_name
+from skylark_proxy.model import BundleInfo, StateKey, WriteId, check_name, parse_plan
 from skylark_proxy.redis_client import Client, describe, translate
 from skylark_proxy.redis_protocol import Command, Pool, Replies, round_trip
 
@@ -472,7 +473,7 @@ def _index_key(key: StateKey) -> bytes:
 
 
 def _bundle_info(key: StateKey, version: int, meta: _Meta) -> BundleInfo:
-    plan = Plan.parse(meta.plan) if meta.plan else None
+    plan = parse_plan(meta.plan) if meta.plan else None
     write = WriteId(meta.writer, meta.number) if meta.writer is not None and meta.number is not None else None
     rest = (meta.created_ms, meta.origin, meta.crc32, meta.sizes, meta.expires_ms, plan, meta.home, write)
     return BundleInfo(key, version, *rest)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from skylark.plan import Plan, Step
 from skylark_proxy.client import Answer, ProxyClient, ProxyError
 from skylark_proxy.errors import SkylarkError
-from skylark_proxy.model import Plan, Step
 
 _MAX_ATTEMPTS = 20
 _LOST = ("not-found", "unavailable", "timed-out", "no-route", "unknown-node")

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from servers import RedisServer, run_redis, wait_for
+from skylark.plan import Plan
 from skylark_proxy import forwarder as forwarding
 from skylark_proxy.bundle_http import checksum, now_ms
 from skylark_proxy.errors import (
@@ -25,7 +26,7 @@ from skylark_proxy.errors import (
     UnknownNode,
 )
 from skylark_proxy.forwarder import Forwarder
-from skylark_proxy.model import Node, Plan, StateKey, Tier, WriteId
+from skylark_proxy.model import Node, StateKey, Tier, WriteId
 from skylark_proxy.outbox import Entry, Kind, Outbox
 from skylark_proxy.peers import Peers
 from skylark_proxy.redis_client import connect

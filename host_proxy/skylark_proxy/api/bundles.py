@@ -9,6 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from skylark import wire
+from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.api import parameters
@@ -16,7 +17,7 @@ from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.reports import placement_json
 from skylark_proxy.api.routing import by_method
 from skylark_proxy.errors import InvalidArgument, NotFound
-from skylark_proxy.model import BundleInfo, Plan, StateKey, WriteId, check_name
+from skylark_proxy.model import BundleInfo, StateKey, WriteId, check_name, parse_plan
 from skylark_proxy.peers import ON_ITS_WAY
 from skylark_proxy.placement import FetchedBundle, Write
 from skylark_proxy.propagation import Propagation, check_held
@@ -151,7 +152,7 @@ def _write_id(request: Request) -> WriteId | None:
 
 def _plan(request: Request) -> Plan | None:
     plan = request.headers.get(bundle_http.PLAN)
-    return Plan.parse(plan, bundle_http.PLAN) if plan is not None else None
+    return parse_plan(plan, bundle_http.PLAN) if plan is not None else None
 
 
 def _info_json(info: BundleInfo) -> dict[str, object]:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from starlette.requests import Request
 
+from skylark.plan import Plan
 from skylark_proxy.election import MAX_SIZE_BYTES, parse_policy
 from skylark_proxy.errors import InvalidArgument, TooLarge
-from skylark_proxy.model import Ack, Plan, Policy, StateKey, check_name
+from skylark_proxy.model import Ack, Policy, StateKey, check_name, parse_plan
 from skylark_proxy.store import MAX_VERSION
 
 _SPOOL_OVER_BYTES = 1 << 20
@@ -84,7 +85,7 @@ def ack(request: Request) -> Ack | None:
 def plan(request: Request) -> Plan | None:
     """`plan`: what the chain will run, and where."""
     value = text(request, "plan")
-    return None if value is None else Plan.parse(value)
+    return None if value is None else parse_plan(value)
 
 
 def truth(request: Request, parameter: str) -> bool | None:

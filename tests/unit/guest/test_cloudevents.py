@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -91,7 +92,7 @@ def theirs(headers: Mapping[str, str], body: bytes, key: str | None, content_typ
         read = proxy.unwrap(headers, call, bytearray(body))
     except SkylarkError as error:
         return error.code, vars(error)["field"], *_sentence(error.message)
-    assert isinstance(read.body, bytes | bytearray)
+    assert not isinstance(read.body, Path)
     state_key = str(read.state_key) if read.state_key else None
     return state_key, read.chain_id, read.destination, read.content_type, _content(bytes(read.body))
 

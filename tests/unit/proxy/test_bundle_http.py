@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skylark import wire
+from skylark.plan import Plan, Step
 from skylark_proxy import bundle_http
 from skylark_proxy.errors import InvalidArgument, InvalidKey
-from skylark_proxy.model import NAME_PATTERN, BundleInfo, Plan, StateKey, Step
+from skylark_proxy.model import NAME_PATTERN, BundleInfo, StateKey
 
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
 NUMBERS = st.integers(0, 2**63)

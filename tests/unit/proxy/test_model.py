@@ -7,8 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from skylark.plan import Plan, Step
 from skylark_proxy.errors import InvalidArgument, InvalidKey
-from skylark_proxy.model import NAME_PATTERN, BundleInfo, Link, Plan, StateKey, Step, check_name
+from skylark_proxy.model import NAME_PATTERN, BundleInfo, Link, StateKey, check_name, parse_plan
 
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
 KEYS = st.builds(StateKey, NAMES, NAMES, st.none() | NAMES)
@@ -103,5 +104,5 @@ def test_a_plan_is_read_as_it_was_written(steps: list[Step]) -> None:
 def test_what_is_no_plan_is_refused(text: str) -> None:
     """The error names the field and the form, and shows no more of the text than a plan may have."""
     with pytest.raises(InvalidArgument, match=r"plan: .* is not valid; expected FUNCTION@NODE") as raised:
-        Plan.parse(text)
+        parse_plan(text)
     assert len(str(raised.value)) < 5000

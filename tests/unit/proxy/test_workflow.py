@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from servers import free_port
+from skylark.plan import Step
 from skylark_proxy.client import ProxyError
-from skylark_proxy.model import Step
 from skylark_proxy.workflow import Workflow, WorkflowFailed
 
 PLAN = (Step("one", "a"), Step("two", "b"), Step("three", "c"))
