@@ -6,14 +6,14 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy.errors import Forbidden, FunctionFailed, FunctionTimeout, NotFound, SkylarkError
-from skylark_proxy.model import Ack, Policy, StateKey, check_name
+from skylark_proxy.model import Ack, BundleInfo, Policy, StateKey, check_name
 from skylark_proxy.placement import FetchedBundle, PlacedBundle, Write
 from skylark_proxy.propagation import Propagation
 from skylark_proxy.runtime import (
@@ -159,7 +159,8 @@ class ChainState:
     def _store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
         own = StateKey(self._report.chain_id, self._report.task_id)
         if self._plan is None and not self._fetched and self._call.state_key is not None:
-            self._plan, self._fetched = plan_of(self._propagation, self._call.state_key), True
+            self._plan = _plan_or_none(self._call.state_key, lambda key: self._propagation.head(key)[0])
+            self._fetched = True
         destination, named_by = self._destination(placement)
         placed = self._propagation.place(
             Write(
@@ -215,7 +216,7 @@ class Invoker:
             if node is not None:
                 self._propagation.topology().node(node)
         if call.fuse and call.plan is None and call.state_key is not None and len(loaded.functions) > 1:
-            call = replace(call, plan=await asyncio.to_thread(plan_of, self._propagation, call.state_key))
+            call = replace(call, plan=await asyncio.to_thread(self._plan_here, call.state_key))
         call = replace(call, functions=self._fused(call, loaded.functions))
         report = self._begin(call)
         started = time.perf_counter()
@@ -254,6 +255,10 @@ class Invoker:
                     break
                 functions.append(step.function)
         return tuple(functions)
+
+    def _plan_here(self, key: StateKey) -> Plan | None:
+        """The plan that a bundle brings which is here. Another node is not asked: the function's fetch will do that."""
+        return _plan_or_none(key, self._propagation.head_here)
 
     def _begin(self, call: Call) -> Report:
         report = Report(
@@ -297,10 +302,10 @@ def _is_what_failed(error: SkylarkError, failure: FunctionFailed) -> bool:
     return failure.cause == kind and (isinstance(case.value, tuple) or case.value == failure.detail)
 
 
-def plan_of(propagation: Propagation, key: StateKey) -> Plan | None:
+def _plan_or_none(key: StateKey, head: Callable[[StateKey], BundleInfo]) -> Plan | None:
     """The plan that a bundle brings; None also where the bundle cannot be had, which the fetch will say."""
     try:
-        return propagation.head(key)[0].plan
+        return head(key).plan
     except SkylarkError as error:
         _LOG.info("the plan of %s is not known: %s", key, error)
         return None

@@ -116,6 +116,14 @@ class Propagation:
         """
         return self._first(key, lambda name: self._head_at(name, key))
 
+    def head_here(self, key: StateKey) -> BundleInfo:
+        """The metadata of a bundle at the local node, which is waited for if it is on its way.
+
+        Raises:
+            NotFound: It is not here.
+        """
+        return _meant(self._here(key, lambda: self.store.head(key)), key)
+
     def brings(self, key: StateKey, target: str) -> bool:
         """Whether a bundle is so on its way to a node that the node had better wait for it than fetch it."""
         return self._forwarder.brings(key, target)
@@ -297,7 +305,7 @@ class Propagation:
 
     def _head_at(self, name: str, key: StateKey) -> BundleInfo:
         if name == self.node:
-            return _meant(self._here(key, lambda: self.store.head(key)), key)
+            return self.head_here(key)
         return _meant(self._peers.head(self._peer(name), key), key)
 
     def _here(self, key: StateKey, read: Callable[[], T]) -> T:
