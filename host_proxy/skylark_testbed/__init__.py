@@ -1,0 +1,1 @@
+"""A continuum on one machine, and what is measured over it."""
