@@ -50,7 +50,12 @@ class _Flow:
     """One direction of a connection. What was read is under way until its time of arrival; the order is kept."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, source: socket.socket, sink: socket.socket, way: Way, parent: "Connection"
+        self,
+        loop: asyncio.AbstractEventLoop,
+        source: socket.socket,
+        sink: socket.socket,
+        way: Way,
+        parent: "Connection",
     ) -> None:
         self._loop, self._source, self._sink, self._way, self._parent = loop, source, sink, way, parent
         self._under_way: deque[tuple[float, bytes | memoryview]] = deque()

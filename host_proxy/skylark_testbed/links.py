@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from skylark_testbed.flows import Connection, Way
 from skylark_testbed.shaping import Channel, Jitter, Route
