@@ -1,10 +1,8 @@
 """Builds the functions of a testbed: components from the cache, and the machine code that the nodes load."""
 
-import contextlib
 import shutil
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from skylark_proxy.build import build
 from skylark_proxy.config import Config
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.runtime import Engine
+from skylark_testbed.scratch import undisturbed
 
 Progress = Callable[[str], None]
 
@@ -93,16 +92,3 @@ def _compile_all(components: Sequence[Path], config: Config, progress: Progress)
         thread.join(_JOIN_S)
     if failures:
         raise failures[0]
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Ignores Ctrl-C meanwhile; in a thread other than the main one, where it does not come, it does nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -12,6 +12,8 @@ from skylark_testbed.shaping import QUEUE_S, Jitter, Route
 
 _LEAST_SLEEP_S = 0.0002
 _EARLY_S = 0.00005
+_LATEST_S = 0.02
+_CHUNKS_AT_ONCE = 8
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with 0 s: the connection is reset."""
 
@@ -59,7 +61,7 @@ class _Flow:
     ) -> None:
         self._loop, self._source, self._sink, self._way, self._parent = loop, source, sink, way, parent
         self._under_way: deque[tuple[float, bytes | memoryview]] = deque()
-        self._arrival_s = 0.0
+        self._arrival_s = self._wakes_s = 0.0
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
         self._reads = self._sleeps = self._is_blocked = self._is_silent = self._at_end = False
         self.has_ended = False
@@ -94,30 +96,47 @@ class _Flow:
         self._reads = wanted
 
     def _read(self) -> None:
-        try:
-            chunk = self._source.recv(self._way.route.chunk_bytes)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self._broken()
-            return
-        now_s = self._loop.time()
-        left_s = self._way.take(len(chunk), now_s)
-        if self._at_end:  # that much was to cut it
-            return
+        self._pump(self._loop.time())
+
+    def _wake(self) -> None:
+        self._sleeps = False
+        if not (self._is_blocked or self._is_silent or self._at_end):
+            self._pump(self._wakes_s)
+        self._watch()
+
+    def _pump(self, ready_s: float) -> None:
+        """Reads some chunks; `ready_s` is since when the first of them could have been read.
+
+        What waited while a timer was late flows from when it could have: the channel has not lost that time.
+        """
+        for _ in range(_CHUNKS_AT_ONCE):
+            try:
+                chunk = self._source.recv(self._way.route.chunk_bytes)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self._broken()
+                return
+            now_s = self._loop.time()
+            left_s = self._way.take(len(chunk), max(ready_s, now_s - _LATEST_S))
+            if self._at_end:  # that much was to cut it
+                return
+            self._send(chunk, left_s)
+            ready_s = left_s - QUEUE_S
+            self._at_end = not chunk
+            if self._at_end or ready_s - now_s > _LEAST_SLEEP_S:
+                break
+        self._sleeps = not self._at_end and ready_s > now_s
+        if self._sleeps:
+            self._wakes_s = ready_s
+            self._at(ready_s, self._wake)
+        self._watch()
+
+    def _send(self, chunk: bytes, left_s: float) -> None:
         self._arrival_s = max(self._arrival_s, left_s + self._way.latency_s())
         self._under_way.append((self._arrival_s, chunk))
         if len(self._under_way) == 1:
             self._at(self._arrival_s, self._deliver)
-        self._at_end = not chunk
-        self._sleeps = left_s - QUEUE_S - now_s > _LEAST_SLEEP_S
-        if self._sleeps:
-            self._at(left_s - QUEUE_S, self._wake)
-        self._watch()
-
-    def _wake(self) -> None:
-        self._sleeps = False
-        self._watch()
 
     def _deliver(self) -> None:
         """Hands over what has arrived."""

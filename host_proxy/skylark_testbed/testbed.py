@@ -13,10 +13,11 @@ from skylark_proxy.continuum import RunningNode, start_node, stop_nodes, wait_un
 from skylark_proxy.errors import UnknownNode
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.topology import Topology
-from skylark_testbed.builds import Progress, build_functions, undisturbed
+from skylark_testbed.builds import Progress, build_functions
 from skylark_testbed.description import Description
 from skylark_testbed.errors import TestbedError
 from skylark_testbed.running_network import RunningNetwork
+from skylark_testbed.scratch import undisturbed
 
 _NODE_INFO_WAIT_MS = 60_000
 
