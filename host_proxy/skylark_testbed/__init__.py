@@ -1,1 +1,1 @@
-"""A continuum on one machine, and what is measured over it."""
+"""A continuum in a box: nodes on this machine, with links between them that are as slow as they are said to be."""

@@ -1,10 +1,9 @@
 """Functions that share a sandbox against functions that do not: storage operations and the time for state."""
 
-import contextlib
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import randbytes
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 from skylark_proxy.bench.component import build_bench_component
 from skylark_proxy.client import ProxyClient
 from skylark_proxy.config import Config
-from skylark_proxy.continuum import RunningNode, start_node, stop_nodes, wait_until_ready, with_free_ports
 from skylark_proxy.model import Link, Node, Tier
-from skylark_proxy.relay import open_relay
 from skylark_proxy.topology import Topology
+from skylark_testbed.description import Description, FunctionFile, TopologyPlan
+from skylark_testbed.testbed import open_testbed
 
 SIZES_BYTES = (1_000_000, 10_000_000)
 DEPTHS = (1, 2, 3, 4, 5)
@@ -62,7 +61,8 @@ def bench_fusion(
     with tempfile.TemporaryDirectory(prefix="skylark-bench-") as name:
         folder = Path(name)
         component = build_bench_component(folder / "functions", config, progress, name="fusion_functions")
-        with _two_nodes(folder, component, config) as clients:
+        with open_testbed(_description(component), folder / "testbed", progress, config) as testbed:
+            clients = {name: node.client for name, node in testbed.nodes.items()}
             for store in _HOLDERS:
                 _measure(clients, store, size_bytes=1, depth=1, rounds=1)  # connections and sandboxes are made
             results = []
@@ -111,25 +111,12 @@ def _result(
     return FusionResult(store, size_bytes, depth, fused, operations, median("dr"), median("dm"))
 
 
-@contextlib.contextmanager
-def _two_nodes(folder: Path, component: Path, config: Config) -> Iterator[dict[str, ProxyClient]]:
-    """A node that runs the functions and the cloud; what the first sends to the second goes through the link."""
+def _description(component: Path) -> Description:
+    """A node that runs the functions, and the cloud, with a slow link between them."""
     nodes = [Node(EDGE, "127.0.0.1", Tier.SAT), Node(CLOUD, "127.0.0.1", Tier.CLOUD)]
-    links = [Link(EDGE, CLOUD, LATENCY_MS, BANDWIDTH_MBPS)]
-    real = with_free_ports(Topology.build(nodes, links, epoch=1))
-    settings = {"SKYLARK_CACHE_DIR": str(config.cache_dir), "SKYLARK_LOG_LEVEL": "warning"}
-    with open_relay(real.nodes[CLOUD].address, LATENCY_MS, BANDWIDTH_MBPS) as relay:
-        seen = [real.nodes[EDGE], replace(real.nodes[CLOUD], address=relay.address)]
-        views = {EDGE: Topology.build(seen, links, epoch=1), CLOUD: real}
-        running: dict[str, RunningNode] = {}
-        try:
-            for name, view in views.items():
-                file = folder / f"{name}.json"
-                file.write_bytes(view.to_json())
-                functions = component if name == EDGE else None
-                running[name] = start_node(real.nodes[name], file, functions, folder, settings)
-            for node in running.values():
-                wait_until_ready(node)
-            yield {name: ProxyClient(node.url) for name, node in running.items()}
-        finally:
-            stop_nodes(running)
+    topology = Topology.build(nodes, [Link(EDGE, CLOUD, LATENCY_MS, BANDWIDTH_MBPS)], epoch=1)
+    return Description(
+        TopologyPlan("static", (topology,)),
+        (FunctionFile(component, (EDGE,)),),
+        settings={name: {"SKYLARK_LOG_LEVEL": "warning"} for name in topology.nodes},
+    )
