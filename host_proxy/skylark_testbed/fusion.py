@@ -1,8 +1,10 @@
 """Functions that share a sandbox against functions that do not: storage operations and the time for state."""
 
+import contextlib
+import itertools
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import randbytes
@@ -23,6 +25,7 @@ EDGE, CLOUD = "edge1", "cloud1"
 _HOLDERS = {"near": EDGE, "far": CLOUD}
 
 Progress = Callable[[str], None]
+Report = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,41 +61,59 @@ def bench_fusion(
     depths: Sequence[int] = DEPTHS,
 ) -> list[FusionResult]:
     """Runs each chain `rounds` times, fused and single in turn, with the state nearby and over the emulated link."""
+    with open_fusion(config, progress) as bench:
+        results = []
+        for store in _HOLDERS:
+            for size_bytes in sizes:
+                for depth in depths:
+                    progress(f"{store} store, {size_bytes:,} bytes, depth {depth}")
+                    results += bench.measure(store, size_bytes, depth, rounds)
+        return results
+
+
+class FusionBench:
+    """Two nodes, one of which runs chains whose state is near or far. Made by `open_fusion`."""
+
+    def __init__(self, clients: Mapping[str, ProxyClient]) -> None:
+        self._clients = clients
+        self._runs = itertools.count()
+
+    def run(self, store: str, size_bytes: int, depth: int, fused: bool) -> list[Report]:
+        """Runs a chain; the report of each invocation."""
+        holder = _HOLDERS[store]
+        names = [f"stage{number}" for number in range(1, depth + 1)]
+        chain = f"{store}-{size_bytes}-{depth}-{fused}-{next(self._runs)}"
+        client = self._clients[holder]
+        key = client.put_bundle(f"{chain}:{holder}:input", {"state": randbytes(size_bytes)})["key"]
+        reports = _run(self._clients[EDGE], ["+".join(names)] if fused else names, key, holder)
+        for bundle in client.list_bundles(chain):
+            client.delete_bundle(bundle["key"])
+        return reports
+
+    def measure(self, store: str, size_bytes: int, depth: int, rounds: int) -> list[FusionResult]:
+        """Runs a chain `rounds` times, single and fused in turn."""
+        ways = [(fused, self.run(store, size_bytes, depth, fused)) for _ in range(rounds) for fused in (False, True)]
+        return [
+            _result(store, size_bytes, depth, fused, [reports for way, reports in ways if way is fused])
+            for fused in (False, True)
+        ]
+
+
+@contextlib.contextmanager
+def open_fusion(config: Config, progress: Progress) -> Iterator[FusionBench]:
+    """Builds the functions and starts the nodes; each store has been used once."""
     with tempfile.TemporaryDirectory(prefix="skylark-bench-") as name:
         folder = Path(name)
         component = build_bench_component(folder / "functions", config, progress, name="fusion_functions")
         with open_testbed(_description(component), folder / "testbed", progress, config) as testbed:
-            clients = {name: node.client for name, node in testbed.nodes.items()}
+            bench = FusionBench({name: node.client for name, node in testbed.nodes.items()})
             for store in _HOLDERS:
-                _measure(clients, store, size_bytes=1, depth=1, rounds=1)  # connections and sandboxes are made
-            results = []
-            for store in _HOLDERS:
-                for size_bytes in sizes:
-                    for depth in depths:
-                        progress(f"{store} store, {size_bytes:,} bytes, depth {depth}")
-                        results += _measure(clients, store, size_bytes, depth, rounds)
-            return results
+                bench.run(store, size_bytes=1, depth=1, fused=False)  # connections and sandboxes are made
+            yield bench
 
 
-def _measure(
-    clients: Mapping[str, ProxyClient], store: str, size_bytes: int, depth: int, rounds: int
-) -> list[FusionResult]:
-    holder = _HOLDERS[store]
-    names = [f"stage{number}" for number in range(1, depth + 1)]
-    ways = {False: names, True: ["+".join(names)]}
-    reports: dict[bool, list[list[dict[str, Any]]]] = {fused: [] for fused in ways}
-    for number in range(rounds):
-        for fused, calls in ways.items():
-            chain = f"{store}-{size_bytes}-{depth}-{number}-{fused}"
-            key = clients[holder].put_bundle(f"{chain}:{holder}:input", {"state": randbytes(size_bytes)})["key"]
-            reports[fused].append(_run(clients[EDGE], calls, key, holder))
-            for bundle in clients[holder].list_bundles(chain):
-                clients[holder].delete_bundle(bundle["key"])
-    return [_result(store, size_bytes, depth, fused, runs) for fused, runs in reports.items()]
-
-
-def _run(client: ProxyClient, calls: Sequence[str], key: str, holder: str) -> list[dict[str, Any]]:
-    reports = []
+def _run(client: ProxyClient, calls: Sequence[str], key: str, holder: str) -> list[Report]:
+    reports: list[Report] = []
     for functions in calls:
         answer = client.invoke(functions, key=key, destination=holder, policy="stateless")
         reports.append(client.task(answer.headers["skylark-task"]))
@@ -100,9 +121,7 @@ def _run(client: ProxyClient, calls: Sequence[str], key: str, holder: str) -> li
     return reports
 
 
-def _result(
-    store: str, size_bytes: int, depth: int, fused: bool, runs: Sequence[Sequence[Mapping[str, Any]]]
-) -> FusionResult:
+def _result(store: str, size_bytes: int, depth: int, fused: bool, runs: Sequence[Sequence[Report]]) -> FusionResult:
     def median(timing: str) -> float:
         sums: list[float] = [sum(report["timings_ms"][timing] for report in reports) for reports in runs]
         return statistics.median(sums)

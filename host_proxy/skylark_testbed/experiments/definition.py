@@ -5,6 +5,7 @@ case, run interleaved).
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,8 +14,9 @@ import msgspec
 from msgspec import Meta
 
 from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.json_paths import value_at
 from skylark_proxy.model import Plan, Policy
-from skylark_testbed.experiments.yaml_file import YamlFile
+from skylark_testbed.yaml_file import YamlFile, read_yaml
 
 Value = str | int | float
 Case = Mapping[str, Value]
@@ -293,11 +295,11 @@ def load(path: Path, quick: bool = False) -> Definition:
         quick: Whether what the file's `quick` says is put in the place of the rest.
 
     Raises:
-        InvalidArgument: It cannot be read or is no experiment; the error names the file, the line and the field.
+        DescriptionError: It cannot be read or is no experiment; the error names the file, the line and the field.
     """
-    file = YamlFile(path)
-    definition = file.convert(Definition)
-    shortened = file.convert(Definition, _shortened(file))
+    file = read_yaml(path)
+    definition = _convert(file, file.content)
+    shortened = _convert(file, _shortened(definition, file.content))
     for one in (definition, shortened):
         _check(file, one)
     return shortened if quick else definition
@@ -309,11 +311,31 @@ def testbed_path(path: Path, definition: Definition, links: str) -> Path:
     return path.parent / definition.workload.testbeds[links]
 
 
-def _shortened(file: YamlFile) -> dict[str, Any]:
-    quick = file.value.get("quick") or {}
-    top = {name: value for name, value in quick.items() if name in ("repeats", "warm_up")}
-    workload = {name: value for name, value in quick.items() if name not in top}
-    return {**file.value, **top, "workload": {**file.value["workload"], **workload}}
+def _shortened(definition: Definition, content: Any) -> Any:
+    top = {name: value for name, value in definition.quick.items() if name in ("repeats", "warm_up")}
+    workload = {name: value for name, value in definition.quick.items() if name not in top}
+    return {**content, **top, "workload": {**content["workload"], **workload}}
+
+
+_MSGSPEC = re.compile(r"^(?P<what>.*?)( - at `(key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
+
+
+def _convert(file: YamlFile, content: Any) -> Definition:
+    """msgspec's error as ours: where, which value, what was expected."""
+    try:
+        return msgspec.convert(content, Definition)
+    except msgspec.ValidationError as error:
+        match = _MSGSPEC.match(str(error))
+        assert match is not None  # the pattern matches any text
+        path, what = match["path"] or "", match["what"]
+        about = _MISSING.match(what) or _UNKNOWN.match(what)
+        field = f"{path}.{about['name']}".lstrip(".") if about else path
+        expected = "it: the field is missing" if _MISSING.match(what) else what.removeprefix("Expected ")
+        if _UNKNOWN.match(what):
+            expected = "no such field"
+        raise file.error(field, value_at(content, field), expected) from error
 
 
 def _check(file: YamlFile, definition: Definition) -> None:

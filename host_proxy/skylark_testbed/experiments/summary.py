@@ -23,7 +23,9 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
         """The spread of one value or more."""
-        q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+        q1, median, q3 = statistics.quantiles(
+            values if len(values) > 1 else [*values, *values], n=4, method="inclusive"
+        )
         return cls(len(values), median, q1, q3, min(values), max(values))
 
 
