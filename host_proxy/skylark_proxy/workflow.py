@@ -26,11 +26,13 @@ class Routing:
     Attributes:
         planned: Whether the plan travels with the chain. If not, `destination` is all that elections know.
         destination: The destination of elections that no plan names; None: the node's default.
+        fuse: Whether functions that follow each other on one node share a sandbox.
         policies: The policy of single functions, by their names, instead of the workflow's.
     """
 
     planned: bool = True
     destination: str | None = None
+    fuse: bool = True
     policies: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -160,6 +162,7 @@ class Workflow:
             key=run.key,
             plan=str(plan) if self._routing.planned else None,
             destination=self._routing.destination,
+            fuse=self._routing.fuse,
             policy=self._routing.policies.get(step.function, policy),
             content_type=content_type if body else "application/octet-stream",
         )

@@ -280,7 +280,9 @@ _KINDS: Mapping[type[ChainWorkload], type[Chains]] = {
 
 def _routing(workload: ChainWorkload, variant: Variant, steps: tuple[Step, ...]) -> WorkflowRouting:
     last = {steps[-2].function: variant.last_policy.value} if variant.last_policy and len(steps) > 1 else {}
-    return WorkflowRouting(variant.planned, None if variant.planned else workload.destination, last)
+    # Each function is to run by itself: looking for a plan to fuse by would cost unplanned variants a round trip.
+    destination = None if variant.planned else workload.destination
+    return WorkflowRouting(variant.planned, destination, fuse=False, policies=last)
 
 
 def _keys(done: WorkflowRun) -> list[str]:
