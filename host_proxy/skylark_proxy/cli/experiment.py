@@ -85,7 +85,9 @@ def simulate_command(
         int | None, typer.Option(help="A random graph of so many nodes, instead of the links.", min=10)
     ] = None,
     bundles: Annotated[int, typer.Option(help="How many bundles are stored in all.", min=1)] = 10_000,
-    rate: Annotated[float, typer.Option(help="How many chains begin in a second.", min=0.001)] = 10.0,
+    rate: Annotated[
+        float | None, typer.Option(help="How many chains begin in a second; default: a calm load.", min=1e-6)
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the experiment's own.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -101,14 +103,18 @@ def simulate_command(
 
 
 def _print_simulation(found: Sequence[SimulationResult]) -> None:
-    table = Table("variant", "chains", "T(W) ms", "9 in 10", "T(dr)+T(dm)", "D(W) MB", "Av(l) %", "broken %", "wall s")
+    table = Table(
+        "variant", "chains", "T(W) s", "9 in 10", "state s", "D(W) MB", "Av(l) %", "broken %", "wall s", box=None
+    )
     for result in found:
-        figures = [f"{result.metrics[name]:,.1f}" for name in ("workflow_ms", "workflow_p90_ms", "state_ms")]
+        figures = [f"{result.metrics[name] / 1000:,.2f}" for name in ("workflow_ms", "workflow_p90_ms", "state_ms")]
         rest = [f"{result.metrics[name]:,.1f}" for name in ("migrated_mb", "local_share", "violation_share")]
         table.add_row(result.variant, f"{result.chains:,}", *figures, *rest, f"{result.wall_s:.1f}")
     console = results()
     console.print(table)
-    console.print(f"{found[0].nodes:,} nodes, {found[0].bundles:,} bundles a variant; medians", soft_wrap=True)
+    console.print(
+        f"{found[0].nodes:,} nodes, {found[0].bundles:,} bundles a variant; medians; state: T(dr) + T(dm) on idle links"
+    )
 
 
 def _with(definition: Definition, seed: int | None, repeat: int | None) -> Definition:

@@ -264,6 +264,7 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         name: What the command calls it.
         question: What it is to find out, in a sentence or two.
         method: How it is done, for the report.
+        theory: What to expect, and why; for the report.
         workload: What is run.
         repeats: How often each variant of each case runs.
         warm_up: How many runs come first that do not count, in each test bed.
@@ -275,6 +276,7 @@ class Definition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     title: str
     question: str
     method: str
+    theory: str = ""
     workload: Workload
     repeats: Count
     warm_up: Annotated[int, Meta(ge=0, le=100)] = 1

@@ -44,6 +44,7 @@ SITES = 500
 """In a random graph, how many of the nodes run functions: each keeps the paths to all others, a megabyte at 10,000."""
 
 _TOLD_EACH = 5_000
+_CALM_SHARE = 0.25
 
 Progress = Callable[[str], None]
 
@@ -83,7 +84,7 @@ def simulate(
     folder: Path,
     nodes: int | None,
     bundles: int,
-    chains_per_s: float,
+    chains_per_s: float | None = None,
     progress: Progress = lambda _text: None,
 ) -> list[SimulationResult]:
     """Simulates each variant of an experiment over the same chains.
@@ -93,7 +94,7 @@ def simulate(
         nodes: The size of a random graph (see `ring_graph`), over which each chain has nodes of its own; None: the
             first links that the experiment names, as they are at the start, and its own chain.
         bundles: How many are stored in all, in chains that begin one after the other at random moments.
-        chains_per_s: How many begin in a second, on average.
+        chains_per_s: How many begin in a second, on average; None: see `calm_rate_per_s`.
 
     Raises:
         InvalidArgument: It is no experiment of chains.
@@ -107,6 +108,7 @@ def simulate(
     else:
         topology = Topology.build(*ring_graph(nodes, rng_of(definition.seed, "graph", nodes)), epoch=1)
     size_bytes, objectives = _size_and_objectives(workload, topology)
+    chains_per_s = chains_per_s or calm_rate_per_s(topology, size_bytes, len(workload.plan.steps))
     count = max(1, bundles // max(1, len(workload.plan.steps) - 1))
     found = []
     for variant in workload.variants:
@@ -117,6 +119,16 @@ def simulate(
         simulation = Simulation(topology, objectives, routing, size_bytes, definition.seed)
         found.append(simulation.run(variant.name, plans, chains_per_s, progress))
     return found
+
+
+def calm_rate_per_s(topology: Topology, size_bytes: int, functions: int) -> float:
+    """The chains a second of which stateless ones would use a quarter of the cloud's links.
+
+    Each of their functions stores there and the next one fetches from there, the last one at the cloud itself.
+    """
+    cloud = [link for node in topology.cloud_nodes()[:1] for link in topology.links_of[node.name]]
+    ways = max(1, 2 * (functions - 1) - 1)
+    return _CALM_SHARE * sum(link.bandwidth_mbps for link in cloud) * 1e6 / (8 * size_bytes * ways)
 
 
 class Simulation:
