@@ -6,7 +6,7 @@ case, run interleaved).
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -301,7 +301,7 @@ def load(path: Path, quick: bool = False) -> Definition:
     """
     file = read_yaml(path)
     definition = _convert(file, file.content)
-    shortened = _convert(file, _shortened(definition, file.content))
+    shortened = _convert(file, _shortened(definition, file.content), definition.quick)
     for one in (definition, shortened):
         _check(file, one)
     return shortened if quick else definition
@@ -324,8 +324,8 @@ _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
 
 
-def _convert(file: YamlFile, content: Any) -> Definition:
-    """msgspec's error as ours: where, which value, what was expected."""
+def _convert(file: YamlFile, content: Any, quick: Collection[str] = ()) -> Definition:
+    """msgspec's error as ours: where, which value, what was expected. `quick` are the fields that are from there."""
     try:
         return msgspec.convert(content, Definition)
     except msgspec.ValidationError as error:
@@ -337,7 +337,11 @@ def _convert(file: YamlFile, content: Any) -> Definition:
         expected = "it: the field is missing" if _MISSING.match(what) else what.removeprefix("Expected ")
         if _UNKNOWN.match(what):
             expected = "no such field"
-        raise file.error(field, value_at(content, field), expected) from error
+        value = value_at(content, field)
+        own = field.removeprefix("workload.")
+        if re.split(r"[.\[]", own)[0] in quick:
+            field = f"quick.{own}"
+        raise file.error(field, value, expected) from error
 
 
 def _check(file: YamlFile, definition: Definition) -> None:
