@@ -15,6 +15,8 @@ from skylark_proxy.paths import Waypoint
 from skylark_proxy.placement import Defaults, Route, Write, fetch_ladder
 from skylark_proxy.topology import Topology
 
+_WRITE = Write(StateKey("chain", "task"), {})
+
 
 @dataclass(frozen=True, slots=True)
 class Routing:
@@ -86,6 +88,7 @@ class Decisions:
         self.objectives = objectives
         self._at_s = at_s
         self._max_electors = max_electors
+        self._defaults = Defaults(objectives=objectives)
         self._electors: OrderedDict[str, Elector] = OrderedDict()
 
     def elect(self, node: str, destination: str, size_bytes: int, policy: Policy, rng: random.Random) -> Election:
@@ -95,8 +98,7 @@ class Decisions:
 
     def candidates(self, node: str, election: Election) -> Sequence[str]:
         """The nodes that are to hold the bundle: the first of them that can be reached does."""
-        write = Write(StateKey("chain", "task"), {})
-        return Route.decide(write, election, node, self.topology, Defaults(objectives=self.objectives)).candidates
+        return Route.decide(_WRITE, election, node, self.topology, self._defaults).candidates
 
     def ladder(self, node: str, holder: str) -> Sequence[str]:
         """The nodes that are asked, in order, for a bundle whose key names `holder`."""

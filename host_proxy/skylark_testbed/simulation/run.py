@@ -35,7 +35,7 @@ from skylark_testbed.experiments.theory import (
     satellite_bandwidth_mbps,
 )
 from skylark_testbed.simulation.decisions import Decisions, Routing, Walk, walk
-from skylark_testbed.simulation.links import SimulatedLinks
+from skylark_testbed.simulation.links import Direction, SimulatedLinks
 
 FETCH_MS_PER_MB, STORE_MS_PER_MB = 1.1, 3.1
 """What Redis takes for reading and writing a bundle of 10 MB, on the development machine (redis-py, unix socket)."""
@@ -110,13 +110,14 @@ def simulate(
     size_bytes, objectives = _size_and_objectives(workload, topology)
     chains_per_s = chains_per_s or calm_rate_per_s(topology, size_bytes, len(workload.plan.steps))
     count = max(1, bundles // max(1, len(workload.plan.steps) - 1))
+    decisions = Decisions(topology, objectives)
     found = []
     for variant in workload.variants:
         plans = list(_plans(workload, topology, count, rng_of(definition.seed, "plans"), drawn=nodes is not None))
         routing = routing_of(workload, variant)
         if nodes is not None:
             routing = replace(routing, destination=_CLOUD)
-        simulation = Simulation(topology, objectives, routing, size_bytes, definition.seed)
+        simulation = Simulation(decisions, routing, size_bytes, definition.seed)
         found.append(simulation.run(variant.name, plans, chains_per_s, progress))
     return found
 
@@ -134,15 +135,14 @@ def calm_rate_per_s(topology: Topology, size_bytes: int, functions: int) -> floa
 class Simulation:
     """Chains of one variant over one topology."""
 
-    def __init__(
-        self, topology: Topology, objectives: Objectives, routing: Routing, size_bytes: int, seed: int = 1
-    ) -> None:
-        self._decisions = Decisions(topology, objectives)
+    def __init__(self, decisions: Decisions, routing: Routing, size_bytes: int, seed: int = 1) -> None:
+        self._decisions = decisions
         self._routing = routing
         self._size_bytes = size_bytes
         self._seed = seed
         self._random = rng_of(seed, "policy")
         self._links = SimulatedLinks()
+        self._bandwidths: dict[Direction, float] = {}
         self._tally = _Tally()
         self._environment = simpy.Environment()
 
@@ -204,7 +204,9 @@ class Simulation:
         tally.broken += way.broken
 
     def _bandwidth(self, one: str, other: str) -> float:
-        return self._decisions.topology.neighbors(one, 0.0)[other].bandwidth_mbps
+        if (one, other) not in self._bandwidths:
+            self._bandwidths[one, other] = self._decisions.topology.neighbors(one, 0.0)[other].bandwidth_mbps
+        return self._bandwidths[one, other]
 
 
 def _directions(operation: str, nodes: Sequence[str]) -> list[tuple[str, str]]:

@@ -60,7 +60,7 @@ def test_the_next_candidate_takes_it() -> None:
 
 def test_an_idle_link_takes_what_the_formula_says() -> None:
     """A single chain's time is that of the formula, and what its nodes take."""
-    simulation = Simulation(LINE, Objectives(1000), SKYLARK, 1_000_000)
+    simulation = Simulation(Decisions(LINE, Objectives(1000)), SKYLARK, 1_000_000)
     metrics = simulation.run("skylark", [("a", PLAN)], 1.0).metrics
     assert metrics["state_ms"] == pytest.approx(360)
     assert metrics["workflow_ms"] == pytest.approx(360 + 3 * FETCH_MS_PER_MB + 2 * STORE_MS_PER_MB)
