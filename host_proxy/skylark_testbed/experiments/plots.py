@@ -4,8 +4,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skylark_proxy.errors import InvalidArgument
 from skylark_testbed.experiments.definition import Plot
+from skylark_testbed.experiments.extras import needed
 from skylark_testbed.experiments.summary import Group, Spread
 
 _COLOURS = ("#0072B2", "#56B4E9", "#E69F00", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito, Color Universal Design
@@ -36,12 +36,7 @@ def draw(plot: Plot, groups: Sequence[Group]) -> bytes | None:
 
 
 def _figure() -> tuple[Any, Any]:
-    try:
-        from matplotlib.figure import Figure  # an extra, and slow to import
-    except ModuleNotFoundError as error:
-        expected = "installed packages: pip install 'skylark[experiments]'"
-        raise InvalidArgument("report", error.name, expected) from error
-    figure = Figure(figsize=_SIZE_INCHES)
+    figure = needed("matplotlib.figure", "report").Figure(figsize=_SIZE_INCHES)
     return figure, figure.add_subplot()
 
 

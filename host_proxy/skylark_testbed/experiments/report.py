@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import msgspec
 
 from skylark_proxy.errors import InvalidArgument
 from skylark_testbed.experiments import rows as rows_module
 from skylark_testbed.experiments.checks import Check, Loss, checks, describe, losses
 from skylark_testbed.experiments.definition import Comparison
+from skylark_testbed.experiments.extras import needed
 from skylark_testbed.experiments.plots import draw, spread_text
 from skylark_testbed.experiments.rows import Header, Row
 from skylark_testbed.experiments.summary import Figure, Group, compare, summarise
@@ -121,6 +121,7 @@ def write_report(folder: Path) -> Path:
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes(png)
                 pictures[plot.name] = base64.b64encode(png).decode()
+    jinja2 = needed("jinja2", "report")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )

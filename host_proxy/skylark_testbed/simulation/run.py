@@ -14,8 +14,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import simpy
-
 from skylark_proxy.bench.election import ring_graph
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import Objectives, Plan, Step
@@ -28,6 +26,7 @@ from skylark_testbed.experiments.definition import (
     ParallelWorkload,
     WorkflowWorkload,
 )
+from skylark_testbed.experiments.extras import needed
 from skylark_testbed.experiments.schedule import rng_of
 from skylark_testbed.experiments.theory import (
     corrected_max_latency_ms,
@@ -144,7 +143,7 @@ class Simulation:
         self._links = SimulatedLinks()
         self._bandwidths: dict[Direction, float] = {}
         self._tally = _Tally()
-        self._environment = simpy.Environment()
+        self._environment = needed("simpy", "simulate").Environment()
 
     def run(
         self,
