@@ -222,8 +222,10 @@ class FaultyChains(Chains):
         size_bytes = int(self._chain.size_mb * 1e6)
         self.set_objective(self._chain.max_latency_ms)
         timers: list[threading.Timer] = []
+        begun: list[str] = []
 
         def on_step(function: str) -> None:
+            begun.append(function)
             if function == self._chain.during and not timers:
                 timers.extend(self._timers(fault))
                 for timer in timers:
@@ -249,7 +251,7 @@ class FaultyChains(Chains):
         return Outcome(
             {
                 "finished_share": 100.0 * (done is not None),
-                "retries": float(len(events)),
+                "retries": float(len(begun) - len(self._chain.plan.steps)),
                 "fallbacks": float(fallbacks),
                 "workflow_ms": duration_ms,
             },
