@@ -216,6 +216,7 @@ class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         y: The metric; for `parts` there are several.
         x: The factor along the axis.
         where: The cases that are shown, by their other factors.
+        published: Published figures by the factor's value, for a dashed line.
         caption: What a stranger has to know to read it.
     """
 
@@ -228,6 +229,7 @@ class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     where: dict[str, Value] = {}
     x_label: str = ""
     y_label: str = ""
+    published: dict[int, float] = {}
     log_x: bool = False
     log_y: bool = False
 

@@ -49,6 +49,8 @@ def _lines(axes: Any, plot: Plot, groups: Sequence[Group], colours: Mapping[str,
         axes.plot(xs, [one.median for one in spreads], color=colours[name], marker=mark, markersize=4, label=name)
         lows, highs = [one.q1 for one in spreads], [one.q3 for one in spreads]
         axes.fill_between(xs, lows, highs, color=colours[name], alpha=0.2, linewidth=0)
+    if plot.published:
+        axes.plot(list(plot.published), list(plot.published.values()), "k--x", markersize=5, label="published")
     axes.set_xlabel(plot.x_label or plot.x)
     axes.set_xscale("log" if plot.log_x else "linear")
     if plot.log_y:
@@ -78,7 +80,7 @@ def _bars(axes: Any, plot: Plot, groups: Sequence[Group], colours: Mapping[str, 
 
 def _parts(axes: Any, plot: Plot, groups: Sequence[Group], _colours: Mapping[str, str]) -> None:
     largest = max(groups, key=lambda group: float(group.case[plot.x])).case[plot.x]
-    own = [group for group in groups if group.case[plot.x] == largest]
+    own = sorted((group for group in groups if group.case[plot.x] == largest), key=lambda group: group.variant)
     bottoms = [0.0] * len(own)
     for number, metric in enumerate(_metrics(plot)):
         heights = [group.spreads[metric].median for group in own]
