@@ -13,11 +13,11 @@ import msgspec
 from skylark_proxy.errors import InvalidArgument
 from skylark_testbed.experiments import rows as rows_module
 from skylark_testbed.experiments.checks import Check, Loss, checks, describe, losses
-from skylark_testbed.experiments.definition import Comparison
+from skylark_testbed.experiments.definition import Case, Comparison
 from skylark_testbed.experiments.extras import needed
 from skylark_testbed.experiments.plots import draw, spread_text
 from skylark_testbed.experiments.rows import Header, Row
-from skylark_testbed.experiments.summary import Figure, Group, compare, summarise
+from skylark_testbed.experiments.summary import Figure, Group, compare, find, summarise
 
 REPORT = "report.html"
 _TEMPLATE = "report.html.jinja"
@@ -84,6 +84,24 @@ class Results:
     def name(self) -> str:
         """The experiment's name."""
         return self.header.definition.name
+
+    @property
+    def variants(self) -> list[str]:
+        """The variants, by name."""
+        return sorted({group.variant for group in self.groups})
+
+    @property
+    def cases(self) -> list[Case]:
+        """The cases, in order."""
+        found: list[Case] = []
+        for group in self.groups:
+            if group.case not in found:
+                found.append(group.case)
+        return found
+
+    def group(self, case: Case, variant: str) -> Group | None:
+        """The group of a variant of a case."""
+        return find(self.groups, case, variant)
 
     @property
     def metrics(self) -> list[str]:

@@ -72,6 +72,20 @@ def test_the_report_says_where_skylark_loses(tmp_path: Path) -> None:
     assert [loss["percent"] for loss in told["losses"]] == [pytest.approx(50.0)]
 
 
+def test_the_report_has_the_formula_beside_the_measurement(tmp_path: Path) -> None:
+    """One row for each case, one column for each variant, and nothing where a variant has not run."""
+    definition = example("workflow")
+    with Journal(tmp_path / "workflow", header_of(definition, quick=True), resume=False) as journal:
+        for size, variant in ((1, "skylark"), (1, "stateless"), (5, "stateless")):
+            case: Case = {"links": "shaped", "objectives": "corrected", "size_mb": size}
+            one = row(case, variant, theory_ms=1000.0 * size, state_ms=1234.0 * size, workflow_ms=2000.0)
+            journal.append(one)
+    page = Page()
+    page.feed(write_report(tmp_path).read_text())
+    assert page.text.count("size mb 11,000 / 1,2341,000 / 1,234") == 1
+    assert page.text.count("size mb 5–5,000 / 6,170") == 1
+
+
 def test_a_folder_without_results(tmp_path: Path) -> None:
     """It gets an error that says what makes one."""
     with pytest.raises(InvalidArgument, match="skylark experiment run"):
