@@ -13,6 +13,7 @@ from skylark_proxy.cli import (
     demo,
     deploy,
     elect,
+    experiment,
     inspect,
     invoke,
     manifests,
@@ -50,6 +51,7 @@ app.command("deploy")(deploy.deploy_command)
 app.command("undeploy")(deploy.undeploy_command)
 app.command("demo")(demo.demo_command)
 app.add_typer(bench.app, name="bench")
+app.add_typer(experiment.app, name="experiment")
 
 _FAILED = 1
 
