@@ -43,6 +43,9 @@ from skylark_testbed.network_json import FILE, NetworkJson
 from skylark_testbed.routing import Slowness, pair_of
 
 
+_PRIORITY = -10
+
+
 class LinkBody(msgspec.Struct, forbid_unknown_fields=True):
     between: tuple[Name, Name]
     latency_ms: Latency | None = None
@@ -184,6 +187,8 @@ def main() -> None:
     folder, listener = Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
     settings = msgspec.json.decode((folder / FILE).read_bytes(), type=NetworkJson)
     os.set_inheritable(listener.fileno(), False)
+    with contextlib.suppress(OSError):  # where it may: a busy machine is not to make links slower than they are
+        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     loop = exact_event_loop()
     asyncio.set_event_loop(loop)
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(loop):

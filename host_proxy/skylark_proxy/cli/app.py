@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from skylark_proxy.cli import bench, build, bundle, demo, elect, invoke, node_info, run, serve
+from skylark_proxy.cli import bench, build, bundle, demo, elect, invoke, node_info, run, serve, testbed
 from skylark_proxy.cli.options import messages
 from skylark_proxy.errors import SkylarkError
 
@@ -25,6 +25,7 @@ app.command("invoke")(invoke.invoke_command)
 app.command("elect")(elect.elect_command)
 app.add_typer(bundle.app, name="bundle")
 app.command("demo")(demo.demo_command)
+app.add_typer(testbed.app, name="testbed")
 app.add_typer(bench.app, name="bench")
 
 _FAILED = 1
