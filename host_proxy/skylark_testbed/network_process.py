@@ -42,7 +42,6 @@ from skylark_testbed.network import Network, SinceStart
 from skylark_testbed.network_json import FILE, NetworkJson
 from skylark_testbed.routing import Slowness, pair_of
 
-
 _PRIORITY = -10
 
 

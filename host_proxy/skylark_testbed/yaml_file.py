@@ -42,22 +42,27 @@ def read_yaml(path: Path) -> YamlFile:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise DescriptionError(path, 1, "", str(path), f"a file that can be read ({error})") from error
-    loader = yaml.SafeLoader(text)
+    lines: dict[str, int] = {}
     try:
-        root = loader.get_single_node()
-        lines: dict[str, int] = {}
-        if root is not None:
-            _note_lines(path, root, "", lines)
-        content = None if root is None else loader.construct_document(root)
+        return YamlFile(path, _read(path, text, lines), lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = " ".join(filter(None, (error.context, error.problem)))
         raise DescriptionError(path, mark.line + 1 if mark else 1, "", reason, "YAML") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DescriptionError(path, 1, "", str(error), "YAML") from error
+
+
+def _read(path: Path, text: str, lines: dict[str, int]) -> Any:
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _note_lines(path, root, "", lines)
+        return loader.construct_document(root)
     finally:
         loader.dispose()
-    return YamlFile(path, content, lines)
 
 
 def _note_lines(path: Path, node: yaml.Node, field: str, lines: dict[str, int]) -> None:

@@ -93,7 +93,7 @@ def refused(run: Run, *named: str, status: int = 1) -> str:
 
 
 COMMANDS = {
-    "": ["build", "serve", "node-info", "run", "invoke", "elect", "bundle", "demo", "bench"],
+    "": ["build", "serve", "node-info", "run", "invoke", "elect", "bundle", "demo", "testbed", "bench"],
     "build": ["SOURCE", "--output", "--path", "--json"],
     "serve": ["--node", "--topology", "--host", "--port", "--redis-url", "--data-dir", "--max-latency-ms", "--policy"],
     "run": ["SOURCE", "--native", "--url", "--host", "--port"],
