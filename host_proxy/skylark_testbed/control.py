@@ -50,7 +50,8 @@ def default_folder() -> Path:
 
 @contextlib.contextmanager
 def claimed_folder(folder: Path, keep: bool) -> Iterator[Path]:
-    """The folder of a testbed, for this process alone; it is gone in the end, unless it is to be kept.
+    """The folder of a testbed, for this process alone, as long as that lives; it is gone in the end, unless it is to be
+    kept.
 
     Raises:
         InvalidArgument: It has other things in it, or a name that is too long for a unix socket.
@@ -70,7 +71,6 @@ def claimed_folder(folder: Path, keep: bool) -> Iterator[Path]:
             (folder / _SOCKET).unlink(missing_ok=True)
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
 
 
 def prepare_folder(folder: Path) -> Path:

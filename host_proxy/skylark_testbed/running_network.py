@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +142,7 @@ class RunningNetwork:
 def _write(description: Description, folder: Path) -> None:
     """Writes what the process reads."""
     plan = description.topology
-    topologies = [
-        replace(topology, links=()) if plan.provider == "random" else topology for topology in plan.topologies
-    ]
+    topologies = plan.topologies
     file = folder / "topology.json"
     if plan.provider == "rotating":
         turns = b",".join(topology.to_json() for topology in topologies)
