@@ -109,6 +109,12 @@ COMMANDS = {
     "bundle delete": ["KEY", "--url"],
     "bundle list": ["CHAIN", "--url", "--json"],
     "demo": ["--image", "--output", "--max-latency-ms", "--policy", "--kill", "--stay", "--json"],
+    "testbed": ["check", "down", "example", "exec", "fault", "up", "kill", "logs", "advance", "restart", "slow", "status"],
+    "testbed up": ["FILE", "--detach", "--keep", "--folder"],
+    "testbed exec": ["NODE", "COMMAND", "--folder"],
+    "testbed slow": ["A", "B", "--latency-ms", "--bandwidth-mbps", "--folder"],
+    "testbed fault": ["cut", "heal"],
+    "testbed check": ["FILE", "--json"],
     "bench": ["state", "invoke", "election", "fusion"],
     "node-info": [
         "--provider", "--topology", "--node", "--host", "--port", "--max-latency-ms", "--min-bandwidth-mbps",
@@ -128,7 +134,7 @@ class TestHelp:
 
     def test_every_command_is_here(self) -> None:
         """The commands that the help lists are those of this table."""
-        for command in ("", "bundle", "bench"):
+        for command in ("", "bundle", "testbed", "bench"):
             table = done(skylark(*command.split(), "--help")).partition("Commands")[2]
             listed = re.findall(r"^│ ([a-z-]+) {2,}", table, re.M)
             assert sorted(listed) == sorted(COMMANDS[command])
