@@ -109,7 +109,9 @@ COMMANDS = {
     "bundle delete": ["KEY", "--url"],
     "bundle list": ["CHAIN", "--url", "--json"],
     "demo": ["--image", "--output", "--max-latency-ms", "--policy", "--kill", "--stay", "--json"],
-    "testbed": ["check", "down", "example", "exec", "fault", "up", "kill", "logs", "advance", "restart", "slow", "status"],
+    "testbed": [
+        "up", "down", "status", "exec", "logs", "fault", "slow", "kill", "restart", "advance", "example", "check",
+    ],
     "testbed up": ["FILE", "--detach", "--keep", "--folder"],
     "testbed exec": ["NODE", "COMMAND", "--folder"],
     "testbed slow": ["A", "B", "--latency-ms", "--bandwidth-mbps", "--folder"],
