@@ -132,7 +132,7 @@ class _Flow:
             self._at_end = not chunk
             if self._at_end or ready_s - now_s > _LEAST_SLEEP_S:
                 break
-        self._sleeps = not self._at_end and ready_s > now_s
+        self._sleeps = not self._at_end  # for no time at all, where others are only to have their turn
         if self._sleeps:
             self._wakes_s = ready_s
             self._at(ready_s, self._wake)

@@ -1,6 +1,5 @@
 """Reads YAML, and remembers on which line each value stands."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,6 @@ from typing import Any
 import yaml
 
 from skylark_testbed.errors import DescriptionError
-
-_LAST_PART = re.compile(r"(\.[^.\[\]]+|\[[^\]]*\]|[^.\[\]]+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,7 @@ class YamlFile:
     def line(self, field: str) -> int:
         """The line of a field; where it is missing, that of what it belongs to."""
         while field and field not in self.lines:
-            field = _LAST_PART.sub("", field)
+            field = field[: max(0, field.rfind("."), field.rfind("["))]
         return self.lines.get(field, 1)
 
     def error(self, field: str, value: object, expected: str) -> DescriptionError:

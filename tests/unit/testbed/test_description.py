@@ -119,6 +119,7 @@ def test_the_examples(name: str, nodes: int, topologies: int) -> None:
         ("jitter: 0.1", "jitter: 10", 19, "jitter", "0 to 1"),
         ("jitter: 0.1", "jitter: 0.1\ncolour: red", 20, "colour", "no such field"),
         ("seed: 5", "seed: [5", 19, "", "YAML"),
+        ("seed: 5", '"a.]": 5', 18, "a.]", "no such field"),
     ],
 )  # fmt: skip
 def test_what_is_wrong(folder: Path, before: str, after: str, line: int, field: str, named: str) -> None:
