@@ -10,7 +10,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -24,6 +23,7 @@ from skylark_proxy.paths import ShortestPaths
 from skylark_proxy.topology import Topology
 from skylark_testbed.description import Description, TopologyPlan
 from skylark_testbed.running_network import RunningNetwork
+from skylark_testbed.starter import Starter
 
 LATENCIES_MS = (1.0, 10.0, 60.0)
 BANDWIDTHS_MBPS = (2.0, 40.0, 90.0, 500.0, 1000.0)
@@ -91,11 +91,11 @@ def check_description(
     checks: list[Check] = []
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skylark-check-")))
-        starter = stack.enter_context(ThreadPoolExecutor(1))
+        starter = Starter()
+        stack.callback(starter.close)
         peers = {name: stack.enter_context(running_peer()) for name in description.nodes}
         addressed = _addressed(description, {name: peer.address for name, peer in peers.items()})
-        network = RunningNetwork(addressed, folder, lambda start: starter.submit(start).result())
-        stack.callback(network.stop)
+        network = RunningNetwork(addressed, folder, starter)
         network.wait_until_ready()
         for source, target in _pairs(network.topology()):
             progress(f"{source} – {target}")
