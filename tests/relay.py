@@ -16,7 +16,7 @@ from continuum import Nodes, run_nodes
 from skylark_proxy.topology import Topology
 from skylark_testbed import links
 from skylark_testbed.event_loop import exact_event_loop
-from skylark_testbed.shaping import Channel, Route
+from skylark_testbed.shaping import Channel, Jitter, Route
 
 T = TypeVar("T")
 
@@ -86,11 +86,17 @@ class Relays:
         self._loop = loop
         self._all: dict[frozenset[str], Relay] = {}
 
-    def add(self, ends: Mapping[str, str], latency_ms: float = 0.0, bandwidth_mbps: float = 10_000.0) -> Relay:
+    def add(
+        self,
+        ends: Mapping[str, str],
+        latency_ms: float = 0.0,
+        bandwidth_mbps: float = 10_000.0,
+        jitter: Jitter | None = None,
+    ) -> Relay:
         """The relay of a new link between two nodes, by their names, with their real addresses."""
 
         async def make() -> links.Relay:
-            return links.Relay(self._loop, ends, routes(list(ends), latency_ms, bandwidth_mbps))
+            return links.Relay(self._loop, ends, routes(list(ends), latency_ms, bandwidth_mbps), jitter)
 
         relay = Relay(self._run, self._run(make()))
         self._all[frozenset(ends)] = relay

@@ -285,6 +285,7 @@ def _explained(file: YamlFile, message: str) -> DescriptionError:
     match, about = _MSGSPEC_PATH.search(message), _MSGSPEC_FIELD.search(message)
     path = match["path"] if match else ""
     expected = _expected_at(path) or message.partition(" - at ")[0]
+    path = path.removesuffix("[...]")  # msgspec does not name a mapping's keys
     if about is None:
         return file.error(path, value_at(file.content, path), expected)
     field = f"{path}.{about['name']}".lstrip(".")

@@ -13,6 +13,7 @@ from skylark_testbed.shaping import QUEUE_S, Jitter, Route
 _LEAST_SLEEP_S = 0.0002
 _EARLY_S = 0.00005
 _LATEST_S = 0.02
+_AFTER_S = 0.001
 _CHUNKS_AT_ONCE = 8
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with 0 s: the connection is reset."""
@@ -65,6 +66,11 @@ class _Flow:
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
         self._reads = self._sleeps = self._is_blocked = self._is_silent = self._at_end = False
         self.has_ended = False
+
+    @property
+    def arrival_s(self) -> float:
+        """When the last of what is under way arrives."""
+        return self._arrival_s
 
     def resume(self) -> None:
         """Begins to carry, or goes on after `silence`."""
@@ -126,7 +132,7 @@ class _Flow:
             self._at_end = not chunk
             if self._at_end or ready_s - now_s > _LEAST_SLEEP_S:
                 break
-        self._sleeps = not self._at_end and ready_s > now_s
+        self._sleeps = not self._at_end  # for no time at all, where others are only to have their turn
         if self._sleeps:
             self._wakes_s = ready_s
             self._at(ready_s, self._wake)
@@ -176,7 +182,7 @@ class _Flow:
         """One end has reset the connection: the other one learns of it a latency later."""
         self._at_end = True
         self._watch()
-        self._at(self._loop.time() + self._way.latency_s(), self._parent.abort)
+        self._parent.break_off(self._loop.time() + self._way.latency_s())
 
     def _at(self, when_s: float, act: Callable[[], None]) -> None:
         if act in self._timers:
@@ -225,7 +231,9 @@ class Connection:
             flow.silence()
 
     def resume(self) -> None:
-        """Goes on."""
+        """Goes on, after `silence`."""
+        if not self._is_silent:
+            return
         self._is_silent = False
         for flow in self._flows:
             flow.resume()
@@ -236,13 +244,18 @@ class Connection:
         """Resets both ends; what is under way is lost."""
         self._close(reset=True)
 
+    def break_off(self, at_s: float) -> None:
+        """Resets both ends at a time, but not before what is under way has arrived."""
+        last_s = max(flow.arrival_s for flow in self._flows)
+        self._timer = self._loop.call_at(max(at_s, last_s + _AFTER_S), self.abort)
+
     def flow_ended(self) -> None:
         """Closes both ends once both directions have been closed by the nodes."""
         if all(flow.has_ended for flow in self._flows):
             self._close(reset=False)
 
     def _reach(self) -> None:
-        if self._is_silent:
+        if self._is_silent or self._far is not None:
             return
         try:
             self._far = self._open_far()

@@ -190,7 +190,8 @@ def _connecting(target: str, source: str, bandwidth_mbps: float) -> socket.socke
         _size_buffers(far, bandwidth_mbps)
         far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        far.bind((source, 0))
+        if (":" in source) == (":" in host):
+            far.bind((source, 0))
         status = far.connect_ex((host, int(target.rpartition(":")[2])))
         if status not in (0, errno.EINPROGRESS):
             raise OSError(status, "cannot connect")

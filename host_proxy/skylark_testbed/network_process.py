@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import math
 import os
+import resource
 import socket
 import sys
 import time
@@ -41,6 +42,8 @@ from skylark_testbed.event_loop import exact_event_loop
 from skylark_testbed.network import Network, SinceStart
 from skylark_testbed.network_json import FILE, NetworkJson
 from skylark_testbed.routing import Slowness, pair_of
+
+_PRIORITY = -10
 
 
 class LinkBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -184,6 +187,10 @@ def main() -> None:
     folder, listener = Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))
     settings = msgspec.json.decode((folder / FILE).read_bytes(), type=NetworkJson)
     os.set_inheritable(listener.fileno(), False)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each pair has ports, each connection two sockets
+    with contextlib.suppress(OSError):  # where it may: a busy machine is not to make links slower than they are
+        os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     loop = exact_event_loop()
     asyncio.set_event_loop(loop)
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(loop):

@@ -3,26 +3,23 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from skylark_proxy.child import Child, launch
+from skylark_proxy.child import launch
 from skylark_proxy.client import ProxyClient, ProxyError
 from skylark_proxy.nodeinfo.messages import SimSettingsJson
 from skylark_proxy.topology import Topology
 from skylark_testbed.description import Description
 from skylark_testbed.errors import TestbedError
 from skylark_testbed.network_json import FILE, NetworkJson
+from skylark_testbed.starter import Starter
 
 _READY_S = 60.0
-_STOP_S = 10.0
 _POLL_S = 0.02
 _BACKLOG = 512
 _LOG_TAIL_LINES = 8
@@ -37,10 +34,10 @@ class RunningNetwork:
     Args:
         description: With the nodes' real addresses, with ports.
         folder: For the process's files and log.
-        start: Runs what starts the process in a thread that lives as long as the process is to.
+        starter: Starts the process, and ends it.
     """
 
-    def __init__(self, description: Description, folder: Path, start: Callable[[Callable[[], Child]], Child]) -> None:
+    def __init__(self, description: Description, folder: Path, starter: Starter) -> None:
         self._log = folder / "network.log"
         _write(description, folder)
         with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
@@ -48,7 +45,7 @@ class RunningNetwork:
             command = [sys.executable, "-m", "skylark_testbed.network_process", str(folder), str(listener.fileno())]
             environment = {name: value for name, value in os.environ.items() if not name.startswith("SKYLARK_")}
             with self._log.open("ab") as log:
-                self.process = start(
+                self.process = starter.child(
                     lambda: launch(command, log, signal.SIGTERM, pass_fds=[listener.fileno()], environment=environment)
                 )
         self._client = ProxyClient(self.url, timeout_s=10.0)
@@ -110,15 +107,6 @@ class RunningNetwork:
         """Takes the next turn, or draws anew."""
         self._ask("POST", "/refresh")
 
-    def stop(self) -> None:
-        """Ends the process."""
-        self.process.terminate()
-        try:
-            self.process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
     def _ask(self, method: str, path: str, query: dict[str, object] | None = None) -> Any:
         try:
             return self._client.request(method, path, query).json()
@@ -143,9 +131,7 @@ class RunningNetwork:
 def _write(description: Description, folder: Path) -> None:
     """Writes what the process reads."""
     plan = description.topology
-    topologies = [
-        replace(topology, links=()) if plan.provider == "random" else topology for topology in plan.topologies
-    ]
+    topologies = plan.topologies
     file = folder / "topology.json"
     if plan.provider == "rotating":
         turns = b",".join(topology.to_json() for topology in topologies)

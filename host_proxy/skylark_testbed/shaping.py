@@ -11,7 +11,7 @@ from dataclasses import dataclass
 QUEUE_S = 0.004
 """How far ahead of a channel's rate a flow may read: so that a late timer does not leave the channel idle."""
 
-_CHUNK_S = 0.002
+_CHUNK_S = 0.00025
 _SMALLEST_CHUNK_BYTES, _LARGEST_CHUNK_BYTES = 1448, 64 << 10
 _SPREAD_LIMIT = 3.0
 
@@ -57,7 +57,8 @@ class Route:
 
     @property
     def chunk_bytes(self) -> int:
-        """How much a flow takes at once: what the route carries in two milliseconds, within bounds."""
+        """How much a flow takes at once: what the route carries in a quarter of a millisecond, within bounds. As flows
+        take turns, large chunks of one would take from another's share that is slowed elsewhere."""
         return min(_LARGEST_CHUNK_BYTES, max(_SMALLEST_CHUNK_BYTES, int(self.bandwidth_mbps * 1e6 / 8 * _CHUNK_S)))
 
     def take(self, size_bytes: int, now_s: float) -> float:

@@ -3,13 +3,12 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from skylark_proxy.client import ProxyClient
 from skylark_proxy.config import Config
-from skylark_proxy.continuum import RunningNode, start_node, stop_nodes, wait_until_ready, with_free_ports
+from skylark_proxy.continuum import RunningNode, wait_until_ready, with_free_ports
 from skylark_proxy.errors import UnknownNode
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.topology import Topology
@@ -17,7 +16,7 @@ from skylark_testbed.builds import Progress, build_functions
 from skylark_testbed.description import Description
 from skylark_testbed.errors import TestbedError
 from skylark_testbed.running_network import RunningNetwork
-from skylark_testbed.scratch import undisturbed
+from skylark_testbed.starter import Starter
 
 _NODE_INFO_WAIT_MS = 60_000
 
@@ -159,31 +158,24 @@ def open_testbed(
     folder.mkdir(parents=True, exist_ok=True)
     description = _with_ports(description)
     with contextlib.ExitStack() as stack:
-        # Children end with the thread that started them: this one stays until they have been stopped.
-        starter = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="starter"))
-        network = RunningNetwork(description, folder, lambda start: starter.submit(start).result())
-        stack.callback(network.stop)
+        starter = Starter()
+        stack.callback(starter.close)
+        network = RunningNetwork(description, folder, starter)
         sources = [function.source for function in description.functions]
         components = build_functions(sources, folder / "functions", config, progress) if sources else {}
         progress(f"starting {len(description.nodes)} nodes, each with a proxy and a Redis")
         nodes: dict[str, TestNode] = {}
-        stack.callback(_stop, nodes)
         for node in description.nodes.values():
             settings = _settings(description, node.name, components, network, config)
 
             def start(node: Node = node, settings: Mapping[str, str] = settings) -> RunningNode:
-                return starter.submit(start_node, node, None, None, folder, settings).result()
+                return starter.node(node, folder, settings)
 
             nodes[node.name] = TestNode(node, start)
         network.wait_until_ready()
         for one in nodes.values():
             wait_until_ready(one.running)
         yield Testbed(description, nodes, network, folder)
-
-
-def _stop(nodes: Mapping[str, TestNode]) -> None:
-    with undisturbed():
-        stop_nodes({name: node.running for name, node in nodes.items()})
 
 
 def _with_ports(description: Description) -> Description:

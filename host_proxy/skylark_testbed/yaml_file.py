@@ -1,6 +1,5 @@
 """Reads YAML, and remembers on which line each value stands."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,6 @@ from typing import Any
 import yaml
 
 from skylark_testbed.errors import DescriptionError
-
-_LAST_PART = re.compile(r"(\.[^.\[\]]+|\[[^\]]*\]|[^.\[\]]+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,7 @@ class YamlFile:
     def line(self, field: str) -> int:
         """The line of a field; where it is missing, that of what it belongs to."""
         while field and field not in self.lines:
-            field = _LAST_PART.sub("", field)
+            field = field[: max(0, field.rfind("."), field.rfind("["))]
         return self.lines.get(field, 1)
 
     def error(self, field: str, value: object, expected: str) -> DescriptionError:
@@ -42,22 +39,27 @@ def read_yaml(path: Path) -> YamlFile:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise DescriptionError(path, 1, "", str(path), f"a file that can be read ({error})") from error
-    loader = yaml.SafeLoader(text)
+    lines: dict[str, int] = {}
     try:
-        root = loader.get_single_node()
-        lines: dict[str, int] = {}
-        if root is not None:
-            _note_lines(path, root, "", lines)
-        content = None if root is None else loader.construct_document(root)
+        return YamlFile(path, _read(path, text, lines), lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = " ".join(filter(None, (error.context, error.problem)))
         raise DescriptionError(path, mark.line + 1 if mark else 1, "", reason, "YAML") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DescriptionError(path, 1, "", str(error), "YAML") from error
+
+
+def _read(path: Path, text: str, lines: dict[str, int]) -> Any:
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _note_lines(path, root, "", lines)
+        return loader.construct_document(root)
     finally:
         loader.dispose()
-    return YamlFile(path, content, lines)
 
 
 def _note_lines(path: Path, node: yaml.Node, field: str, lines: dict[str, int]) -> None:
