@@ -50,9 +50,14 @@ def _build_all(sources: Sequence[Path], components: dict[Path, Path], config: Co
     if not sources:
         return
     progress(f"building {len(sources)} components (5 to 20 s each the first time)")
-    cancelled = threading.Event()
+    cancelled, slots = threading.Event(), threading.Semaphore(_BUILDS_AT_ONCE)
 
     def build_one(source: Path) -> None:
+        with slots:
+            if not cancelled.is_set():
+                build_now(source)
+
+    def build_now(source: Path) -> None:
         built = build(source, components[source], config.cache_dir / "components", cancelled=cancelled)
         manifest = source.with_suffix(".toml")
         if manifest.is_file():
@@ -68,6 +73,9 @@ def _build_all(sources: Sequence[Path], components: dict[Path, Path], config: Co
         with undisturbed():  # the builds end before their folder goes
             cancelled.set()
             pool.shutdown(cancel_futures=True)
+            for _ in range(_BUILDS_AT_ONCE):  # the pool forgets a thread in whose start the interrupt came
+                slots.acquire()
+            slots.release(_BUILDS_AT_ONCE)
 
 
 def _compile_all(components: Sequence[Path], config: Config, progress: Progress) -> None:

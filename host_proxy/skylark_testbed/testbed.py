@@ -1,7 +1,6 @@
 """A continuum on this machine: proxies with their own Redis, and a network between them with real latencies."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -194,6 +193,6 @@ def _settings(
         "SKYLARK_NODE_INFO_WAIT_MS": str(_NODE_INFO_WAIT_MS),
         **description.settings.get(name, {}),
         "SKYLARK_NODE_INFO_URL": network.node_info_url(name),
-        "SKYLARK_FUNCTIONS": os.pathsep.join(map(str, own)),
+        "SKYLARK_FUNCTIONS": ",".join(map(str, own)),
         "SKYLARK_CACHE_DIR": str(config.cache_dir.resolve()),
     }
