@@ -99,10 +99,12 @@ class ProxyClient:
         destination: str | None = None,
         plan: str | None = None,
         policy: str | None = None,
+        fuse: bool = True,
         content_type: str = "application/octet-stream",
     ) -> Answer:
         """Runs a function, or several of one component, joined by `+`."""
         query = {"key": key, "chain": chain, "destination": destination, "plan": plan, "policy": policy}
+        query |= {"fuse": None if fuse else "false"}
         return self.request("POST", f"/functions/{quote(functions)}", query, {"Content-Type": content_type}, body)
 
     def task(self, task_id: str) -> dict[str, Any]:

@@ -99,14 +99,14 @@ def run_continuum(
 
 
 def start_node(
-    node: Node, topology: Path, functions: Path | None, folder: Path, settings: Mapping[str, str] | None = None
+    node: Node, topology: Path | None, functions: Path | None, folder: Path, settings: Mapping[str, str] | None = None
 ) -> RunningNode:
-    """Starts the proxy of one node. It may not be ready yet."""
+    """Starts the proxy of one node; it may not be ready yet. Without a topology, `settings` say who knows it."""
     host, _, port = node.address.rpartition(":")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SKYLARK_")}
     environment |= {
         "SKYLARK_NODE": node.name,
-        "SKYLARK_TOPOLOGY": str(topology),
+        "SKYLARK_TOPOLOGY": str(topology or ""),
         "SKYLARK_HOST": host,
         "SKYLARK_PORT": port,
         "SKYLARK_DATA_DIR": str(folder / node.name),

@@ -126,10 +126,16 @@ class Elector:
             UnknownNode: The local node or the destination is not in the topology.
             InvalidArgument: A number is out of range.
         """
-        paths = self._paths(topology, at_s)
+        paths = self.paths(topology, at_s)
         return elect(paths, destination, size_bytes, policy, objectives, at_s, rng)
 
-    def _paths(self, topology: Topology, at_s: float) -> ShortestPaths:
+    def paths(self, topology: Topology, at_s: float) -> ShortestPaths:
+        """The paths from the local node over the links of `topology` that are up at the time `at_s`.
+
+        Raises:
+            UnknownNode: The local node is not in the topology.
+            InvalidArgument: `at_s` is not a finite number.
+        """
         key = topology.epoch, topology.contact_interval(at_s)
         with self._lock:
             paths = self._kept.get(key)

@@ -1,4 +1,7 @@
-"""What is asked of a propagation, and what it answers: writes, routes, and bundles with the way that they went."""
+"""What is asked of a propagation, and what it answers: writes, routes, and bundles with the way that they went.
+
+The decisions of a propagation are here too, apart from their carrying out, so that a simulation can take the same ones.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,7 +10,9 @@ from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.election import Election
+from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import Ack, BundleInfo, Objectives, Policy, StateKey, WriteId
+from skylark_proxy.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,45 @@ class Route:
     cloud_at_once: str | None
     forward: bool
 
+    @classmethod
+    def decide(
+        cls, write: Write, election: Election | None, local: str, topology: Topology, defaults: Defaults
+    ) -> "Route":
+        """Decides who is to hold a bundle now, and who is to get it afterwards.
+
+        Args:
+            election: None where the write's key names the node.
+            local: The node that stores it.
+
+        Raises:
+            InvalidArgument: The cloud is to have it, and there is none.
+        """
+        ack = write.ack or defaults.ack
+        replicate = defaults.replicate if write.replicate is None else write.replicate
+        cloud = next((node.name for node in topology.cloud_nodes()), None)
+        if ack is Ack.CLOUD and cloud is None:
+            raise InvalidArgument("ack", ack.value, "local or elected: the topology has no cloud node")
+        if election is None:
+            candidates: tuple[str, ...] = (write.key.node or local,)
+        elif ack is Ack.LOCAL:
+            candidates = (local,)
+        else:
+            candidates = tuple(dict.fromkeys((election.elected, *election.fallbacks, local)))
+        return cls(
+            candidates,
+            elected=election.elected if election else None,
+            cloud_later=cloud if replicate and ack is not Ack.CLOUD else None,
+            cloud_at_once=cloud if ack is Ack.CLOUD else None,
+            forward=ack is Ack.LOCAL,
+        )
+
     def later_from(self, holder: str, local: str, fallen_back: bool) -> tuple[str, ...]:
         """The nodes that get it by its holder's outbox; from the local one also the elected node, if it was away."""
         elected = self.elected if holder == local and (self.forward or fallen_back) else None
         return tuple(dict.fromkeys(name for name in (elected, self.cloud_later) if name not in (None, holder)))
+
+
+def fetch_ladder(key: StateKey, local: str, topology: Topology) -> tuple[str, ...]:
+    """The nodes to ask for a bundle, in order: the local one, the one that the key names, the first of the cloud."""
+    named = (key.node,) if key.node is not None else ()
+    return tuple(dict.fromkeys((local, *named, *(node.name for node in topology.cloud_nodes()[:1]))))

@@ -25,10 +25,18 @@ from skylark_proxy.errors import (
     UnknownNode,
 )
 from skylark_proxy.forwarder import Forwarder, copy_of
-from skylark_proxy.model import Ack, BundleInfo, Node, Objectives, Policy, StateKey, WriteId
+from skylark_proxy.model import BundleInfo, Node, Objectives, Policy, StateKey, WriteId
 from skylark_proxy.outbox import Entry, Kind, Outbox
 from skylark_proxy.peers import Peers
-from skylark_proxy.placement import Defaults, FailedAttempt, FetchedBundle, PlacedBundle, Route, Write
+from skylark_proxy.placement import (
+    Defaults,
+    FailedAttempt,
+    FetchedBundle,
+    PlacedBundle,
+    Route,
+    Write,
+    fetch_ladder,
+)
 from skylark_proxy.store import Store
 from skylark_proxy.topology import Topology, TopologyProvider
 
@@ -132,7 +140,7 @@ class Propagation:
         """What the first node that has a bundle gives, and how many were asked in vain before."""
         unavailable: SkylarkError | None = None
         asked: list[str] = []
-        for name in self._ladder(key):
+        for name in fetch_ladder(key, self.node, self.topology()):
             try:
                 return at(name), len(asked)
             except NotFound:
@@ -164,7 +172,7 @@ class Propagation:
         started = time.perf_counter()
         size_bytes = sum(map(len, write.fields.values()))
         election = None if write.key.node else self.elect(size_bytes, write.destination, write.policy)
-        route = self._route(write, election)
+        route = Route.decide(write, election, self.node, self.topology(), self.defaults)
         sealed = self._seal(write)
         failed: list[FailedAttempt] = []
         for name in route.candidates:
@@ -191,27 +199,6 @@ class Propagation:
             duration_ms=_since_ms(started),
             on_the_way_to=later,
             destination_from=write.destination_from,
-        )
-
-    def _route(self, write: Write, election: Election | None) -> "Route":
-        """Decides who is to hold a bundle now, and who is to get it afterwards."""
-        ack = write.ack or self.defaults.ack
-        replicate = self.defaults.replicate if write.replicate is None else write.replicate
-        cloud = next((node.name for node in self.topology().cloud_nodes()), None)
-        if ack is Ack.CLOUD and cloud is None:
-            raise InvalidArgument("ack", ack.value, "local or elected: the topology has no cloud node")
-        if election is None:
-            candidates: tuple[str, ...] = (write.key.node or self.node,)
-        elif ack is Ack.LOCAL:
-            candidates = (self.node,)
-        else:
-            candidates = tuple(dict.fromkeys((election.elected, *election.fallbacks, self.node)))
-        return Route(
-            candidates,
-            elected=election.elected if election else None,
-            cloud_later=cloud if replicate and ack is not Ack.CLOUD else None,
-            cloud_at_once=cloud if ack is Ack.CLOUD else None,
-            forward=ack is Ack.LOCAL,
         )
 
     def elect(
@@ -278,13 +265,6 @@ class Propagation:
     def _delete_copies(self, key: StateKey, copies: Collection[str], write: WriteId | None) -> None:
         for target in copies:
             self._outbox.add(Kind.DELETE, key, target, bundle_http.now_ms(), write=write)
-
-    def _ladder(self, key: StateKey) -> list[str]:
-        names = [self.node]
-        if key.node is not None:
-            names.append(key.node)
-        names += [node.name for node in self.topology().cloud_nodes()[:1]]
-        return list(dict.fromkeys(names))
 
     def _fetch_at(self, name: str, key: StateKey, fields: Collection[str]) -> tuple[BundleInfo, Mapping[str, Buffer]]:
         if name == self.node:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from skylark_proxy.errors import ConfigError
 
 _GRACE_S = 10
+_KEEP_ALIVE_S = 120  # other nodes keep their connections; a new one costs a round trip, which may be 200 ms and more
 _BACKLOG = 2048
 
 
@@ -69,6 +70,7 @@ def serve(app: ASGIApp, listener: socket.socket, on_shutdown: Callable[[], None]
         server_header=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=_KEEP_ALIVE_S,
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
         _Server(settings, on_shutdown).run(sockets=[listener])

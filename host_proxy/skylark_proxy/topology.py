@@ -9,6 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
@@ -114,7 +115,11 @@ class Topology:
         return tuple(node for node in self.nodes.values() if node.tier is tier)
 
     def cloud_nodes(self) -> tuple[Node, ...]:
-        """The nodes of the cloud, sorted by name."""
+        """The nodes of the cloud, sorted by name. Every fetch and store asks for them, so they are found once."""
+        return self._cloud_nodes
+
+    @cached_property
+    def _cloud_nodes(self) -> tuple[Node, ...]:
         return self.nodes_of(Tier.CLOUD)
 
     def neighbors(self, name: str, at_s: float) -> dict[str, Link]:

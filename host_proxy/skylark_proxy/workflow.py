@@ -20,6 +20,23 @@ class WorkflowFailed(SkylarkError):
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """What a workflow tells the nodes of where its chain goes on.
+
+    Attributes:
+        planned: Whether the plan travels with the chain. If not, `destination` is all that elections know.
+        destination: The destination of elections that no plan names; None: the node's default.
+        fuse: Whether functions that follow each other on one node share a sandbox.
+        policies: The policy of single functions, by their names, instead of the workflow's.
+    """
+
+    planned: bool = True
+    destination: str | None = None
+    fuse: bool = True
+    policies: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class StepRun:
     """How a step went: where it ran, what the proxy reports of it, what the function answered."""
 
@@ -34,11 +51,13 @@ class WorkflowRun:
     """How a workflow went.
 
     Attributes:
+        input_key: The bundle that the first function gets; None: it gets a body only.
         steps: The run of each step that counts, in order.
         events: What was done instead where a node was away, in sentences.
         duration_ms: T(W).
     """
 
+    input_key: str | None = None
     steps: list[StepRun] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     duration_ms: float = 0.0
@@ -55,8 +74,8 @@ class WorkflowRun:
 
     @property
     def key(self) -> str | None:
-        """The key of the last step's bundle."""
-        return self.steps[-1].report["key"] if self.steps else None
+        """The key of the last step's bundle, before the first step that of the input."""
+        return self.steps[-1].report["key"] if self.steps else self.input_key
 
 
 class Workflow:
@@ -67,6 +86,7 @@ class Workflow:
         urls: The proxies by node name.
         steps: The plan.
         on_step: Is told of each step before it runs: the step and the node.
+        routing: What the nodes are told of where the chain goes on.
     """
 
     def __init__(
@@ -75,20 +95,24 @@ class Workflow:
         steps: Sequence[Step],
         on_step: Callable[[Step, str], None] = lambda _step, _node: None,
         timeout_s: float = 60.0,
+        routing: Routing | None = None,
     ) -> None:
         self._clients = {name: ProxyClient(url, timeout_s) for name, url in urls.items()}
         self._steps = steps
         self._on_step = on_step
+        self._routing = routing or Routing()
         self._away: set[str] = set()
 
-    def run(self, body: bytes, content_type: str, policy: str | None = None) -> WorkflowRun:
-        """Runs the steps; the body goes to the first one.
+    def run(
+        self, body: bytes, content_type: str, policy: str | None = None, input_key: str | None = None
+    ) -> WorkflowRun:
+        """Runs the steps; the body, and the bundle `input_key`, go to the first one.
 
         Raises:
             WorkflowFailed: No node was left for a step.
             ProxyError: A function failed.
         """
-        run = WorkflowRun()
+        run = WorkflowRun(input_key)
         started = time.perf_counter()
         for _ in range(_MAX_ATTEMPTS):
             if run.done == len(self._steps):
@@ -136,8 +160,10 @@ class Workflow:
             step.function,
             body,
             key=run.key,
-            plan=str(plan),
-            policy=policy,
+            plan=str(plan) if self._routing.planned else None,
+            destination=self._routing.destination,
+            fuse=self._routing.fuse,
+            policy=self._routing.policies.get(step.function, policy),
             content_type=content_type if body else "application/octet-stream",
         )
         return StepRun(step, node, client.task(answer.headers["skylark-task"]), answer)

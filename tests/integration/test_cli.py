@@ -93,8 +93,10 @@ def refused(run: Run, *named: str, status: int = 1) -> str:
 
 
 COMMANDS = {
-    "": ["build", "serve", "node-info", "run", "invoke", "elect", "bundle", "demo", "bench", "package", "push",
-        "pull", "inspect"],
+    "": [
+        "build", "package", "push", "pull", "inspect", "serve", "node-info", "run", "invoke", "elect", "bundle",
+        "manifests", "deploy", "undeploy", "demo", "testbed", "bench", "experiment",
+    ],
     "build": ["SOURCE", "--output", "--path", "--json"],
     "package": [
         "COMPONENT", "--output", "--tag", "--title", "--version", "--source", "--description", "--licenses", "--json",
@@ -116,6 +118,14 @@ COMMANDS = {
     "bundle delete": ["KEY", "--url"],
     "bundle list": ["CHAIN", "--url", "--json"],
     "demo": ["--image", "--output", "--max-latency-ms", "--policy", "--kill", "--stay", "--json"],
+    "testbed": [
+        "up", "down", "status", "exec", "logs", "fault", "slow", "kill", "restart", "advance", "example", "check",
+    ],
+    "testbed up": ["FILE", "--detach", "--keep", "--folder"],
+    "testbed exec": ["NODE", "COMMAND", "--folder"],
+    "testbed slow": ["A", "B", "--latency-ms", "--bandwidth-mbps", "--folder"],
+    "testbed fault": ["cut", "heal"],
+    "testbed check": ["FILE", "--json"],
     "bench": ["state", "invoke", "election", "fusion", "package"],
     "node-info": [
         "--provider", "--topology", "--node", "--host", "--port", "--max-latency-ms", "--min-bandwidth-mbps",
@@ -135,7 +145,7 @@ class TestHelp:
 
     def test_every_command_is_here(self) -> None:
         """The commands that the help lists are those of this table."""
-        for command in ("", "bundle", "bench"):
+        for command in ("", "bundle", "testbed", "bench"):
             table = done(skylark(*command.split(), "--help")).partition("Commands")[2]
             listed = re.findall(r"^│ ([a-z-]+) {2,}", table, re.M)
             assert sorted(listed) == sorted(COMMANDS[command])

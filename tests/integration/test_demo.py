@@ -59,7 +59,7 @@ class Demo:
         """The exit status; and nothing that it started or made for itself is left."""
         status = self.process.wait(120)
         assert processes_of(str(self.temporary)) == []
-        assert list(self.temporary.iterdir()) == []
+        assert list(self.temporary.rglob("*")) == []
         assert set(orphans()) <= self.orphans_before
         assert "Traceback" not in self.stderr
         return status

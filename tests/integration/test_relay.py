@@ -1,6 +1,8 @@
 """The relays of the tests themselves: their latency and bandwidth are what was asked for, and a cut is a cut."""
 
 import contextlib
+import random
+import select
 import socket
 import statistics
 import threading
@@ -8,9 +10,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from relay import Relay, run_relays
 from servers import wait_for
+from skylark_testbed.shaping import Jitter
 
 CHUNK = bytes(64 << 10)
 
@@ -78,6 +83,11 @@ def round_trip_ms(connection: socket.socket) -> float:
     connection.sendall(b"x")
     assert connection.recv(1) == b"x"
     return (time.perf_counter() - started) * 1000
+
+
+def send_all(connection: socket.socket, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        connection.sendall(piece)
 
 
 def throughput_mbps(peer: Peer, connections: list[socket.socket], size_bytes: int) -> float:
@@ -160,3 +170,106 @@ def test_black_hole(peer: Peer) -> None:
                 silent.settimeout(10)
             relay.heal()
             assert (connection.recv(1), other.recv(1)) == (b"x", b"y")
+
+
+def test_speed_changes_while_connections_are_open(peer: Peer) -> None:
+    """An open connection feels another latency with its next byte, and another bandwidth likewise."""
+    with relay_to(peer, 5, 80) as relay, connect(relay, b"E") as pinging, connect(relay, b"S") as connection:
+        round_trip_ms(pinging)
+        assert round_trip_ms(pinging) < 40
+        relay.set_speed(50, 80)
+        assert round_trip_ms(pinging) > 100
+        relay.set_speed(1, 8)
+        assert throughput_mbps(peer, [connection], 1_000_000) == pytest.approx(8, rel=0.2)
+
+
+def test_connecting_takes_a_round_trip(peer: Peer) -> None:
+    """The first byte of a new connection is answered after two round trips, as if it had waited for the connection."""
+    with relay_to(peer, 25) as relay:
+        started = time.perf_counter()
+        with connect(relay, b"E") as connection:
+            connection.sendall(b"x")
+            assert connection.recv(1) == b"x"
+        assert 100 <= (time.perf_counter() - started) * 1000 < 150
+
+
+def test_a_sender_feels_a_slow_link(peer: Peer) -> None:
+    """A sender cannot be far ahead of what has arrived: its own buffer, the relay's, and what is under way."""
+    with relay_to(peer, 1, 8) as relay, connect(relay, b"S") as connection:
+        connection.setblocking(False)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 << 10)
+        sent, started_s, now_s = 0, time.monotonic(), 0.0
+        while now_s < 1.0:
+            try:
+                sent += connection.send(CHUNK)
+            except BlockingIOError:
+                select.select([], [connection], [], 0.05)
+            now_s = time.monotonic() - started_s
+        assert 900_000 < sent < now_s * 1_000_000 + 130_000
+
+
+def test_a_receiver_that_does_not_read(peer: Peer) -> None:
+    """It holds up the sender, and gets every byte once it reads."""
+    sent = random.Random(1).randbytes(3_000_000)
+    with relay_to(peer, 2, 1000) as relay, connect(relay, b"E") as connection:
+        sender = threading.Thread(target=send_all, args=[connection, [sent]])
+        sender.start()
+        carried = [-1]
+
+        def stands_still() -> bool:
+            carried.append(relay.carried_bytes("near"))
+            return carried[-1] > 0 and len(carried) > 30 and carried[-30] == carried[-1]
+
+        wait_for(stands_still, "nothing more is carried")
+        assert carried[-1] < len(sent)
+        received = bytearray()
+        while len(received) < len(sent):
+            received += connection.recv(1 << 20)
+        sender.join()
+        assert received == sent
+
+
+def test_a_half_closed_connection(peer: Peer) -> None:
+    """One end may say that it has sent all and still get what is on its way to it."""
+    with relay_to(peer, 20) as relay, connect(relay, b"E") as connection:
+        connection.sendall(b"all of it")
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while chunk := connection.recv(100):
+            received += chunk
+        assert received == b"all of it"
+
+
+def test_a_peer_that_is_away() -> None:
+    """A connection to a node that does not run is reset a round trip later."""
+    with run_relays() as relays:
+        relay = relays.add({"near": "127.0.0.1:1", "far": "127.0.0.1:1"}, 20)
+        started = time.perf_counter()
+        with connect(relay, b"E") as connection, pytest.raises(ConnectionResetError):
+            connection.recv(1)
+        assert (time.perf_counter() - started) * 1000 >= 40
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pieces=st.lists(st.integers(1, 60_000), min_size=1, max_size=20),
+    jitter=st.floats(0.0, 1.0),
+    bandwidth_mbps=st.floats(20.0, 2000.0),
+    seed=st.integers(0, 1000),
+)
+def test_bytes_arrive_whole_and_in_order(
+    peer: Peer, pieces: list[int], jitter: float, bandwidth_mbps: float, seed: int
+) -> None:
+    """Whatever the jitter and however they were sent: what comes back is what was sent, byte for byte."""
+    sent = [random.Random(seed + number).randbytes(size) for number, size in enumerate(pieces)]
+    with run_relays() as relays:
+        relay = relays.add({"near": "127.0.0.1:1", "far": peer.address}, 3, bandwidth_mbps, Jitter(jitter, seed))
+        with connect(relay, b"E") as connection:
+            sender = threading.Thread(target=send_all, args=[connection, sent])
+            sender.start()
+            received = bytearray()
+            while len(received) < sum(pieces):
+                received += connection.recv(1 << 20)
+            sender.join()
+        assert received == b"".join(sent)
+        assert relay.carried_bytes("far") == relay.carried_bytes("near") + 1

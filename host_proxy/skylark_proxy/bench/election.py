@@ -78,12 +78,12 @@ def bench_election(
             raise InvalidArgument("nodes", count, f"a whole number from {MIN_NODES} to {MAX_NODES}")
     results = []
     for count in nodes:
-        measured: list[_Run] = []
+        measured: list[ElectionRun] = []
         while len(measured) < runs:
             if measured and budget_s is not None and time.perf_counter() - started > budget_s:
                 break
             progress(f"{count:,} nodes, run {len(measured) + 1} of {runs}")
-            measured.append(_run(count, size_bytes, random.Random(f"{count}/{len(measured)}")))
+            measured.append(measure_election(count, size_bytes, random.Random(f"{count}/{len(measured)}")))
         results.append(_result(count, measured))
     return results
 
@@ -100,14 +100,17 @@ def ring_graph(count: int, rng: random.Random) -> tuple[list[Node], list[Link]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class ElectionRun:
+    """What one graph gave; see `ElectionResult`."""
+
     links: int
     build_ms: float
     first_ms: float
     further_ms: float
 
 
-def _run(count: int, size_bytes: int, rng: random.Random) -> _Run:
+def measure_election(count: int, size_bytes: int, rng: random.Random) -> ElectionRun:
+    """Makes a graph of `count` nodes, and elects over it by the policy `skylark`."""
     nodes, links = ring_graph(count, rng)
     started = time.perf_counter()
     topology = Topology.build(nodes, links, epoch=1)
@@ -124,7 +127,7 @@ def _run(count: int, size_bytes: int, rng: random.Random) -> _Run:
     for destination in destinations:
         elect(destination)
     ended = time.perf_counter()
-    return _Run(
+    return ElectionRun(
         links=len(topology.links),
         build_ms=1000 * (built - started),
         first_ms=1000 * (elected - built),
@@ -132,7 +135,7 @@ def _run(count: int, size_bytes: int, rng: random.Random) -> _Run:
     )
 
 
-def _result(count: int, runs: Sequence[_Run]) -> ElectionResult:
+def _result(count: int, runs: Sequence[ElectionRun]) -> ElectionResult:
     return ElectionResult(
         nodes=count,
         links=runs[0].links,

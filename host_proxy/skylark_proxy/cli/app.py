@@ -13,6 +13,7 @@ from skylark_proxy.cli import (
     demo,
     deploy,
     elect,
+    experiment,
     inspect,
     invoke,
     manifests,
@@ -22,6 +23,7 @@ from skylark_proxy.cli import (
     push,
     run,
     serve,
+    testbed,
 )
 from skylark_proxy.cli.options import messages
 from skylark_proxy.errors import SkylarkError
@@ -49,7 +51,9 @@ app.command("manifests")(manifests.manifests_command)
 app.command("deploy")(deploy.deploy_command)
 app.command("undeploy")(deploy.undeploy_command)
 app.command("demo")(demo.demo_command)
+app.add_typer(testbed.app, name="testbed")
 app.add_typer(bench.app, name="bench")
+app.add_typer(experiment.app, name="experiment")
 
 _FAILED = 1
 

@@ -10,8 +10,6 @@ from rich.table import Table
 
 from skylark_oci import Reference
 from skylark_proxy.bench.election import NODES, NOTE, bench_election
-from skylark_proxy.bench.fusion import DEPTHS, bench_fusion
-from skylark_proxy.bench.fusion import SIZES_BYTES as STATE_SIZES
 from skylark_proxy.bench.invoke import bench_invoke
 from skylark_proxy.bench.machine import describe
 from skylark_proxy.bench.package import bench_package
@@ -20,6 +18,8 @@ from skylark_proxy.cli.options import Json, messages, print_json, results
 from skylark_proxy.cli.registry import REFERENCE, PlainHttp, settings
 from skylark_proxy.config import Config
 from skylark_proxy.errors import InvalidArgument
+from skylark_testbed.fusion import DEPTHS, bench_fusion
+from skylark_testbed.fusion import SIZES_BYTES as STATE_SIZES
 
 app = typer.Typer(help="Measures the hot path, each with its comparison in the same run.", no_args_is_help=True)
 
@@ -112,7 +112,7 @@ def fusion_command(
 ) -> None:
     """Chains of one to five functions, fused in one sandbox and single, with a near and a far store.
 
-    The far store is behind a link of 60 ms and 80 Mbps, which a relay on this machine emulates.
+    The far store is behind a link of 60 ms and 80 Mbps, emulated on this machine.
     """
     with _progress() as progress:
         results = bench_fusion(Config.load(), rounds, progress, tuple(size or STATE_SIZES), tuple(depth or DEPTHS))

@@ -14,14 +14,14 @@ from rich.table import Table
 
 from skylark_proxy.cli.options import Json, PolicyName, messages, policy, print_json, results
 from skylark_proxy.config import Config
-from skylark_proxy.continuum import RunningNode
-from skylark_proxy.demo import DemoResult, run_demo
 from skylark_proxy.workflow import StepRun
+from skylark_testbed.demo import DemoResult, run_demo
+from skylark_testbed.testbed import TestNode
 
 _LEGEND = (
     "T(W) workflow, T(f) function, of it T(dr) state retrieval, T(dm) state migration, T(ex) execution, in ms. "
     "hops: nodes asked before one had the bundle; SLO: whether the migration keeps the objective.\n"
-    "The links' latency and bandwidth count in the elections; this machine does not slow its own connections down."
+    "The links have the latency and bandwidth that the elections count with; they are emulated on this machine."
 )
 
 
@@ -52,7 +52,7 @@ def demo_command(
             status.update(escape(text))
             console.print(f"[dim]• {escape(text)}[/dim]", soft_wrap=True)
 
-        def wait(nodes: Mapping[str, RunningNode]) -> None:
+        def wait(nodes: Mapping[str, TestNode]) -> None:
             status.stop()
             _wait(console, nodes)
 
@@ -117,10 +117,10 @@ def _why(placed: Mapping[str, Any], max_latency_ms: float) -> str:
     return f"{away}nearest to {destination} within {limit}: {times[where]:.0f} ms; {further}"
 
 
-def _wait(console: Console, nodes: Mapping[str, RunningNode]) -> None:
+def _wait(console: Console, nodes: Mapping[str, TestNode]) -> None:
     for name, node in nodes.items():
-        state = f"process {node.process.pid}" if node.alive else "ended"
-        console.print(f"{name}: {node.url} ({node.node.tier}, {state})")
+        state = f"process {node.running.process.pid}" if node.alive else "ended"
+        console.print(f"{name}: {node.url} ({node.tier}, {state})")
     console.print("the nodes run until Ctrl-C; try `skylark invoke`, `skylark bundle` and `curl` with --url")
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()

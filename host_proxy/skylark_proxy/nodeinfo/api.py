@@ -42,11 +42,22 @@ def create_node_info_app(service: NodeInfo, on_started: Callable[[], None] | Non
     return Starlette(routes=NodeInfoApi(service).routes(), exception_handlers=handlers, lifespan=lifespan)
 
 
+def _as_it_is(topology: Topology) -> Topology:
+    return topology
+
+
 @dataclass(frozen=True)
 class NodeInfoApi:
-    """What the service knows, under the published paths."""
+    """What the service knows, under the published paths.
+
+    Attributes:
+        node: The node that it tells all this; None: the one that the service runs on.
+        seen: Makes a topology what that node is to see of it, such as other addresses.
+    """
 
     service: NodeInfo
+    node: str | None = None
+    seen: Callable[[Topology], Topology] = _as_it_is
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -69,11 +80,12 @@ class NodeInfoApi:
 
     async def local_node_info(self, _request: Request) -> Response:
         """The node that the service runs on."""
-        return json_answer(node_json(self.service.local_node()))
+        topology = self.seen(self.service.snapshot().topology)
+        return json_answer(node_json(topology.node(self.node or self.service.node)))
 
     async def cloud_node_info(self, _request: Request) -> Response:
         """The first node of the cloud, by name."""
-        return json_answer(node_json(self.service.cloud_node()))
+        return json_answer(node_json(self.seen(self.service.snapshot().topology).node(self.service.cloud_node().name)))
 
     async def objectives(self, _request: Request) -> Response:
         """What the operator asks for."""
@@ -87,7 +99,7 @@ class NodeInfoApi:
 
     async def node_graph(self, _request: Request) -> Response:
         """The edges of the topology now."""
-        return json_answer(_plain(self.service.snapshot().topology)["edges"])
+        return json_answer(_plain(self.seen(self.service.snapshot().topology))["edges"])
 
     async def current_topology(self, request: Request) -> Response:
         """The topology and the objectives now; with `after` and `wait_ms`, as soon as their epoch is another one."""
@@ -102,7 +114,7 @@ class NodeInfoApi:
         headers = {"ETag": f'"{snapshot.epoch}"', "Cache-Control": "no-cache"}
         if snapshot.epoch == after or headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return json_answer(_snapshot_json(snapshot), 200, headers)
+        return json_answer(self._snapshot_json(snapshot), 200, headers)
 
     async def next_topology(self, _request: Request) -> Response:
         """The topology that follows the one now."""
@@ -136,7 +148,7 @@ class NodeInfoApi:
     async def health(self, _request: Request) -> Response:
         """That the service lives, and whether its topology may be out of date."""
         problem = self.service.problem()
-        body = {"node": self.service.node, "status": "alive", "epoch": self.service.snapshot().epoch}
+        body = {"node": self.node or self.service.node, "status": "alive", "epoch": self.service.snapshot().epoch}
         return json_answer(body | {"problem": problem})
 
     async def openapi(self, _request: Request) -> Response:
@@ -144,12 +156,11 @@ class NodeInfoApi:
         return json_answer(description())
 
     def _topology_answer(self, topology: Topology) -> Response:
-        return json_answer({"epoch": self.service.snapshot().epoch} | _plain(topology))
+        return json_answer({"epoch": self.service.snapshot().epoch} | _plain(self.seen(topology)))
 
-
-def _snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
-    objectives = msgspec.to_builtins(ObjectivesJson.of(snapshot.objectives))
-    return {"epoch": snapshot.epoch, "objectives": objectives} | _plain(snapshot.topology)
+    def _snapshot_json(self, snapshot: Snapshot) -> dict[str, Any]:
+        objectives = msgspec.to_builtins(ObjectivesJson.of(snapshot.objectives))
+        return {"epoch": snapshot.epoch, "objectives": objectives} | _plain(self.seen(snapshot.topology))
 
 
 def _plain(topology: Topology) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Topologies that take turns, as satellites pass over a ground station."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +31,7 @@ class RotatingTopology(Provider):
     """
 
     def __init__(self, path: Path, interval_s: float | None = None) -> None:
-        """Reads the file; `interval_s` stands for the file's own, if given.
+        """Reads the file; `interval_s` stands for the file's own, if given; infinite: only `refresh` takes a turn.
 
         Raises:
             InvalidArgument: The file cannot be read or is not a rotation; the error names the file and the field.
@@ -82,7 +83,7 @@ def load_rotation(path: Path, interval_s: float | None = None) -> Rotation:
         expected = '{"interval_s": seconds, "topologies": [topology, …]}'
         raise InvalidArgument(f"{path}", str(error), expected) from error
     interval_s = read.interval_s if interval_s is None else interval_s
-    if not MIN_INTERVAL_S <= interval_s <= MAX_INTERVAL_S:
+    if not (MIN_INTERVAL_S <= interval_s <= MAX_INTERVAL_S or interval_s == math.inf):
         raise InvalidArgument(f"{path}: interval_s", interval_s, INTERVAL_EXPECTED)
     if not read.topologies:
         raise InvalidArgument(f"{path}: topologies", [], "at least one topology")

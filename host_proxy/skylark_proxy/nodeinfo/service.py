@@ -129,14 +129,6 @@ class NodeInfo:
             raise InvalidArgument("t", number, f"a whole number from 0 to {len(rotation) - 1}")
         return rotation[number]
 
-    def local_node(self) -> Node:
-        """The node that the service runs on.
-
-        Raises:
-            UnknownNode: It is not in the topology.
-        """
-        return self.snapshot().topology.node(self.node)
-
     def cloud_node(self) -> Node:
         """The first node of the cloud, by name.
 

@@ -1,4 +1,7 @@
-"""Five functions that pass a state on, for the benchmark of fusion."""
+"""Five functions that pass a state on, and one that a chain ends with, for the benchmark of fusion and experiments."""
+
+import json
+import zlib
 
 import skylark
 
@@ -38,3 +41,12 @@ def stage4(bundle: skylark.Bundle, ctx: skylark.Context) -> dict[str, bytes]:
 def stage5(bundle: skylark.Bundle, ctx: skylark.Context) -> dict[str, bytes]:
     """The fifth stage."""
     return _pass_on(bundle)
+
+
+@skylark.function(needs=["state"])
+def arrive(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
+    """The end of a chain: answers with the size and the checksum of what arrived, and stores nothing."""
+    state = bundle["state"]
+    return skylark.Response(
+        json.dumps({"size_bytes": len(state), "crc32": zlib.crc32(state)}).encode(), "application/json"
+    )

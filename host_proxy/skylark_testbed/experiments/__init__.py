@@ -1,0 +1,1 @@
+"""Experiments: repeated, interleaved and resumable measurements, and the report of them."""
