@@ -1,6 +1,6 @@
 """Chooses the node that will hold a bundle. It returns a plan and never acts.
 
-The three phases of design §6: identify (the links that are up) and compute (the shortest path from the local node to
+The three phases that the published system names: identify (the links that are up) and compute (the shortest path from the local node to
 the destination, then reversed) are in `paths`; offload, the choice on that path, is here.
 """
 
@@ -204,7 +204,7 @@ def elect(
 
 
 def migration_time_ms(size_bytes: int, latency_ms: float, bandwidth_mbps: float) -> float:
-    """The time to move `size_bytes` over a path: `T_mig = 2·L + 8·S / (1000·B)` ms (design §6).
+    """The time to move `size_bytes` over a path: `T_mig = 2·L + 8·S / (1000·B)` ms.
 
     Args:
         size_bytes: S.

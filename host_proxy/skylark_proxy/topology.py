@@ -68,7 +68,7 @@ class Topology:
 
     @classmethod
     def parse(cls, data: bytes | str, epoch: int) -> "Topology":
-        """Reads the JSON form of design §6.
+        """Reads the JSON form.
 
         Args:
             data: `{"edges": [{"source": N, "target": N, "latency": ms, "bandwidth": Mbps, "from": s, "until": s}],

@@ -70,7 +70,7 @@ class RotatingTopology(Provider):
 
 
 def load_rotation(path: Path, interval_s: float | None = None) -> Rotation:
-    """Reads `{"interval_s": s, "topologies": [topology]}`, with topologies as in design §6.
+    """Reads `{"interval_s": s, "topologies": [topology]}`, with topologies as `Topology.parse` reads them.
 
     Raises:
         InvalidArgument: It cannot be read or is not a rotation; the error names the file and the field.

@@ -1,6 +1,6 @@
 """What the formula says before anything is measured: the time for state, and objectives that fit it.
 
-`T_mig = 2·L + 8·S / (1000·B)` ms (design §6). The published code divides S by 1000·B, without the 8.
+`T_mig = 2·L + 8·S / (1000·B)` ms. The published code divides S by 1000·B, without the 8.
 """
 
 import random
