@@ -1,7 +1,7 @@
 """Chooses the node that will hold a bundle. It returns a plan and never acts.
 
-The three phases that the published system names: identify (the links that are up) and compute (the shortest path from the local node to
-the destination, then reversed) are in `paths`; offload, the choice on that path, is here.
+Of the three phases that the published system names, identify (the links that are up) and compute (the shortest path
+from the local node to the destination, then reversed) are in `paths`; offload, the choice on that path, is here.
 """
 
 import math
