@@ -121,7 +121,7 @@ def test_node_info_starts_from_the_wheel(python: Path, tmp_path: Path) -> None:
     """`node-info` serves a topology that the wheel brings, and has written nothing."""
     port = str(free_port())
     library = site.getsitepackages([str(python.parents[1])])[0]
-    topology = str(Path(library) / "skylark_proxy" / "examples" / "topologies" / "four-nodes.json")
+    topology = str(Path(library) / "skylark_testbed" / "examples" / "topologies" / "four-nodes.json")
     settings = {"SKYLARK_NODE_INFO_HOST": "127.0.0.1", "SKYLARK_NODE_INFO_PORT": port, "SKYLARK_NODE": "sat1"}
     with started(python, tmp_path, "node-info", SKYLARK_TOPOLOGY=topology, **settings) as home:
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), "node-info serves")
