@@ -24,7 +24,7 @@ from skylark_proxy.model import Link, Node, Tier
 from skylark_proxy.nodeinfo.messages import SnapshotJson
 from skylark_proxy.topology import Topology
 from skylark_testbed.check import check_description
-from skylark_testbed.description import Description, TopologyPlan
+from skylark_testbed.description import Description, TopologyPlan, load
 from skylark_testbed.errors import TestbedError
 from skylark_testbed.testbed import Testbed, open_testbed
 
@@ -200,12 +200,14 @@ class TestCommands:
         cli.run("down")
         assert (cli.testbed / "sat.log").exists()
 
-    def test_the_example(self, cli: Cli) -> None:
-        """The example that is printed is a description."""
+    def test_the_example(self, tmp_path: Path) -> None:
+        """The example that is printed is a description, wherever it is kept."""
         example = subprocess.run(
             [sys.executable, "-m", "skylark_proxy", "testbed", "example"], capture_output=True, text=True, check=True
         )
-        assert "bandwidth_mbps: 40" in example.stdout
+        kept = tmp_path / "example.yaml"
+        kept.write_text(example.stdout)
+        assert len(load(kept).functions) == 3
 
     def test_check(self, cli: Cli) -> None:
         """`check` measures the links of a file, and the path between its most distant nodes."""

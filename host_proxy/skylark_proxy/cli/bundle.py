@@ -14,7 +14,7 @@ from skylark_proxy.model import StateKey, check_name
 
 app = typer.Typer(help="Reads and writes state bundles of a node, and through it of others.", no_args_is_help=True)
 
-Key = Annotated[str, typer.Argument(help="<chain_id>:<node>:<task_id> or <chain_id>:<task_id>.")]
+Key = Annotated[str, typer.Argument(help="CHAIN:NODE:TASK, or CHAIN:TASK.")]
 
 
 @app.command("get")

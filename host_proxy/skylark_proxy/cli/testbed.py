@@ -185,8 +185,10 @@ def advance_command(folder: Folder = None) -> None:
 
 @app.command("example")
 def example_command() -> None:
-    """Prints a description with all fields, and what they mean."""
-    typer.echo((examples_directory() / "testbeds" / "four-nodes.yaml").read_text(), nl=False)
+    """Prints a description with all fields, and what they mean. Its functions are found wherever it is kept."""
+    examples = examples_directory()
+    text = (examples / "testbeds" / "four-nodes.yaml").read_text()
+    typer.echo(text.replace("source: ../", f"source: {examples}/"), nl=False)
 
 
 app.command("check")(check_command)
