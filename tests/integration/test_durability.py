@@ -441,7 +441,8 @@ class TestCrashes:
         with EmbeddedRedis(tmp_path) as server, redis.Redis.from_url(server.url, protocol=2) as client:
             client.set("kept", "1")
             client.set("deleted", "1")
-        with max((tmp_path / "appendonlydir").glob("*.incr.aof")).open("ab") as log:
+        last = max((tmp_path / "appendonlydir").glob("*.incr.aof"), default=tmp_path / "appendonly.aof")
+        with last.open("ab") as log:
             log.write(b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n*3\r\n$3\r\nSET\r\n$1")
         with EmbeddedRedis(tmp_path) as server, redis.Redis.from_url(server.url, protocol=2, retry=None) as client:
             assert client.delete("deleted") == 1
