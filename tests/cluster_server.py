@@ -2,19 +2,17 @@
 
 import contextlib
 import json
-import ssl
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import trustme
 import yaml
 
 from cluster_api import ClusterApi, Key, Kind, Refused
-from kubernetes_api import TOKEN, kubeconfig_of
+from kubernetes_api import TOKEN, serving
 
 Json = dict[str, Any]
 
@@ -22,34 +20,19 @@ Json = dict[str, Any]
 @contextlib.contextmanager
 def run_cluster_api(folder: Path) -> Iterator[tuple[ClusterApi, Path]]:
     """Runs the server; hands out its state, and a kubeconfig that leads to it."""
-    api, authority = ClusterApi(), trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    api = ClusterApi()
 
     class Handler(_Handler):
         state = api
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    threads = [
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}),
-        threading.Thread(target=api.control),
-    ]
-    for thread in threads:
-        thread.start()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    kubeconfig = folder / "kubeconfig"
-    url = f"https://127.0.0.1:{server.server_address[1]}"
-    kubeconfig.write_text(json.dumps(kubeconfig_of(url, folder / "ca.pem")))
-    try:
-        yield api, kubeconfig
-    finally:
-        api.close()
-        server.shutdown()
-        for thread in threads:
-            thread.join()
-        server.server_close()
+    with serving(Handler, folder) as (_, kubeconfig):
+        controller = threading.Thread(target=api.control)
+        controller.start()
+        try:
+            yield api, kubeconfig
+        finally:
+            api.close()
+            controller.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -119,26 +119,35 @@ class KubernetesApi:
 @contextlib.contextmanager
 def run_kubernetes_api(folder: Path) -> Iterator[tuple[KubernetesApi, Path]]:
     """Runs the server over HTTPS; hands out its state, and a kubeconfig that leads to it."""
-    api, authority = KubernetesApi(), trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    api = KubernetesApi()
 
     class Handler(_Handler):
         state = api
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(Handler, folder) as (api.url, kubeconfig):
+        try:
+            yield api, kubeconfig
+        finally:
+            api.break_watches()
+
+
+@contextlib.contextmanager
+def serving(handler: type[BaseHTTPRequestHandler], folder: Path) -> Iterator[tuple[str, Path]]:
+    """Serves over HTTPS; hands out the address, and a kubeconfig that leads to it."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    api.url = f"https://127.0.0.1:{server.server_address[1]}"
+    url = f"https://127.0.0.1:{server.server_address[1]}"
     authority.cert_pem.write_to_path(folder / "ca.pem")
     kubeconfig = folder / "kubeconfig"
-    kubeconfig.write_text(json.dumps(kubeconfig_of(api.url, folder / "ca.pem")))
+    kubeconfig.write_text(json.dumps(kubeconfig_of(url, folder / "ca.pem")))
     try:
-        yield api, kubeconfig
+        yield url, kubeconfig
     finally:
-        api.break_watches()
         server.shutdown()
         thread.join()
         server.server_close()

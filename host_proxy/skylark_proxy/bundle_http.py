@@ -48,8 +48,7 @@ def headers(info: BundleInfo) -> dict[str, str]:
         ORIGIN: info.origin,
         CREATED_MS: str(info.created_ms),
         CRC32: str(info.crc32),
-        UPTIME_MS: str(uptime_ms()),
-    }
+    } | clock()
     if info.expires_ms is not None:
         given[TTL_MS] = str(max(1, info.expires_ms - now_ms()))
     if info.plan is not None:
@@ -69,6 +68,11 @@ def now_ms() -> int:
 def uptime_ms() -> int:
     """The time of a clock of this node that only goes on."""
     return time.monotonic_ns() // 1_000_000
+
+
+def clock() -> dict[str, str]:
+    """The header that tells other nodes this node's time."""
+    return {UPTIME_MS: str(uptime_ms())}
 
 
 def parse_info(given: Mapping[str, str], sizes: Mapping[str, int]) -> BundleInfo:

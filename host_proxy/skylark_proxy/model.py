@@ -10,7 +10,8 @@ from skylark.plan import MAX_LENGTH as MAX_PLAN_LENGTH
 from skylark.plan import Plan
 from skylark_proxy.errors import InvalidArgument, InvalidKey
 
-_WRITE_ID = re.compile(r"([0-9a-f]{16})-([1-9][0-9]{0,14})")
+WRITE_ID_PATTERN = r"[0-9a-f]{16}-[1-9][0-9]{0,14}"
+"""What the id of a write looks like."""
 
 NAME_PATTERN = NAME.pattern
 """What a chain id, task id, node name, field name or function name may look like: no colon, no glob, no brace."""
@@ -105,10 +106,10 @@ class WriteId:
         Raises:
             InvalidArgument: It is none.
         """
-        match = _WRITE_ID.fullmatch(text)
-        if match is None:
+        if not re.fullmatch(WRITE_ID_PATTERN, text):
             raise InvalidArgument(field_name, text[:64], "16 hexadecimal digits, -, and a number from 1 on")
-        return cls(match[1], int(match[2]))
+        writer, _, number = text.partition("-")
+        return cls(writer, int(number))
 
     def __str__(self) -> str:
         return f"{self.writer}-{self.number}"

@@ -26,12 +26,13 @@ from skylark_proxy.api.answers import error_answer, json_answer, on_defect, on_h
 from skylark_proxy.api.json_bodies import json_body
 from skylark_proxy.config import Config
 from skylark_proxy.errors import HTTP_STATUS, InvalidArgument, SkylarkError
-from skylark_proxy.nodeinfo.messages import Bandwidth, Latency, Name
+from skylark_proxy.nodeinfo.messages import Name
 from skylark_proxy.outbox import Outbox
 from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_server import EmbeddedRedis
 from skylark_proxy.store import Store
 from skylark_testbed.errors import TestbedError
+from skylark_testbed.network_json import LinkBody
 from skylark_testbed.scratch import undisturbed
 from skylark_testbed.testbed import Testbed, TestNode
 
@@ -119,12 +120,6 @@ class _NodeBody(msgspec.Struct, forbid_unknown_fields=True):
     node: Name
 
 
-class _LinkBody(msgspec.Struct, forbid_unknown_fields=True):
-    between: tuple[Name, Name]
-    latency_ms: Latency | None = None
-    bandwidth_mbps: Bandwidth | None = None
-
-
 @dataclass(frozen=True)
 class ControlApi:
     """What the commands ask of a testbed."""
@@ -163,19 +158,19 @@ class ControlApi:
 
     async def cut(self, request: Request) -> Response:
         """Cuts a link."""
-        body = await json_body(request, _LinkBody)
+        body = await json_body(request, LinkBody)
         await run_in_threadpool(self.testbed.cut, *body.between)
         return json_answer({})
 
     async def heal(self, request: Request) -> Response:
         """Heals a link."""
-        body = await json_body(request, _LinkBody)
+        body = await json_body(request, LinkBody)
         await run_in_threadpool(self.testbed.heal, *body.between)
         return json_answer({})
 
     async def slow(self, request: Request) -> Response:
         """Changes a link."""
-        body = await json_body(request, _LinkBody)
+        body = await json_body(request, LinkBody)
         await run_in_threadpool(self.testbed.slow, *body.between, body.latency_ms, body.bandwidth_mbps)
         return json_answer({})
 

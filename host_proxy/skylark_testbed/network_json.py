@@ -1,8 +1,8 @@
-"""What the testbed tells the process of its network: the file `network.json`."""
+"""What the testbed tells the process of its network: the file `network.json`, and what is to become of a link."""
 
 import msgspec
 
-from skylark_proxy.nodeinfo.messages import SimSettingsJson
+from skylark_proxy.nodeinfo.messages import Bandwidth, Latency, Name, SimSettingsJson
 from skylark_testbed.description import ProviderName
 
 FILE = "network.json"
@@ -25,3 +25,11 @@ class NetworkJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_bandwidth_mbps: float
     jitter: float
     seed: int
+
+
+class LinkBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A link, and how slow it is to be."""
+
+    between: tuple[Name, Name]
+    latency_ms: Latency | None = None
+    bandwidth_mbps: Bandwidth | None = None

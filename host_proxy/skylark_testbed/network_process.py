@@ -34,22 +34,15 @@ from skylark_proxy.nodeinfo.api import NodeInfoApi
 from skylark_proxy.nodeinfo.drawn import DrawnTopology
 from skylark_proxy.nodeinfo.links import SimSettings
 from skylark_proxy.nodeinfo.measured import MeasuredTopology, Mixing
-from skylark_proxy.nodeinfo.messages import Bandwidth, Latency, Name
 from skylark_proxy.nodeinfo.provider import FileTopology, Provider
 from skylark_proxy.nodeinfo.rotating import RotatingTopology
 from skylark_proxy.nodeinfo.service import Bell, NodeInfo
 from skylark_testbed.event_loop import exact_event_loop
 from skylark_testbed.network import Network, SinceStart
-from skylark_testbed.network_json import FILE, NetworkJson
+from skylark_testbed.network_json import FILE, LinkBody, NetworkJson
 from skylark_testbed.routing import Slowness, pair_of
 
 _PRIORITY = -10
-
-
-class LinkBody(msgspec.Struct, forbid_unknown_fields=True):
-    between: tuple[Name, Name]
-    latency_ms: Latency | None = None
-    bandwidth_mbps: Bandwidth | None = None
 
 
 @dataclass(frozen=True)

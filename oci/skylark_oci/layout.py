@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 import tempfile
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,15 +113,12 @@ def is_layout(path: Path) -> bool:
 class _Files(Mapping[str, bytes]):
     """The blobs of a layout on disk, by digest."""
 
+    @abstractmethod
     def file(self, name: str) -> bytes:
         """A file of the layout; KeyError if it is missing."""
-        raise NotImplementedError
 
     def __getitem__(self, digest: str) -> bytes:
         return self.file(_blob_path(digest))
-
-    def __iter__(self) -> Iterator[str]:
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -105,8 +105,7 @@ class BundlesApi:
         for name in fields:
             check_name("body: field", name)
         placed = await run_in_threadpool(self.propagation.place, write.with_fields(fields, crc32))
-        headers = {"ETag": f'"{placed.version}"', bundle_http.KEY: str(placed.key)}
-        headers[bundle_http.UPTIME_MS] = str(bundle_http.uptime_ms())
+        headers = {"ETag": f'"{placed.version}"', bundle_http.KEY: str(placed.key)} | bundle_http.clock()
         return json_answer(placement_json(placed), 200, headers)
 
     async def announce(self, request: Request) -> Response:
@@ -114,7 +113,7 @@ class BundlesApi:
         key = check_held(parameters.key_in_path(request), self.propagation.node)
         wait_ms = parameters.number(request, "wait_ms", 1, _MAX_ANNOUNCED_MS)
         self.propagation.arrivals.expect(key, (wait_ms or _MAX_ANNOUNCED_MS) / 1000)
-        return Response(status_code=204, headers={bundle_http.UPTIME_MS: str(bundle_http.uptime_ms())})
+        return Response(status_code=204, headers=bundle_http.clock())
 
     async def _current_body(self, request: Request) -> bytearray:
         """The body of a write that its sender still waits for: what got stuck on its way was given up, and is not to

@@ -19,6 +19,8 @@ def unwrap(headers: Mapping[str, str], call: Call, body: bytearray | Path) -> Ca
         InvalidArgument: The event lacks a required attribute, or is of another version than 1.0.
     """
     structured = media_type(call.content_type) == STRUCTURED
+    if not structured and "ce-specversion" not in headers:
+        return replace(call, body=body)
     data = memoryview((body.read_bytes() if isinstance(body, Path) else body) if structured else b"").toreadonly()
     asked = http_routes.Call(
         functions=call.functions,

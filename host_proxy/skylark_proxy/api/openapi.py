@@ -22,7 +22,7 @@ from skylark_proxy.api.openapi_parts import (
     record,
     schema,
 )
-from skylark_proxy.model import NAME_PATTERN, Ack, Policy, Tier
+from skylark_proxy.model import NAME_PATTERN, WRITE_ID_PATTERN, Ack, Policy, Tier
 from skylark_proxy.topology_source import Source
 
 _KEY: Json = {
@@ -173,9 +173,10 @@ _POLICY = query(
 _TTL = query("ttl_ms", {"type": "integer", "minimum": 1, "maximum": 315_360_000_000}, "Milliseconds until it expires.")
 _SCOPE = query("scope", {"enum": ["local"]}, "Ask this node alone.")
 _ASKER = query("asker", NAME, "The node that asks, if it can wait for a bundle that is being brought to it.")
-_WRITE_ID = "^[0-9a-f]{16}-[1-9][0-9]{0,14}$"
 _COPY_AT = query("copy_at", NAME, "A node that gets a copy from the one who asks; it is deleted with the bundle.")
-_WRITE = query("write", {"type": "string", "pattern": _WRITE_ID}, "Only the bundle that this write has made.")
+_WRITE = query(
+    "write", {"type": "string", "pattern": f"^{WRITE_ID_PATTERN}$"}, "Only the bundle that this write has made."
+)
 _FIELDS = query("fields", {"type": "string", "pattern": f"^{NAME_PATTERN}(,{NAME_PATTERN})*$"}, "Only these fields.")
 _VERSION: Json = {"type": "string", "pattern": '^"[1-9][0-9]{0,14}"$'}
 

@@ -5,6 +5,7 @@ import tempfile
 import threading
 import time
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -61,7 +62,7 @@ def open_chains(
             yield _KINDS[type(workload)](testbed, workload, seed)
 
 
-class Chains:
+class Chains(ABC):
     """Runs the chains of a workload over a testbed, and takes away what they leave."""
 
     def __init__(self, testbed: Testbed, workload: ChainWorkload, seed: int) -> None:
@@ -72,9 +73,9 @@ class Chains:
         self._state: tuple[int, bytes] = 0, b""
         self._topology: Topology | None = None
 
+    @abstractmethod
     def measure(self, run: Run) -> Outcome:
         """Carries out a run."""
-        raise NotImplementedError
 
     def advance(self) -> None:
         """Has the topology move on, if it is one that does, and waits until every node knows."""
