@@ -73,7 +73,7 @@ def build(
             os.replace(built, cached)  # noqa: PTH105
     output.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(cached, output)
-    append_record(output, resolved, target.world)
+    append_record(output, resolved, target.component.qualified_world)
     return Built(output, output.stat().st_size, known)
 
 
@@ -88,16 +88,17 @@ def _fingerprint(source: Source, target: Target = Target.HOSTED) -> str:
     package = Path(skylark.__file__).parent
     files = (*source.modules, *sorted(package.rglob("*.py")), *sorted(wit_directory().rglob("*.wit")))
     contents = [f"{file.name} {digest(file.read_bytes())}" for file in files]
-    return digest("\n".join([f"componentize-py {version('componentize-py')} {target}", *contents]).encode())
+    made_by = f"componentize-py {version('componentize-py')} {target.component.world}"
+    return digest("\n".join([made_by, *contents]).encode())
 
 
 def _componentize(source: Source, target: Target, folder: Path, output: Path, cancelled: threading.Event) -> None:
     shutil.copytree(Path(skylark.__file__).parent, folder / "sdk" / "skylark", ignore=_IGNORED)
-    (folder / f"{ENTRY}.py").write_text(_ENTRY_SOURCE.format(module=source.main.stem, entry=target.entry))
+    (folder / f"{ENTRY}.py").write_text(_ENTRY_SOURCE.format(module=source.main.stem, entry=target.component.entry))
     tool = [sys.executable, "-c", "import sys, componentize_py; sys.exit(componentize_py.script())"]
     mounted = (folder, folder / "sdk", *source.search_path)
     paths = [argument for path in mounted for argument in ("-p", str(path))]
-    world = ["-d", str(wit_directory()), "-w", target.value, "--world-module", target.bindings]
+    world = ["-d", str(wit_directory()), "-w", target.component.world, "--world-module", target.component.bindings]
     command = [*tool, "-q", *world, "componentize", ENTRY, *paths, "-o", str(output)]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     log = folder / "log"

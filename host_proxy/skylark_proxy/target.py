@@ -1,44 +1,57 @@
-"""What a component is built for: each target is a WIT world and the part of the SDK that serves it."""
+"""What a function is built for: each target is a WIT world and the part of the SDK that serves it."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
+@dataclass(frozen=True, slots=True)
+class Component:
+    """What the component of a target is.
+
+    Attributes:
+        world: Its WIT world, without package and version.
+        export: The interface that it exports, and no others.
+        bindings: The Python module that componentize-py makes of the world.
+        entry: What its main module imports from the SDK: the implementation of the export.
+    """
+
+    world: str
+    export: str
+    bindings: str
+    entry: str
+
+    @property
+    def qualified_world(self) -> str:
+        """The name of its world with package and version."""
+        return f"skylark:state/{self.world}@0.1.0"
+
+
 class Target(StrEnum):
-    """Who runs a component."""
+    """Who runs a function."""
 
     HOSTED = "hosted"
     """The proxy of a node."""
     HTTP = "http"
     """Any runtime of the standard world `wasi:http/proxy`."""
+    COMMAND = "command"
+    """Any runtime of the standard world `wasi:cli/command` that lets it listen: it is its own HTTP server."""
+    WASMEDGE = "wasmedge"
+    """WasmEdge and its containerd shim: the component of `command`, flattened to one core module."""
 
     @property
-    def world(self) -> str:
-        """The WIT world of its components."""
-        return _WORLDS[self]
-
-    @property
-    def export(self) -> str:
-        """The interface that components of this target export, and no others."""
-        return _EXPORTS[self]
-
-    @property
-    def bindings(self) -> str:
-        """The Python module that componentize-py makes of the target's world, which has the target's name."""
-        return _BINDINGS[self]
-
-    @property
-    def entry(self) -> str:
-        """What the main module of such a component imports from the SDK: the implementation of its export."""
-        return _ENTRIES[self]
+    def component(self) -> Component:
+        """The component that is built for it."""
+        return _COMPONENTS[self]
 
 
-_WORLDS = {Target.HOSTED: "skylark:state/hosted@0.1.0", Target.HTTP: "skylark:state/http@0.1.0"}
-_EXPORTS = {
-    Target.HOSTED: "skylark:state/handler@0.1.0",
-    Target.HTTP: "wasi:http/incoming-handler@0.2.0",
-}
-_BINDINGS = {Target.HOSTED: "wit_world", Target.HTTP: "wit_http"}
-_ENTRIES = {
-    Target.HOSTED: "from skylark.hosted import Handler",
-    Target.HTTP: "from skylark.wasi_http import IncomingHandler",
+_COMMAND = Component("command", "wasi:cli/run@0.2.0", "wit_command", "from skylark.wasi_command import Run")
+_COMPONENTS = {
+    Target.HOSTED: Component(
+        "hosted", "skylark:state/handler@0.1.0", "wit_world", "from skylark.hosted import Handler"
+    ),
+    Target.HTTP: Component(
+        "http", "wasi:http/incoming-handler@0.2.0", "wit_http", "from skylark.wasi_http import IncomingHandler"
+    ),
+    Target.COMMAND: _COMMAND,
+    Target.WASMEDGE: _COMMAND,
 }

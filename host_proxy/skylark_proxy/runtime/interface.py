@@ -14,8 +14,8 @@ from skylark_proxy.target import Target
 T = TypeVar("T")
 
 BUNDLES = "skylark:state/bundles@0.1.0"
-HANDLER = Target.HOSTED.export
-WORLD = Target.HOSTED.world
+HANDLER = Target.HOSTED.component.export
+WORLD = Target.HOSTED.component.qualified_world
 
 
 @dataclass(frozen=True, slots=True)

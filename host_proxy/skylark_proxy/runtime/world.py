@@ -30,7 +30,7 @@ def check_world(content: bytes, name: str) -> None:
     if missing:
         exported = ", ".join(wasm.exports) or "nothing"
         expected = f"a component of the world {WORLD}; it lacks the export {', '.join(missing)}, and has {exported}"
-        built_for = next((target for target in Target if target.export in wasm.exports), None)
+        built_for = next((target for target in Target if target.component.export in wasm.exports), None)
         if built_for is not None:
             expected += f": it was built for the target {built_for}; skylark build SOURCE --target {Target.HOSTED}"
         raise InvalidArgument("component", name, expected)
