@@ -1,0 +1,50 @@
+"""Makes one core module of a component: reads, resolves, attaches the WASI layer, links, validates."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from skylark_flatten.attach import attach, built_layer
+from skylark_flatten.component import read_component
+from skylark_flatten.link import link
+from skylark_flatten.resolve import resolve
+from skylark_flatten.validate import validate
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Flattened:
+    """A component that was made one core module.
+
+    Attributes:
+        module: The module: it exports `_start` and `memory`, and needs no more than WebAssembly 2.0.
+        imports: The functions of `wasi_snapshot_preview1` that it imports, WasmEdge's for sockets among them.
+    """
+
+    module: bytes
+    imports: tuple[str, ...]
+
+
+def _silent(step: str) -> None:
+    """Reports to nobody."""
+
+
+def flatten(component: bytes, report: Report = _silent) -> Flattened:
+    """Makes a component of componentize-py with the world `wasi:cli/command` one core module.
+
+    Args:
+        component: The component.
+        report: Told what is being done, in a few words.
+
+    Raises:
+        Malformed: It is no component, or not a valid one.
+        Unsupported: It is of another toolchain or world, or needs what a core module cannot have.
+        FlattenError: The result would not be valid.
+    """
+    report("reading the component")
+    plan = resolve(read_component(component))
+    report("adding the WASI layer")
+    image = attach(plan, built_layer())
+    module = link(image, report)
+    report("validating")
+    return Flattened(module, validate(module))
