@@ -11,8 +11,8 @@ from enum import Enum
 
 from skylark_flatten.binary import CUSTOM, PREAMBLE_BYTES, Reader, sections
 from skylark_flatten.errors import Malformed, Unsupported
+from skylark_flatten.module import PREAMBLE as MODULE_PREAMBLE
 
-_MODULE_PREAMBLE = b"\0asm\x01\0\0\0"
 _COMPONENT_PREAMBLE = b"\0asm\x0d\0\x01\0"
 
 
@@ -162,7 +162,7 @@ def read_component(content: bytes) -> Component:
         Unsupported: It has something that cannot be flattened, such as an asynchronous function.
     """
     preamble = content[:PREAMBLE_BYTES]
-    if preamble == _MODULE_PREAMBLE:
+    if preamble == MODULE_PREAMBLE:
         raise Unsupported("it is a core module already, not a component")
     if preamble != _COMPONENT_PREAMBLE:
         raise Malformed(f"no WebAssembly component: it begins with {preamble.hex(' ') or 'nothing'}", 0)

@@ -45,6 +45,7 @@ def flatten(component: bytes, report: Report = _silent) -> Flattened:
     plan = resolve(read_component(component))
     report("adding the WASI layer")
     image = attach(plan, built_layer())
-    module = link(image, report)
+    report("linking")
+    module = link(image)
     report("validating")
     return Flattened(module, validate(module))

@@ -10,9 +10,31 @@ Format: WebAssembly core specification 2.0, section 5.4.
 
 import re
 from collections.abc import Iterator
+from enum import IntEnum
 
 from skylark_flatten.binary import Reader
 from skylark_flatten.errors import Unsupported
+
+CALL, CALL_INDIRECT = 0x10, 0x11
+GLOBAL_GET, GLOBAL_SET = 0x23, 0x24
+TABLE_GET, TABLE_SET = 0x25, 0x26
+REF_FUNC = 0xD2
+BLOCKS = (0x02, 0x03, 0x04)
+BULK = 0xFC
+
+
+class Bulk(IntEnum):
+    """The instructions after the byte `BULK` that name a segment or a table."""
+
+    MEMORY_INIT = 0x08
+    DATA_DROP = 0x09
+    TABLE_INIT = 0x0C
+    ELEM_DROP = 0x0D
+    TABLE_COPY = 0x0E
+    TABLE_GROW = 0x0F
+    TABLE_SIZE = 0x10
+    TABLE_FILL = 0x11
+
 
 _U32 = rb"[\x80-\xff]{0,4}+[\x00-\x7f]"
 _S33 = rb"[\x80-\xff]{0,4}+[\x00-\x3f]"  # not negative

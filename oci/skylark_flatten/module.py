@@ -10,11 +10,10 @@ from skylark_flatten.binary import CUSTOM, PREAMBLE_BYTES, Reader, Section, sect
 from skylark_flatten.constants import skip
 from skylark_flatten.errors import Malformed, Unsupported
 
-_PREAMBLE = b"\0asm\x01\0\0\0"
+PREAMBLE = b"\0asm\x01\0\0\0"
 _FUNCTION_TYPE = 0x60
 _VALUE_TYPES = (0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F)
 _REFERENCE_TYPES = (0x70, 0x6F)
-_FUNCREF = 0x70
 
 
 class Kind(IntEnum):
@@ -141,7 +140,7 @@ def read_module(content: bytes) -> Module:
         Malformed: It is none, or is not what the format says.
         Unsupported: It needs more than WebAssembly 2.0, or has a start function.
     """
-    if content[:PREAMBLE_BYTES] != _PREAMBLE:
+    if content[:PREAMBLE_BYTES] != PREAMBLE:
         raise Malformed(f"no core module: it begins with {content[:PREAMBLE_BYTES].hex(' ') or 'nothing'}", 0)
     module = Module(content)
     for section in sections(content):

@@ -25,6 +25,7 @@ from skylark_flatten.toolchain import check_toolchain
 RUN = "wasi:cli/run"
 _INTERFACE = re.compile(r"(wasi:[a-z0-9-]+/[a-z0-9-]+)@0\.2\.[0-9]+")
 _SHIM_TABLE = "$imports"
+_LONGEST_CHAIN = 200
 _RETURNS_I32 = bytes([0x60, 0, 1, 0x7F])
 _KINDS = {
     Sort.CORE_FUNC: Kind.FUNC,
@@ -236,7 +237,7 @@ class _Resolver:
     @contextmanager
     def _entered(self, what: object) -> Iterator[None]:
         """Holds that a definition does not lead back to itself."""
-        if what in self._open:
+        if what in self._open or len(self._open) > _LONGEST_CHAIN:
             raise Malformed("a definition leads back to itself", 0)
         self._open.add(what)
         try:
