@@ -3,6 +3,7 @@
 Format: WebAssembly core specification 2.0, section 5.5.
 """
 
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -116,6 +117,16 @@ class Module:
     def imported(self, kind: Kind) -> list[Import]:
         """The imports of a kind, which are the first of their index space."""
         return self._imported[kind]
+
+    def count(self, kind: Kind) -> int:
+        """How many there are of a kind, imported ones included."""
+        own: dict[Kind, Sized] = {
+            Kind.FUNC: self.functions,
+            Kind.TABLE: self.tables,
+            Kind.MEMORY: self.memories,
+            Kind.GLOBAL: self.globals,
+        }
+        return len(self._imported[kind]) + len(own[kind])
 
     def function_type(self, index: int) -> bytes:
         """The encoded type of a function.

@@ -91,6 +91,8 @@ class _Resolver:
                 if name in module.exports:
                     kind, index = module.exports[name]
                     imported = module.imported(kind)
+                    if index >= module.count(kind):
+                        raise Malformed(f"the export {name!r} has no {kind.name.lower()} {index}", 0)
                     if index >= len(imported):
                         return Definition(self._unit_of(instance), kind, index)
                     again = imported[index]

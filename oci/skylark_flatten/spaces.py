@@ -5,7 +5,7 @@ from functools import partial
 from skylark_flatten.attach import Image
 from skylark_flatten.constants import Constant, Raw, evaluate
 from skylark_flatten.errors import Malformed, Unsupported
-from skylark_flatten.module import Global, Kind, Module
+from skylark_flatten.module import Global, Kind
 from skylark_flatten.plan import Definition, SystemFunction
 
 Function = Definition | SystemFunction
@@ -79,16 +79,6 @@ def _spaces(number: int, image: Image) -> dict[Kind, list[Function]]:
         if not isinstance(target, Definition | SystemFunction):
             raise Unsupported(f"nothing is linked to {one.module}.{one.name}")
         spaces[one.kind].append(target)
-    for kind, count in _own(unit.module).items():
-        first = len(spaces[kind])
-        spaces[kind] += [Definition(number, kind, first + index) for index in range(count)]
+    for kind, space in spaces.items():
+        space += [Definition(number, kind, index) for index in range(len(space), unit.module.count(kind))]
     return spaces
-
-
-def _own(module: Module) -> dict[Kind, int]:
-    return {
-        Kind.FUNC: len(module.functions),
-        Kind.TABLE: len(module.tables),
-        Kind.MEMORY: len(module.memories),
-        Kind.GLOBAL: len(module.globals),
-    }
