@@ -1,5 +1,6 @@
 """A component becomes one core module that does the same, or is refused with a reason; nothing else happens."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from wasmtime import Engine, ExitTrap, Linker, Module, Store, WasiConfig
 
 from flat_components import PROGRAM
-from skylark_flatten import FlattenError, Malformed, Unsupported, flatten
+from skylark_flatten import FlattenError, flatten
 from skylark_flatten.__main__ import main
 from skylark_flatten.module import Kind, read_module
 from wasm_files import COMPONENT, MODULE, OTHER_WORLD, wasm_file
@@ -43,7 +44,7 @@ def test_a_flattened_program_runs() -> None:
 
 
 def test_only_the_start_and_the_memory_are_exported() -> None:
-    """A runtime of commands finds what WASI preview 1 names, and functions of the system are all that it has to give."""
+    """A runtime of commands finds what WASI preview 1 names, and has only the system to give."""
     flattened = flatten(wasm_file(PROGRAM))
     module = read_module(flattened.module)
     assert {name: kind for name, (kind, _) in module.exports.items()} == {"_start": Kind.FUNC, "memory": Kind.MEMORY}
@@ -94,10 +95,13 @@ def test_progress_is_told() -> None:
         (changed('"now"', '"yesterday"'), "needs wasi:clocks/monotonic-clock#yesterday"),
         (changed("(canon lift (core func $run))", "(canon lift (core func $run) async)"), "asynchronous"),
         (changed("(canon lower (func $now))", "(canon lower (func $now) async)"), "asynchronous"),
-        (changed("(core func $now (canon lower", "(core func (canon task.return)) (core func $now (canon lower"), "async"),
+        (
+            changed("(core func $now (canon lower", "(core func (canon task.return)) (core func $now (canon lower"),
+            "async",
+        ),
         (changed("(canon lower (func $now))", "(canon lower (func $now) string-encoding=utf16)"), "not UTF-8"),
         (changed("(func $never", "(func $begin) (start $begin) (func $never"), "start function"),
-        (changed("(type $number) (i32.const 7)", "(type $number) (return_call $other)"), "not WebAssembly 2.0: instruction 12"),
+        (changed("(i32.const 8)", "(return_call $seven)"), "not WebAssembly 2.0: instruction 12"),
         (changed("(memory (export", "(memory 1) (memory (export"), "memor"),
         (changed("(i32.const 0) func $get-arguments", "(i32.const 0) func $get-arguments $get-arguments"), "shim"),
         (changed("(result i32)\n            (block", "(result i64)\n            (i64.const 0) (return) (block"), "i32"),
@@ -132,12 +136,8 @@ def test_a_damaged_component_is_refused_or_stays_valid(damage: list[tuple[int, i
     content = bytearray(wasm_file(PROGRAM))
     for offset, value in damage:
         content[offset] = value
-    try:
-        flattened = flatten(bytes(content))
-    except (Malformed, Unsupported, FlattenError) as error:
-        assert error.reason
-    else:
-        Module.validate(Engine(), flattened.module)
+    with contextlib.suppress(FlattenError):
+        Module.validate(Engine(), flatten(bytes(content)).module)
 
 
 @given(st.binary(max_size=200))
