@@ -20,10 +20,15 @@ def build_bench_component(
 ) -> Path:
     """Builds one, or takes it from the cache; `reuse` says whether a sandbox serves more than one invocation."""
     progress("building the benchmark's functions (5 to 20 s the first time)")
-    source = folder / f"{name}.py"
+    source = bench_source(folder, name=name, reuse=reuse)
+    return build(source, source.with_suffix(".wasm"), config.cache_dir / "components").component
+
+
+def bench_source(folder: Path, *, name: str = "bench_functions", reuse: bool = False) -> Path:
+    """Puts the source of the benchmarks' functions into a folder, with a manifest for the proxy beside it."""
     folder.mkdir(parents=True, exist_ok=True)
+    source = folder / f"{name}.py"
     shutil.copyfile(_FUNCTIONS / source.name, source)
-    component = build(source, source.with_suffix(".wasm"), config.cache_dir / "components").component
     limits = "memory_bytes = 1073741824\ndeadline_ms = 300000\nexchange_bytes = 536870912"
-    component.with_suffix(".toml").write_text(f"reuse = {str(reuse).lower()}\nready = 8\n\n[limits]\n{limits}\n")
-    return component
+    source.with_suffix(".toml").write_text(f"reuse = {str(reuse).lower()}\nready = 8\n\n[limits]\n{limits}\n")
+    return source

@@ -1,31 +1,22 @@
 """Invocations a second through HTTP, in fresh and in reused sandboxes, against a bare Starlette handler."""
 
 import contextlib
-import signal
 import statistics
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from skylark_proxy.bench.component import build_bench_component
 from skylark_proxy.bench.load import Load, run
-from skylark_proxy.child import launch
-from skylark_proxy.client import ProxyClient, ProxyError
+from skylark_proxy.bench.servers import bare, proxy
 from skylark_proxy.config import Config
-from skylark_proxy.continuum import run_continuum, with_free_ports
-from skylark_proxy.errors import InvalidArgument, SkylarkError
-from skylark_proxy.model import Node, Tier
-from skylark_proxy.topology import Topology
+from skylark_proxy.errors import InvalidArgument
 
 Progress = Callable[[str], None]
 
 _WARM_UP_S = 0.5
-_START_S = 20.0
-_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +52,10 @@ def bench_invoke(
             "reused": build_bench_component(folder / "reused", config, progress, reuse=True),
         }
         with contextlib.ExitStack() as stack:
-            targets = {"bare Starlette": (stack.enter_context(_bare(folder)), "/")}
+            targets = {"bare Starlette": (stack.enter_context(bare(folder)).url, "/")}
             for kind, component in components.items():
                 progress(f"starting the proxy with {kind} sandboxes")
-                url = stack.enter_context(_proxy(folder / f"node-{kind}", component, config))
+                url = stack.enter_context(proxy(folder / f"node-{kind}", component, config)).url
                 targets[f"{kind} sandboxes"] = (url, "/functions/noop")
             targets |= further
             loads: dict[str, list[Load]] = {target: [] for target in targets}
@@ -73,8 +64,8 @@ def bench_invoke(
                     progress(f"round {number + 1} of {rounds}: {target}")
                     run(url, path, connections, _WARM_UP_S)
                     loads[target].append(run(url, path, connections, seconds))
-    bare = _median([load.requests_per_s for load in loads["bare Starlette"]])
-    return [_result(target, measured, bare) for target, measured in loads.items()]
+    bare_per_s = _median([load.requests_per_s for load in loads["bare Starlette"]])
+    return [_result(target, measured, bare_per_s) for target, measured in loads.items()]
 
 
 def _target(url: str) -> tuple[str, str]:
@@ -92,34 +83,3 @@ def _result(name: str, loads: list[Load], bare_per_s: float) -> InvokeResult:
 
 def _median(values: list[float]) -> float:
     return statistics.median(values)
-
-
-@contextlib.contextmanager
-def _proxy(folder: Path, component: Path, config: Config) -> Iterator[str]:
-    topology = with_free_ports(Topology.build([Node("bench", "127.0.0.1", Tier.CLOUD)], [], epoch=1))
-    settings = {"SKYLARK_CACHE_DIR": str(config.cache_dir), "SKYLARK_LOG_LEVEL": "warning"}
-    with run_continuum(topology, component, folder, settings) as nodes:
-        yield nodes["bench"].url
-
-
-@contextlib.contextmanager
-def _bare(folder: Path) -> Iterator[str]:
-    """The bare handler in a process of its own, with uvicorn, uvloop and httptools as the proxy has them."""
-    address = with_free_ports(Topology.build([Node("bare", "127.0.0.1", Tier.CLOUD)], [], 1)).nodes["bare"].address
-    host, _, port = address.rpartition(":")
-    with (folder / "bare.log").open("wb") as log:
-        process = launch([sys.executable, "-m", "skylark_proxy.bench.bare", host, port], log, signal.SIGTERM)
-    try:
-        end_s = time.monotonic() + _START_S
-        while True:
-            try:
-                ProxyClient(f"http://{address}").request("POST", "/")
-                break
-            except ProxyError as error:
-                if process.poll() is not None or time.monotonic() > end_s:
-                    raise SkylarkError(f"the bare server did not start: {error}") from error
-                time.sleep(_POLL_S)
-        yield f"http://{address}"
-    finally:
-        process.terminate()
-        process.wait()
