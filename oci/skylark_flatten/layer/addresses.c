@@ -6,7 +6,7 @@
 // An IPv6 address is eight numbers of 16 bits in the WIT, and bytes in network order for the host.
 struct address address_of(u32 family, const u32 *values)
 {
-    struct address address = {.family = (u8)family, .port = (u16)values[0]};
+    struct address address = {.family = (u8)family, .known = true, .port = (u16)values[0]};
     if (family == 0) {
         for (u32 i = 0; i < 4; i++)
             address.bytes[i] = (u8)values[1 + i];
@@ -88,31 +88,40 @@ u32 check_remote(const struct file *file, const struct address *address)
     return check_local(file, address);
 }
 
-// The host writes a WasiAddrStorage, and the port as a number of 32 bits in the order of the machine.
-static void answer_address(u32 error, const u8 *storage, u32 port, u8 *result)
+struct address address_in(const u8 *storage, u32 port)
 {
+    struct address address = {.family = get16(storage, 0) == FAMILY_INET6, .known = true, .port = (u16)port};
+    memcpy(address.bytes, storage + 2, sizeof address.bytes);
+    return address;
+}
+
+// The port comes as a number of 32 bits in the order of the machine.
+void answer_local_address(struct file *file, u8 *result)
+{
+    u8 storage[ADDRESS_STORAGE] __attribute__((aligned(4)));
+    u32 port = 0, error = p1_sock_getlocaladdr(file->fd, &(struct span){storage, sizeof storage}, &port);
     if (error) {
         answer_error(result, 4, network_error(error));
         return;
     }
-    struct address address = {.family = get16(storage, 0) == FAMILY_INET6, .port = (u16)port};
-    memcpy(address.bytes, storage + 2, 16);
+    struct address address = address_in(storage, port);
     answer_ok(result);
     put_address(result + 4, &address);
 }
 
-void answer_local_address(struct file *file, u8 *result)
+u32 learn_remote_address(struct file *file)
 {
-    u8 storage[128] __attribute__((aligned(4)));
-    u32 port = 0, error = p1_sock_getlocaladdr(file->fd, &(struct span){storage, sizeof storage}, &port);
-    answer_address(error, storage, port, result);
+    u8 storage[ADDRESS_STORAGE] __attribute__((aligned(4)));
+    u32 port = 0, error = p1_sock_getpeeraddr(file->fd, &(struct span){storage, sizeof storage}, &port);
+    if (!error)
+        file->remote = address_in(storage, port);
+    return error;
 }
 
 void answer_remote_address(struct file *file, u8 *result)
 {
-    u8 storage[128] __attribute__((aligned(4)));
-    u32 port = 0, error = p1_sock_getpeeraddr(file->fd, &(struct span){storage, sizeof storage}, &port);
-    answer_address(error, storage, port, result);
+    answer_ok(result);
+    put_address(result + 4, &file->remote);
 }
 
 u32 get_option(struct file *file, u32 name, u32 *value)

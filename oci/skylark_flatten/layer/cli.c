@@ -1,6 +1,7 @@
 // wasi:cli: arguments, environment, standard streams, terminals and the end of the program.
 #include "handles.h"
 #include "memory.h"
+#include "poll.h"
 #include "preview1.h"
 #include "sockets.h"
 #include "streams.h"
@@ -77,12 +78,13 @@ EXPORT("wasi:cli/stdin#get-stdin") u32 get_stdin(void) { return handle_new(INPUT
 EXPORT("wasi:cli/stdout#get-stdout") u32 get_stdout(void) { return handle_new(OUTPUT_STREAM, standard_file(1), NULL); }
 EXPORT("wasi:cli/stderr#get-stderr") u32 get_stderr(void) { return handle_new(OUTPUT_STREAM, standard_file(2), NULL); }
 
-// `option<terminal-...>`. Preview 1 knows a terminal only as a character device; its libc takes every such descriptor
-// that cannot seek for one (wasi-libc, libc-bottom-half/sources/isatty.c), and WasmEdge's fdstat always has that right.
+// `option<terminal-...>`. To preview 1 a terminal is a character device; what tells it from /dev/null is that one can
+// wait for it. (wasi-libc's isatty looks for the right to seek, which WasmEdge never gives to a standard stream.)
 static void answer_terminal(u32 fd, enum handle_type type, u8 *result)
 {
     struct fdstat stat;
-    bool terminal = p1_fd_fdstat_get(fd, &stat) == E_SUCCESS && stat.filetype == FILETYPE_CHARACTER_DEVICE;
+    bool terminal = p1_fd_fdstat_get(fd, &stat) == E_SUCCESS && stat.filetype == FILETYPE_CHARACTER_DEVICE &&
+                    waiting_is_possible(standard_file(fd), fd == 0 ? DIRECTION_READ : DIRECTION_WRITE);
     put8(result, 0, terminal);
     if (terminal)
         put32(result, 4, handle_new(type, NULL, NULL));

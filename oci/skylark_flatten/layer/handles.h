@@ -2,6 +2,14 @@
 #pragma once
 #include "abi.h"
 
+struct address {
+    u8 family;            // 0: IPv4, 1: IPv6, as `ip-address-family`
+    u8 known;
+    u16 port;
+    u32 scope;
+    u8 bytes[16];         // in network order
+};
+
 // What one descriptor of the host is to the layer. A descriptor resource or a socket, its streams and their pollables
 // are handles of their own that share one; it is closed with the last of them.
 struct file {
@@ -20,9 +28,11 @@ struct file {
     u8 shut_after_flush;  // SHUTDOWN_SEND once nothing is pending
     u8 ended;             // the other side has ended its direction
     u8 full;              // the last write found no room
-    u8 connected;         // connect succeeded at once
+    u8 connect_done;      // TCP: the result of connect is known
+    u32 connect_error;    // and is this errno
     u32 backlog;
     u32 write_error;      // the errno that ended sending
+    struct address remote;
 
     // What the component has written and the host has not yet taken, from `pending_from` to `pending_to` in `pending`;
     // a file with such bytes is in a list, so that they are sent whenever the component polls.

@@ -169,7 +169,7 @@ static void ask_for_pending(void)
 // Whether poll_oneoff can wait for the file at all. A regular file is always ready, and WasmEdge never returns from
 // waiting for one: epoll refuses it (EPERM), and the poller waits although it has that error (Poller::wait). The same
 // goes for /dev/null. So the first time a clock that has run out is asked along.
-static bool waiting_is_possible(struct file *file, u32 direction)
+bool waiting_is_possible(struct file *file, u32 direction)
 {
     if (file->kind == FILE_TCP || file->kind == FILE_UDP)
         return true;
@@ -200,7 +200,7 @@ static enum wish wish_of_socket(const struct file *file)
 {
     if (file->kind == FILE_TCP && file->state == LISTENING)
         return WISH_READ;
-    return file->kind == FILE_TCP && file->state == CONNECTING && !file->connected ? WISH_WRITE : WISH_NOTHING;
+    return file->kind == FILE_TCP && file->state == CONNECTING && !file->connect_done ? WISH_WRITE : WISH_NOTHING;
 }
 
 static enum wish wish_of(struct file *file, enum pollable_kind kind)

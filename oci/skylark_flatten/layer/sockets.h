@@ -22,15 +22,12 @@ extern struct file *pending_files;
     u32 family, u32 a0, u32 a1, u32 a2, u32 a3, u32 a4, u32 a5, u32 a6, u32 a7, u32 a8, u32 a9, u32 a10
 #define ADDRESS_ARGUMENTS {a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10}
 
-struct address {
-    u8 family;     // 0: IPv4, 1: IPv6
-    u8 bytes[16];  // in network order
-    u16 port;
-    u32 scope;
-};
-
 struct address address_of(u32 family, const u32 *values);
 struct address address_at(const u8 *record);
+
+// Of what the host writes: a WasiAddrStorage (include/host/wasi/environ.h), the family and then the bytes.
+enum { ADDRESS_STORAGE = 128 };
+struct address address_in(const u8 *storage, u32 port);
 void put_address(u8 *record, const struct address *address);
 void put_ip(u8 *record, u32 family, const u8 *bytes);
 
@@ -39,9 +36,11 @@ u32 check_local(const struct file *file, const struct address *address);
 u32 check_remote(const struct file *file, const struct address *address);
 
 
-// `result<ip-socket-address, error-code>` of one of the host's two functions for it.
+// `result<ip-socket-address, error-code>`. The remote address is the one that the socket was connected to or accepted
+// from: the host forgets it once the other side has reset the connection.
 void answer_local_address(struct file *file, u8 *result);
 void answer_remote_address(struct file *file, u8 *result);
+u32 learn_remote_address(struct file *file);
 
 // wasi/api.hpp, __WASI_SOCK_OPT_SO_...; the level is always SOL_SOCKET, 0.
 enum { OPTION_REUSE_ADDRESS = 0, OPTION_ERROR = 2, OPTION_SEND_BUFFER = 5, OPTION_RECEIVE_BUFFER = 6, OPTION_KEEP_ALIVE = 7 };

@@ -59,9 +59,8 @@ EXPORT("wasi:sockets/tcp#[method]tcp-socket.finish-bind") void tcp_finish_bind(u
     answer_finish(result, socket_of(socket), BINDING, BOUND);
 }
 
-// No port left for the implicit bind is another error than an address that is not this machine's.
-static u32 connect_error(u32 error) { return error == E_ADDRNOTAVAIL ? E_ADDRINUSE : error; }
-
+// Whatever the host says at once, the address aside, is the result that `finish-connect` gives: wasi-libc takes a socket
+// whose `start-connect` failed for one that was never connected (libc-bottom-half/sources/tcp.c, tcp_connect).
 EXPORT("wasi:sockets/tcp#[method]tcp-socket.start-connect")
 void tcp_start_connect(u32 socket, u32 network, ADDRESS_PARAMETERS, u8 *result)
 {
@@ -74,27 +73,30 @@ void tcp_start_connect(u32 socket, u32 network, ADDRESS_PARAMETERS, u8 *result)
         return;
     }
     u32 error = check_remote(file, &address);
-    if (error) {
-        answer_network(result, error);
-        return;
+    if (!error) {
+        file->connect_error = p1_sock_connect(file->fd, &(struct span){address.bytes, family ? 16 : 4}, address.port);
+        file->connect_done = file->connect_error != E_INPROGRESS && file->connect_error != E_INTR;
+        file->remote = address;
+        file->state = CONNECTING;
     }
-    error = p1_sock_connect(file->fd, &(struct span){address.bytes, family ? 16 : 4}, address.port);
-    file->connected = error == E_SUCCESS;
-    bool begun = !error || error == E_INPROGRESS || error == E_AGAIN;
-    file->state = begun ? CONNECTING : CLOSED;
-    answer_network(result, begun ? E_SUCCESS : connect_error(error));
+    answer_network(result, error);
 }
 
 // The connection's result is there when the host can write to the socket (tcp.wit, "Implementors note").
-static u32 connection_result(struct file *file)
+static void look_for_result(struct file *file)
 {
-    u32 error, result;
-    if (file->connected)
-        return E_SUCCESS;
-    if (!is_ready(file, POLL_SOCKET))
-        return E_AGAIN;
-    error = get_option(file, OPTION_ERROR, &result);
-    return error ? error : result;
+    if (file->connect_done || !is_ready(file, POLL_SOCKET))
+        return;
+    u32 error = get_option(file, OPTION_ERROR, &file->connect_error);
+    if (error)
+        file->connect_error = error;
+    file->connect_done = true;
+}
+
+// No port left for the implicit bind is another error than an address that is not this machine's.
+static u32 connect_error(const struct file *file)
+{
+    return network_error(file->connect_error == E_ADDRNOTAVAIL ? E_ADDRINUSE : file->connect_error);
 }
 
 static void put_streams(u8 *result, u32 at, struct file *file)
@@ -110,11 +112,14 @@ EXPORT("wasi:sockets/tcp#[method]tcp-socket.finish-connect") void tcp_finish_con
         answer_error(result, 4, NOT_IN_PROGRESS);
         return;
     }
-    u32 error = connection_result(file);
-    if (error) {
-        if (error != E_AGAIN)
-            file->state = CLOSED;
-        answer_error(result, 4, network_error(connect_error(error)));
+    look_for_result(file);
+    if (!file->connect_done) {
+        answer_error(result, 4, WOULD_BLOCK);
+        return;
+    }
+    if (file->connect_error) {
+        file->state = CLOSED;
+        answer_error(result, 4, connect_error(file));
         return;
     }
     file->state = CONNECTED;
@@ -154,7 +159,12 @@ static u32 accept(struct file *listener, struct file **accepted)
         return E_NOMEM;
     (*accepted)->family = listener->family;
     (*accepted)->state = CONNECTED;
-    return E_SUCCESS;
+    // The client has reset the connection already: to wasi-libc a socket without a remote address is a reason to abort
+    // (libc-bottom-half/sources/tcp.c, tcp_accept4).
+    if (learn_remote_address(*accepted) == E_SUCCESS)
+        return E_SUCCESS;
+    file_close(*accepted);
+    return E_CONNABORTED;
 }
 
 EXPORT("wasi:sockets/tcp#[method]tcp-socket.accept") void tcp_accept(u32 socket, u8 *result)
@@ -175,7 +185,7 @@ EXPORT("wasi:sockets/tcp#[method]tcp-socket.accept") void tcp_accept(u32 socket,
 EXPORT("wasi:sockets/tcp#[method]tcp-socket.local-address") void tcp_local_address(u32 socket, u8 *result)
 {
     struct file *file = socket_of(socket);
-    if (file->state == UNBOUND || file->state == BINDING || file->state == CLOSED)
+    if (file->state == UNBOUND || file->state == BINDING)
         answer_error(result, 4, INVALID_STATE);
     else
         answer_local_address(file, result);

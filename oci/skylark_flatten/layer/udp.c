@@ -42,12 +42,12 @@ EXPORT("wasi:sockets/udp#[method]udp-socket.finish-bind") void udp_finish_bind(u
 static u32 associate(struct file *file, bool given, const struct address *address)
 {
     if (!given)
-        return file->connected ? E_NOTSUP : E_SUCCESS;
+        return file->remote.known ? E_NOTSUP : E_SUCCESS;
     u32 error = check_remote(file, address);
     if (!error)
         error = p1_sock_connect(file->fd, &(struct span){(void *)address->bytes, address->family ? 16 : 4}, address->port);
     if (!error)
-        file->connected = true;
+        file->remote = *address;
     return error == E_ADDRNOTAVAIL ? E_ADDRINUSE : error;
 }
 
@@ -76,15 +76,14 @@ void udp_stream(u32 socket, u32 given, ADDRESS_PARAMETERS, u8 *result)
 // (INode::sockRecvFrom, lib/host/wasi/inode-linux.cpp).
 static u32 receive(struct file *file, struct address *from, u32 *size)
 {
-    u8 storage[128] __attribute__((aligned(4)));
+    u8 storage[ADDRESS_STORAGE] __attribute__((aligned(4)));
     struct span to = {room(&passing, LARGEST_DATAGRAM), LARGEST_DATAGRAM}, address = {storage, sizeof storage};
     u16 port = 0, flags;
     u32 error;
     do
         error = p1_sock_recv_from(file->fd, &to, 1, &address, 0, &port, size, &flags);
     while (error == E_INTR);
-    *from = (struct address){.family = get16(storage, 0) == FAMILY_INET6, .port = (u16)(port << 8 | port >> 8)};
-    memcpy(from->bytes, storage + 2, 16);
+    *from = address_in(storage, (u32)port << 8 | port >> 8);
     return error;
 }
 
@@ -135,7 +134,7 @@ EXPORT("wasi:sockets/udp#[method]outgoing-datagram-stream.check-send") void udp_
 static u32 send_datagram(struct file *file, const u8 *datagram)
 {
     struct span from = {(void *)get32(datagram, 0), get32(datagram, 4)};
-    u32 sent, error = datagram[8] || file->connected ? E_SUCCESS : E_INVAL;
+    u32 sent, error = datagram[8] || file->remote.known ? E_SUCCESS : E_INVAL;
     struct address address = {0};
     if (!error && datagram[8]) {
         address = address_at(datagram + 12);
@@ -188,7 +187,7 @@ EXPORT("wasi:sockets/udp#[method]udp-socket.local-address") void udp_local_addre
 EXPORT("wasi:sockets/udp#[method]udp-socket.remote-address") void udp_remote_address(u32 socket, u8 *result)
 {
     struct file *file = socket_of(socket);
-    if (!file->connected)
+    if (!file->remote.known)
         answer_error(result, 4, INVALID_STATE);
     else
         answer_remote_address(file, result);
