@@ -16,6 +16,7 @@ _PREAMBLE_BYTES = 8
 
 _CUSTOM = 0
 _LAST_SECTION = {_MODULE: 13, _COMPONENT: 12}
+_NO_SECTION = -1
 _IMPORTS = 10
 _EXPORTS = 11
 _CORE_SORT = 0
@@ -87,6 +88,32 @@ def custom_section(name: str, content: bytes) -> bytes:
     label = name.encode()
     body = _leb128(len(label)) + label + content
     return bytes([_CUSTOM]) + _leb128(len(body)) + body
+
+
+def without_custom_section(content: bytes, label: str, name: str = "wasm") -> bytes:
+    """A component or module without its custom sections of a name; the same bytes where it has none.
+
+    Raises:
+        InvalidWasm: It is neither, or damaged; `name` is what the error calls it.
+    """
+    last = _LAST_SECTION.get(content[len(_MAGIC) : _PREAMBLE_BYTES], _NO_SECTION)
+    kept, end = [content[:_PREAMBLE_BYTES]], _PREAMBLE_BYTES
+    for section in _sections(content, name, last):
+        reader = _Reader(content, section.start, section.end, name)
+        if section.id != _CUSTOM or reader.name() != label:
+            kept.append(content[end : section.end])
+        end = section.end
+    return b"".join(kept)
+
+
+def read_u32(content: bytes, name: str) -> tuple[int, int]:
+    """The number at the beginning of a custom section's content, and how many bytes it takes.
+
+    Raises:
+        InvalidWasm: There is none; `name` is what the error calls the file.
+    """
+    reader = _Reader(content, 0, len(content), name)
+    return reader.u32(), reader.offset
 
 
 def _sections(content: bytes, name: str, last: int) -> Iterator[_Section]:
