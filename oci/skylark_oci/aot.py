@@ -24,6 +24,9 @@ _ARCHITECTURES = {1: "amd64", 2: "arm64", 3: "riscv64", 4: "arm", 5: "s390x"}
 _READERS = {1: "0.10 to 0.14", 2: "0.15 to 0.17"}
 """The versions of WasmEdge that take a version of the format (`include/aot/version.h`, `kBinaryVersion`, by tag)."""
 
+TARGET_ANNOTATION = "io.skylark.target"
+"""The annotation of a package that says what it was built for."""
+
 _ANNOTATION = "io.skylark.wasmedge.aot."
 
 
@@ -76,7 +79,7 @@ def read_native_code(wasm: Wasm, name: str) -> NativeCode | None:
 
 def annotations(code: NativeCode | None, record: BuildRecord | None) -> Mapping[str, str]:
     """What the manifest of a package says of what it was built for. Registries show it without pulling a layer."""
-    said = {"io.skylark.target": record.target} if record and record.target else {}
+    said = {TARGET_ANNOTATION: record.target} if record and record.target else {}
     if code is None:
         return said
     found = {"format": str(code.format), "os": code.os, "architecture": code.architecture}
