@@ -16,7 +16,6 @@ _PREAMBLE_BYTES = 8
 
 _CUSTOM = 0
 _LAST_SECTION = {_MODULE: 13, _COMPONENT: 12}
-_NO_SECTION = -1
 _IMPORTS = 10
 _EXPORTS = 11
 _CORE_SORT = 0
@@ -63,12 +62,7 @@ def read_wasm(content: bytes, name: str = "wasm") -> Wasm:
     Raises:
         InvalidWasm: It is neither, or ends within a section, or a section is not what the format says.
     """
-    if not content.startswith(_MAGIC):
-        raise InvalidWasm(name, "no WebAssembly file: it does not begin with \\0asm")
-    version = content[len(_MAGIC) : _PREAMBLE_BYTES]
-    if version not in _LAST_SECTION:
-        shown = version.hex(" ") or "none"
-        raise InvalidWasm(name, f"neither a component nor a core module of version 1: its version is {shown}", 4)
+    version = _version(content, name)
     component = version == _COMPONENT
     imports, exports, custom = [], [], {}
     for section in _sections(content, name, _LAST_SECTION[version]):
@@ -96,7 +90,7 @@ def without_custom_section(content: bytes, label: str, name: str = "wasm") -> by
     Raises:
         InvalidWasm: It is neither, or damaged; `name` is what the error calls it.
     """
-    last = _LAST_SECTION.get(content[len(_MAGIC) : _PREAMBLE_BYTES], _NO_SECTION)
+    last = _LAST_SECTION[_version(content, name)]
     kept, end = [content[:_PREAMBLE_BYTES]], _PREAMBLE_BYTES
     for section in _sections(content, name, last):
         reader = _Reader(content, section.start, section.end, name)
@@ -114,6 +108,17 @@ def read_u32(content: bytes, name: str) -> tuple[int, int]:
     """
     reader = _Reader(content, 0, len(content), name)
     return reader.u32(), reader.offset
+
+
+def _version(content: bytes, name: str) -> bytes:
+    """The second half of the preamble, which tells components from modules."""
+    if not content.startswith(_MAGIC):
+        raise InvalidWasm(name, "no WebAssembly file: it does not begin with \\0asm")
+    version = content[len(_MAGIC) : _PREAMBLE_BYTES]
+    if version not in _LAST_SECTION:
+        shown = version.hex(" ") or "none"
+        raise InvalidWasm(name, f"neither a component nor a core module of version 1: its version is {shown}", 4)
+    return version
 
 
 def _sections(content: bytes, name: str, last: int) -> Iterator[_Section]:
