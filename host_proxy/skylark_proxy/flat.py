@@ -42,7 +42,7 @@ class Flat:
 def flattened(
     component: bytes, name: str, cache_dir: Path, cancelled: threading.Event, report: Report = silent
 ) -> Flat:
-    """The module of a component, from the cache or made now; that takes 10 to 20 s.
+    """The module of a component, from the cache or made now; that takes a few seconds.
 
     Args:
         component: Its content, without a build record, which would make others of the same content.

@@ -11,7 +11,7 @@ from skylark_proxy.cli.options import Json, messages, print_json
 from skylark_proxy.config import Config
 from skylark_proxy.target import Target
 
-_TAKES = {Target.WASMEDGE: "20 to 40 s the first time"}
+_TAKES = "5 to 20 s the first time"
 
 
 def build_command(
@@ -32,19 +32,18 @@ def build_command(
 ) -> None:
     """Compiles a function's source file to a WASI component, or for WasmEdge to one core module.
 
-    It takes 5 to 20 seconds, for wasmedge 20 to 40; a source that was built before comes from the cache.
+    It takes 5 to 20 seconds; a source that was built before comes from the cache.
     """
     component = output or source.with_suffix(target.file_suffix)
     started = time.perf_counter()
-    takes = _TAKES.get(target, "5 to 20 s the first time")
-    with messages().status(f"building {component.name} ({takes})") as status:
+    with messages().status(f"building {component.name} ({_TAKES})") as status:
         built = build(
             source,
             component,
             Config.load().cache_dir / "components",
             tuple(path or ()),
             target=target,
-            report=lambda step: status.update(f"building {component.name} ({takes}): {step}"),
+            report=lambda step: status.update(f"building {component.name} ({_TAKES}): {step}"),
         )
     seconds = time.perf_counter() - started
     if as_json:
