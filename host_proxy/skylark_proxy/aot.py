@@ -79,6 +79,20 @@ class WasmEdge:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """How a module is compiled ahead of time.
+
+    Attributes:
+        native: Whether the code is tuned for this machine's processor. Either way the compiler uses all of its
+            instructions (WasmEdge, `lib/llvm/compiler.cpp`: `getHostCPUFeatures`).
+    """
+
+    compiler: WasmEdge
+    optimization: Optimization = Optimization.USUAL
+    native: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Compiled:
     """A module with native code in it. `cached` says whether it had been compiled before."""
 
@@ -86,41 +100,41 @@ class Compiled:
     cached: bool
 
 
-def compiled(
-    module: bytes,
-    name: str,
-    compiler: WasmEdge,
-    optimization: Optimization,
-    native: bool,
-    cache_dir: Path,
-    report: Report = silent,
-) -> Compiled:
+def compiled(module: bytes, name: str, ahead: Ahead, cache_dir: Path, report: Report = silent) -> Compiled:
     """A module compiled ahead of time, from the cache or by the compiler, which takes minutes.
 
     Args:
         module: A core module, without a build record: what is compiled is found by its content.
         name: What errors call it.
-        native: Whether the code is tuned for this machine's processor. Either way the compiler uses all of its
-            instructions (WasmEdge, `lib/llvm/compiler.cpp`: `getHostCPUFeatures`).
+        ahead: By what it is compiled, and how.
+        cache_dir: Where modules with native code are kept; it is made for this user alone.
         report: Is told several times a second what the compiler is doing, and for how many seconds.
 
     Raises:
         CompileError: The compiler failed, or what it wrote is not the module with native code.
     """
-    key = "\n".join([digest(module), *_compiler_identity(compiler), optimization, f"native: {native}", _processor()])
-    cached = cache_dir / f"{digest(key.encode())}.aot.wasm"
+    cached = cache_dir / f"{digest(_key(module, ahead).encode())}.aot.wasm"
     known = cached.exists()
     if not known:
-        cache_dir.mkdir(parents=True, exist_ok=True)
+        cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".aot-", dir=cache_dir) as folder:
             source, made = Path(folder) / "module.wasm", Path(folder) / "compiled.wasm"
             source.write_bytes(module)
-            generic = [] if native else ["--generic-binary"]
-            options = ["compile", "--optimize", str(optimization), *generic, str(source), str(made)]
-            _run([str(compiler.program), *options], Path(folder) / "log", name, report)
+            _run([*_command(ahead), str(source), str(made)], Path(folder) / "log", name, report)
             _check(made, module, name)
             os.replace(made, cached)  # noqa: PTH105
     return Compiled(cached.read_bytes(), known)
+
+
+def _command(ahead: Ahead) -> list[str]:
+    generic = [] if ahead.native else ["--generic-binary"]
+    return [str(ahead.compiler.program), "compile", "--optimize", str(ahead.optimization), *generic]
+
+
+def _key(module: bytes, ahead: Ahead) -> str:
+    """Names all that decides what is made. Two builds of WasmEdge's developers have the same version."""
+    compiler = f"{ahead.compiler.version} {digest(ahead.compiler.program.read_bytes())}"
+    return "\n".join([digest(module), compiler, ahead.optimization, f"native: {ahead.native}", _processor()])
 
 
 def _run(command: list[str], log: Path, name: str, report: Report) -> None:
@@ -172,11 +186,6 @@ def _check(file: Path, module: bytes, name: str) -> None:
         raise CompileError(f"{name}: wasmedge compile wrote no module: {error}") from error
     if code is None or not content.startswith(module):
         raise CompileError(f"{name}: wasmedge compile wrote another module than the one that it got")
-
-
-def _compiler_identity(compiler: WasmEdge) -> tuple[str, str]:
-    """Its version, and its content: two builds of a developer have the same version."""
-    return compiler.version, digest(compiler.program.read_bytes())
 
 
 def _processor() -> str:

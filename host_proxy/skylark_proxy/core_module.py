@@ -2,7 +2,6 @@
 
 import tempfile
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -10,21 +9,11 @@ import msgspec
 from skylark_oci import aot as native
 from skylark_oci.record import SECTION, BuildRecord, Compilation, read_record, with_record
 from skylark_oci.wasm import Kind, read_wasm, without_custom_section
-from skylark_proxy.aot import Optimization, WasmEdge, compiled
+from skylark_proxy.aot import Ahead, compiled
 from skylark_proxy.build import build
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.flat import Report, flattened
 from skylark_proxy.target import Target
-
-
-@dataclass(frozen=True, slots=True)
-class Ahead:
-    """How a module is compiled ahead of time."""
-
-    compiler: WasmEdge
-    optimization: Optimization = Optimization.USUAL
-    native: bool = False
-    """Whether the code is tuned for this machine's processor."""
 
 
 def core_module(file: Path, paths: tuple[Path, ...], cache_dir: Path, report: Report) -> bytes:
@@ -64,7 +53,7 @@ def with_native_code(module: bytes, name: str, ahead: Ahead, cache_dir: Path, re
     """
     record = read_record(read_wasm(module, name), name)
     plain = without_custom_section(without_custom_section(module, native.SECTION, name), SECTION, name)
-    made = compiled(plain, name, ahead.compiler, ahead.optimization, ahead.native, cache_dir / "aot", report)
+    made = compiled(plain, name, ahead, cache_dir / "aot", report)
     return made.content if record is None else with_record(made.content, _compiled_record(record, ahead), name)
 
 

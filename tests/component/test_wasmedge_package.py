@@ -133,6 +133,7 @@ class TestPackage:
         refused(here("package", tmp_path / "others.wasm", "--target", "wasmedge"), "others.wasm", "one core module: ")
         refused(here("package", command, "--target", "http"), "exports wasi:http/incoming-handler", "--target http")
         refused(here("package", command, "--target", "http", "--aot"), "--aot", "the target wasmedge")
+        refused(here("package", command, "--optimize", "0"), "--aot", "--optimize")
         refused(here("package", command, "--aot", "--wasmedge", tmp_path / "none"), "none", "wasmedge.org")
         refused(here("package", command, "--aot", "--optimize", "4"), "--optimize", status=2)
         assert not list(tmp_path.glob("*.oci"))
@@ -179,6 +180,7 @@ class TestNativeCode:
         assert read_native_code(read_wasm(content), "aot") is not None
         assert image["annotations"]["io.skylark.wasmedge.aot.optimization"] == "0"
         assert "wasmedge" in record_of(path).tools
+        assert read(here("inspect", path, "--json"))["native_code"]["os"] == "linux"
         assert [one.name for one in Module(Engine(), content).imports] == [
             one.name for one in Module(Engine(), module.read_bytes()).imports
         ]

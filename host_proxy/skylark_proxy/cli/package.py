@@ -10,11 +10,11 @@ from skylark_oci import Metadata
 from skylark_oci.layout import write_layout
 from skylark_oci.metadata import created_at
 from skylark_oci.packages import Package, package
-from skylark_proxy.aot import Optimization, WasmEdge
+from skylark_proxy.aot import Ahead, Optimization, WasmEdge
 from skylark_proxy.cli.options import Json, messages, print_json
 from skylark_proxy.cli.registry import megabytes
 from skylark_proxy.config import Config
-from skylark_proxy.core_module import Ahead, built, check_target, core_module, read, with_native_code
+from skylark_proxy.core_module import built, check_target, core_module, read, with_native_code
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.flat import Report
 from skylark_proxy.runtime import Manifest
@@ -49,8 +49,8 @@ def package_command(
         bool, typer.Option("--aot", help="Compile the module ahead of time, with WasmEdge; it takes minutes.")
     ] = False,
     optimize: Annotated[
-        Optimization, typer.Option(help="How much --aot does: 0 takes seconds and runs slower, 2 is usual.")
-    ] = Optimization.USUAL,
+        Optimization | None, typer.Option(help="How much --aot does: 0 takes seconds and runs slower; default: 2.")
+    ] = None,
     native_cpu: Annotated[
         bool, typer.Option("--native-cpu", help="Tune what --aot makes for this machine's processor.")
     ] = False,
@@ -77,8 +77,10 @@ def package_command(
     """
     if aot and target not in (None, Target.WASMEDGE):
         raise InvalidArgument("--aot", str(target), "the target wasmedge")
+    if not aot and (optimize or native_cpu or wasmedge):
+        raise InvalidArgument("--aot", aot, "it, for --optimize, --native-cpu and --wasmedge to mean anything")
     target = Target.WASMEDGE if aot else target
-    ahead = Ahead(WasmEdge.find(wasmedge), optimize, native_cpu) if aot else None
+    ahead = Ahead(WasmEdge.find(wasmedge), optimize or Optimization.USUAL, native_cpu) if aot else None
     name = _name(component, target)
     layout = output or component.with_name(f"{name}{'.aot' if aot else ''}.oci")
     with sigterm_as_interrupt(), messages().status(f"packaging {component.name}") as status:

@@ -12,7 +12,7 @@ import pytest
 
 from skylark_oci.aot import read_native_code
 from skylark_oci.wasm import read_wasm
-from skylark_proxy.aot import CompileError, Optimization, WasmEdge, compiled
+from skylark_proxy.aot import Ahead, CompileError, Optimization, WasmEdge, compiled
 from skylark_proxy.errors import InvalidArgument
 from wasm_files import MODULE, wasm_file
 
@@ -52,7 +52,7 @@ def program(folder: Path, body: str = APPEND, version: str = "0.17.1", status: i
 
 
 def compile_with(path: Path, cache: Path, level: Optimization = Optimization.USUAL, native: bool = False) -> bytes:
-    return compiled(PLAIN, "app", WasmEdge.find(path, {}), level, native, cache).content
+    return compiled(PLAIN, "app", Ahead(WasmEdge.find(path, {}), level, native), cache).content
 
 
 class TestFind:
@@ -98,7 +98,7 @@ class TestCompiled:
         path, cache = program(tmp_path), tmp_path / "cache"
         first = compile_with(path, cache)
         assert compile_with(path, cache) == first and len(runs.read_text().splitlines()) == 1
-        assert compiled(PLAIN, "app", WasmEdge.find(path, {}), Optimization.USUAL, False, cache).cached
+        assert compiled(PLAIN, "app", Ahead(WasmEdge.find(path, {})), cache).cached
         compile_with(path, cache, Optimization.NONE)
         compile_with(path, cache, native=True)
         compile_with(program(tmp_path, version="0.17.2"), cache)
@@ -115,7 +115,7 @@ class TestCompiled:
             if text.startswith("optimize start, "):
                 (tmp_path / "seen").touch()
 
-        compiled(PLAIN, "app", WasmEdge.find(path, {}), Optimization.USUAL, False, tmp_path / "cache", report)
+        compiled(PLAIN, "app", Ahead(WasmEdge.find(path, {})), tmp_path / "cache", report)
         assert said[0] == "starting, 0 s" or said[0].startswith("optimize start, ")
         assert re.fullmatch(r"optimize start, [0-9]+ s", said[-1])
 
@@ -144,7 +144,7 @@ class TestCompiled:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            compiled(PLAIN, "app", WasmEdge.find(path, {}), Optimization.USUAL, False, tmp_path / "cache", interrupt)
+            compiled(PLAIN, "app", Ahead(WasmEdge.find(path, {})), tmp_path / "cache", interrupt)
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / "pid").read_text()), 0)
         assert list((tmp_path / "cache").iterdir()) == []
