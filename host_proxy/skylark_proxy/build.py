@@ -1,4 +1,4 @@
-"""Builds a component from a function's source file with componentize-py, once for each content."""
+"""Builds a component from a function's source file with componentize-py, or a module of it, once for each content."""
 
 import os
 import shutil
@@ -12,7 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import skylark
-from skylark_proxy.build_record import append_record
+from skylark_proxy.build_record import NO_TOOLS, append_record
+from skylark_proxy.flat import Report, flattened, silent
 from skylark_proxy.runtime.engine import digest
 from skylark_proxy.source import ENTRY, BuildError, Source, resolve
 from skylark_proxy.target import Target
@@ -33,7 +34,7 @@ _IGNORED = shutil.ignore_patterns("__pycache__", "wit")
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A component file. `cached` says whether it had been built before."""
+    """A component, or the module that was made of one. `cached` says whether all of it had been built before."""
 
     component: Path
     size_bytes: int
@@ -47,34 +48,46 @@ def build(
     extra_paths: tuple[Path, ...] = (),
     cancelled: threading.Event | None = None,
     target: Target = Target.HOSTED,
+    report: Report = silent,
 ) -> Built:
-    """Builds the component of a source file, or copies it from the cache.
+    """Builds what a target runs of a source file, or copies it from the cache.
 
     Args:
         source: A Python file with at least one `@skylark.function`.
-        output: The component to write.
+        output: The component to write, or for `wasmedge` the module.
         cache_dir: Where components are kept, by the content of all that goes into them.
         extra_paths: Folders with further modules that the source imports.
         cancelled: Ends the build when it is set.
         target: Who is to run it.
+        report: Is told each step as it begins.
 
     Raises:
         InvalidArgument: The source does not exist or is no Python file.
-        BuildError: It was cancelled, has a syntax error or no function, imports what cannot be in one, or raises.
+        BuildError: It was cancelled, has a syntax error or no function, imports what cannot be in one, or raises; or
+            the component cannot be made a module.
     """
     resolved = resolve(source, extra_paths)
-    cached = cache_dir / f"{_fingerprint(resolved, target)}.wasm"
-    known = cached.exists()
-    if not known:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".build-", dir=cache_dir) as folder:
-            built = Path(folder) / "component.wasm"
-            _componentize(resolved, target, Path(folder), built, cancelled or threading.Event())
-            os.replace(built, cached)  # noqa: PTH105
+    cancelled = cancelled or threading.Event()
+    cached, known, tools = cache_dir / f"{_fingerprint(resolved, target)}.wasm", True, NO_TOOLS
+    if not cached.exists():
+        report("compiling Python")
+        _build_component(resolved, target, cached, cancelled)
+        known = False
+    if target is Target.WASMEDGE:
+        flat = flattened(cached.read_bytes(), str(source), cache_dir, cancelled, report)
+        cached, known, tools = flat.module, known and flat.cached, flat.tools
     output.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(cached, output)
-    append_record(output, resolved, target.component.qualified_world)
+    append_record(output, resolved, target, tools)
     return Built(output, output.stat().st_size, known)
+
+
+def _build_component(source: Source, target: Target, output: Path, cancelled: threading.Event) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=output.parent) as folder:
+        built = Path(folder) / "component.wasm"
+        _componentize(source, target, Path(folder), built, cancelled)
+        os.replace(built, output)  # noqa: PTH105
 
 
 def wit_directory() -> Path:

@@ -1,15 +1,18 @@
 """What went into a component, noted in a custom section of it when it is built."""
 
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution as Installed
 from importlib.metadata import distributions, version
 from pathlib import Path
+from types import MappingProxyType
 
 from skylark_oci.record import BuildRecord, Distribution, Module, encode_record
 from skylark_proxy.runtime.engine import digest
 from skylark_proxy.source import Source
+from skylark_proxy.target import Target
 
+NO_TOOLS: Mapping[str, str] = MappingProxyType({})
 GUEST_PYTHON = "3.14"
 """The CPython that componentize-py 0.25 puts into a component; it tells nobody its last number."""
 
@@ -19,31 +22,29 @@ _LICENSE_LIMIT = 120
 _CLASSIFIER = "License :: "
 
 
-def append_record(component: Path, source: Source, world: str) -> None:
-    """Appends the build record to a component file. Runtimes pass over custom sections.
+def append_record(file: Path, source: Source, target: Target, tools: Mapping[str, str] = NO_TOOLS) -> None:
+    """Appends the build record to a component or module. Runtimes pass over custom sections.
 
     Args:
-        world: The WIT world that it was built for, such as `skylark:state/hosted@0.1.0`.
+        target: Who is to run it.
+        tools: The versions of what else built it, by name.
     """
-    with component.open("ab") as file:
-        file.write(encode_record(build_record(source, world)))
+    with file.open("ab") as opened:
+        opened.write(encode_record(build_record(source, target, tools)))
 
 
-def build_record(source: Source, world: str) -> BuildRecord:
+def build_record(source: Source, target: Target, tools: Mapping[str, str] = NO_TOOLS) -> BuildRecord:
     """What goes into the component of a source. It has no path of this machine, and no time."""
     site = Path(sysconfig.get_path("purelib"))
-    tools = {
-        "componentize-py": version("componentize-py"),
-        "cpython": GUEST_PYTHON,
-        "skylark": version("skylark"),
-    }
+    own = {"componentize-py": version("componentize-py"), "cpython": GUEST_PYTHON, "skylark": version("skylark")}
     modules = (Module(_dotted(path, source.search_path), digest(path.read_bytes())) for path in source.modules)
     used = {path.relative_to(site).as_posix() for path in source.modules if site in path.parents}
     return BuildRecord(
-        world=world,
-        tools=tools,
+        world=target.component.qualified_world,
+        tools=own | dict(tools),
         modules=sorted(modules, key=lambda module: (module.name, module.sha256)),
         distributions=sorted(_distributions(site, used), key=lambda one: one.name) if used else [],
+        target=str(target),
     )
 
 

@@ -39,6 +39,11 @@ class Target(StrEnum):
     """WasmEdge and its containerd shim: the component of `command`, flattened to one core module."""
 
     @property
+    def file_suffix(self) -> str:
+        """What the file that is built for it has after the name of its source, where nobody names the file."""
+        return ".wasm" if self is Target.HOSTED else f".{self}.wasm"
+
+    @property
     def component(self) -> Component:
         """The component that is built for it."""
         return _COMPONENTS[self]

@@ -1,9 +1,11 @@
 """What is in a component, a layout or an image of a registry, as documents to show."""
 
+import dataclasses
 from typing import Any
 
 import msgspec
 
+from skylark_oci.aot import read_native_code
 from skylark_oci.documents import DOCUMENT_LIMIT_BYTES, Descriptor, Manifest, as_json, digest_of
 from skylark_oci.errors import InvalidPackage
 from skylark_oci.images import form_of
@@ -17,19 +19,21 @@ from skylark_oci.wasm import read_wasm
 
 
 def wasm_contents(content: bytes, name: str) -> dict[str, Any]:
-    """Of a component or core module: its kind, digest, interface, and build record.
+    """Of a component or core module: its kind, digest, interface, native code, and build record.
 
     Raises:
         InvalidWasm: It is neither, or damaged.
     """
     wasm = read_wasm(content, name)
     record = read_record(wasm, name)
+    code = read_native_code(wasm, name)
     return {
         "kind": wasm.kind,
         "size_bytes": len(content),
         "digest": digest_of(content),
         "imports": list(wasm.imports),
         "exports": list(wasm.exports),
+        "native_code": None if code is None else dataclasses.asdict(code) | {"read_by": code.read_by},
         "build": None if record is None else msgspec.to_builtins(record),
     }
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from skylark_oci.aot import NativeCode, annotations, read_native_code
 from skylark_oci.documents import INDEX, REF_NAME, WASM_CONFIG, Descriptor, Index, Platform
 from skylark_oci.images import ARTIFACT_OS, ARTIFACT_SUFFIX, IMAGE_OS, Form, Packed, artifact, attached, image
 from skylark_oci.layout import Layout
@@ -24,12 +25,14 @@ class Package:
 
     Attributes:
         wasm: What the file is.
+        native_code: What WasmEdge's compiler has put into it; None: nothing.
         tag: The image's tag; the artifact's has `-artifact` after it.
         forms: The image and the artifact.
         sboms: What refers to each of them.
     """
 
     wasm: Wasm
+    native_code: NativeCode | None
     tag: str
     forms: dict[Form, Packed]
     sboms: dict[Form, Packed]
@@ -85,16 +88,17 @@ def package(
     record = read_record(wasm, where or name)
     metadata = metadata.over(Metadata(title=name))
     tag = _tag(tag, metadata.version)
-    annotations = metadata.annotations(rfc3339(created) if created else None)
+    native_code = read_native_code(wasm, where or name)
+    said = {**metadata.annotations(rfc3339(created) if created else None), **annotations(native_code, record)}
     file_name = f"{_safe(name)}.wasm"
     target = record.world if record else None
     forms = {
-        Form.IMAGE: image(content, file_name, annotations, created),
-        Form.ARTIFACT: artifact(content, wasm, file_name, target, annotations, created),
+        Form.IMAGE: image(content, file_name, said, created),
+        Form.ARTIFACT: artifact(content, wasm, file_name, target, said, created),
     }
-    document = sbom(content, wasm, metadata, record, created)
+    document = sbom(content, wasm, metadata, record, created, native_code)
     sboms = {form: attached(packed, document, MEDIA_TYPE, SBOM_FILE) for form, packed in forms.items()}
-    return Package(wasm, tag, forms, sboms)
+    return Package(wasm, native_code, tag, forms, sboms)
 
 
 def _entry(descriptor: Descriptor, tag: str, os: str, artifact_type: str | None) -> Descriptor:

@@ -16,6 +16,7 @@ from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
 
+from skylark_oci.aot import NativeCode
 from skylark_oci.documents import digest_of
 from skylark_oci.metadata import Metadata, rfc3339
 from skylark_oci.record import SECTION, BuildRecord, Distribution, Module
@@ -31,14 +32,23 @@ _SDK = "skylark"
 _LICENSES = LicenseFactory()
 
 
-def sbom(content: bytes, wasm: Wasm, metadata: Metadata, record: BuildRecord | None, created: datetime | None) -> bytes:
+def sbom(
+    content: bytes,
+    wasm: Wasm,
+    metadata: Metadata,
+    record: BuildRecord | None,
+    created: datetime | None,
+    native_code: NativeCode | None = None,
+) -> bytes:
     """The bill of materials.
 
     Args:
         record: What went into the component. Without one the document says that its contents are not known.
         created: Left out of the document if absent.
+        native_code: What WasmEdge's compiler has put into it.
     """
     root = _root(content, wasm, metadata, record)
+    root.properties.update(_more_properties(record, native_code))
     parts = list(_parts(record)) if record else []
     bom = Bom(
         serial_number=uuid.uuid5(_NAMESPACE, digest_of(content)),
@@ -74,6 +84,14 @@ def _root(content: bytes, wasm: Wasm, metadata: Metadata, record: BuildRecord | 
             Property(name="skylark:world" if record else "skylark:contents", value=known),
         ],
     )
+
+
+def _more_properties(record: BuildRecord | None, code: NativeCode | None) -> Iterator[Property]:
+    if record and record.target:
+        yield Property(name="skylark:target", value=record.target)
+    if code:
+        value = f"{code.os}/{code.architecture}, WasmEdge's AOT format {code.format}, {code.size_bytes} bytes"
+        yield Property(name="skylark:native-code", value=value)
 
 
 def _parts(record: BuildRecord) -> Iterator[Component]:

@@ -62,12 +62,7 @@ def read_wasm(content: bytes, name: str = "wasm") -> Wasm:
     Raises:
         InvalidWasm: It is neither, or ends within a section, or a section is not what the format says.
     """
-    if not content.startswith(_MAGIC):
-        raise InvalidWasm(name, "no WebAssembly file: it does not begin with \\0asm")
-    version = content[len(_MAGIC) : _PREAMBLE_BYTES]
-    if version not in _LAST_SECTION:
-        shown = version.hex(" ") or "none"
-        raise InvalidWasm(name, f"neither a component nor a core module of version 1: its version is {shown}", 4)
+    version = _version(content, name)
     component = version == _COMPONENT
     imports, exports, custom = [], [], {}
     for section in _sections(content, name, _LAST_SECTION[version]):
@@ -87,6 +82,43 @@ def custom_section(name: str, content: bytes) -> bytes:
     label = name.encode()
     body = _leb128(len(label)) + label + content
     return bytes([_CUSTOM]) + _leb128(len(body)) + body
+
+
+def without_custom_section(content: bytes, label: str, name: str = "wasm") -> bytes:
+    """A component or module without its custom sections of a name; the same bytes where it has none.
+
+    Raises:
+        InvalidWasm: It is neither, or damaged; `name` is what the error calls it.
+    """
+    last = _LAST_SECTION[_version(content, name)]
+    kept, end = [content[:_PREAMBLE_BYTES]], _PREAMBLE_BYTES
+    for section in _sections(content, name, last):
+        reader = _Reader(content, section.start, section.end, name)
+        if section.id != _CUSTOM or reader.name() != label:
+            kept.append(content[end : section.end])
+        end = section.end
+    return b"".join(kept)
+
+
+def read_u32(content: bytes, name: str) -> tuple[int, int]:
+    """The number at the beginning of a custom section's content, and how many bytes it takes.
+
+    Raises:
+        InvalidWasm: There is none; `name` is what the error calls the file.
+    """
+    reader = _Reader(content, 0, len(content), name)
+    return reader.u32(), reader.offset
+
+
+def _version(content: bytes, name: str) -> bytes:
+    """The second half of the preamble, which tells components from modules."""
+    if not content.startswith(_MAGIC):
+        raise InvalidWasm(name, "no WebAssembly file: it does not begin with \\0asm")
+    version = content[len(_MAGIC) : _PREAMBLE_BYTES]
+    if version not in _LAST_SECTION:
+        shown = version.hex(" ") or "none"
+        raise InvalidWasm(name, f"neither a component nor a core module of version 1: its version is {shown}", 4)
+    return version
 
 
 def _sections(content: bytes, name: str, last: int) -> Iterator[_Section]:

@@ -100,6 +100,7 @@ COMMANDS = {
     "build": ["SOURCE", "--output", "--path", "--json"],
     "package": [
         "COMPONENT", "--output", "--tag", "--title", "--version", "--source", "--description", "--licenses", "--json",
+        "--target", "--path", "--aot", "--optimize", "--native-cpu", "--wasmedge",
     ],
     "push": ["LAYOUT", "HOST", "--form", "--plain-http", "--json"],
     "pull": ["HOST", "--output", "--plain-http", "--json"],

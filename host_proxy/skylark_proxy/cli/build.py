@@ -11,28 +11,40 @@ from skylark_proxy.cli.options import Json, messages, print_json
 from skylark_proxy.config import Config
 from skylark_proxy.target import Target
 
+_TAKES = "5 to 20 s the first time"
+
 
 def build_command(
     source: Annotated[Path, typer.Argument(help="A Python file with at least one @skylark.function.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The component; default: SOURCE.wasm, for http SOURCE.http.wasm."),
+        typer.Option("--output", "-o", help="The component; default: SOURCE.wasm, for others SOURCE.TARGET.wasm."),
     ] = None,
     target: Annotated[
         Target,
-        typer.Option(help="hosted: for a node's proxy. http: for any runtime of the standard world wasi:http/proxy."),
+        typer.Option(
+            help="hosted: for a node's proxy. http: for any runtime of the standard world wasi:http/proxy. command: for"
+            " any runtime of wasi:cli/command. wasmedge: one core module for WasmEdge."
+        ),
     ] = Target.HOSTED,
     path: Annotated[list[Path] | None, typer.Option("--path", help="A folder with modules that it imports.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compiles a function's source file to a WASI component.
+    """Compiles a function's source file to a WASI component, or for WasmEdge to one core module.
 
     It takes 5 to 20 seconds; a source that was built before comes from the cache.
     """
-    component = output or source.with_suffix(".http.wasm" if target is Target.HTTP else ".wasm")
+    component = output or source.with_suffix(target.file_suffix)
     started = time.perf_counter()
-    with messages().status(f"building {component.name} (5 to 20 s the first time)"):
-        built = build(source, component, Config.load().cache_dir / "components", tuple(path or ()), target=target)
+    with messages().status(f"building {component.name} ({_TAKES})") as status:
+        built = build(
+            source,
+            component,
+            Config.load().cache_dir / "components",
+            tuple(path or ()),
+            target=target,
+            report=lambda step: status.update(f"building {component.name} ({_TAKES}): {step}"),
+        )
     seconds = time.perf_counter() - started
     if as_json:
         result = {"component": str(component), "target": target, "size_bytes": built.size_bytes, "cached": built.cached}

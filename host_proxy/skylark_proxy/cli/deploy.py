@@ -10,7 +10,7 @@ import typer
 from skylark_oci.cluster import Action, Change, Deployment, connect
 from skylark_oci.manifests import Secrets, render
 from skylark_oci.manifests.redis import purge_document
-from skylark_proxy.cli.manifests import FILE, ConfigFile, checked_config
+from skylark_proxy.cli.manifests import FILE, CheckImages, ConfigFile, checked_config
 from skylark_proxy.cli.options import Json, messages, print_json
 
 Context = Annotated[str | None, typer.Option("--context", help="The kubeconfig's context; default: the current one.")]
@@ -26,13 +26,14 @@ def deploy_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until everything is ready.")] = True,
     timeout_s: Timeout = 600.0,
+    images: CheckImages = False,
     as_json: Json = False,
 ) -> None:
     """Applies to a cluster what `skylark manifests` would write, and waits until it is ready.
 
     What an earlier configuration had and this one has not is deleted; secrets that are there stay as they are.
     """
-    deployment = _deployment(file, context)
+    deployment = _deployment(file, context, images)
     changes = deployment.apply(dry_run)
     _print(changes, as_json, dry_run)
     if wait and not dry_run:
@@ -59,8 +60,8 @@ def undeploy_command(
     _print(changes, as_json)
 
 
-def _deployment(file: Path, context: str | None) -> Deployment:
-    config = checked_config(file)
+def _deployment(file: Path, context: str | None, images: bool = False) -> Deployment:
+    config = checked_config(file, images)
     with messages().status("asking the cluster"):
         return Deployment(connect(context), render(config, Secrets.generate()))
 

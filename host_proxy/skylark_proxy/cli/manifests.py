@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from skylark_oci.manifests import ClusterConfig, InvalidConfig, read_config, write_manifests
+from skylark_oci.manifests.images import check_images
 from skylark_oci.manifests.node_info import node_info_environment
 from skylark_oci.manifests.pools import pools_of
 from skylark_oci.manifests.proxy import pool_environment, proxy_environment
+from skylark_oci.settings import RegistrySettings
 from skylark_proxy.cli.options import Json, messages, print_json
 from skylark_proxy.config import Config
 from skylark_proxy.errors import ConfigError
@@ -18,6 +20,11 @@ from skylark_proxy.nodeinfo.settings import NodeInfoSettings
 
 ConfigFile = Annotated[
     Path, typer.Option("--file", "-f", help="The configuration; `skylark manifests --example` shows one.")
+]
+
+CheckImages = Annotated[
+    bool,
+    typer.Option("--check-images", help="Ask the registries whether each image was built for what is to run it."),
 ]
 
 FILE = Path("skylark.yaml")
@@ -31,6 +38,7 @@ def manifests_command(
     example: Annotated[
         bool, typer.Option("--example", help="Print a configuration to start from, and do no more.")
     ] = False,
+    images: CheckImages = False,
     as_json: Json = False,
 ) -> None:
     """Writes what a Kubernetes cluster needs to run Skylark and its functions.
@@ -41,7 +49,7 @@ def manifests_command(
     if example:
         typer.echo(files("skylark_oci.manifests").joinpath("example.yaml").read_text(), nl=False)
         return
-    written = write_manifests(checked_config(file), output)
+    written = write_manifests(checked_config(file, images), output)
     if as_json:
         print_json({"files": [str(path) for path in written]})
         return
@@ -50,8 +58,11 @@ def manifests_command(
     messages().print(f"next: kubectl apply --server-side -f {output}", soft_wrap=True)
 
 
-def checked_config(file: Path) -> ClusterConfig:
+def checked_config(file: Path, images: bool = False) -> ClusterConfig:
     """The configuration of a cluster, whose settings are those that the proxy and node-info will accept.
+
+    Args:
+        images: Whether to ask the registries what the functions' images were built for, too.
 
     Raises:
         InvalidConfig: It is not valid; the error names the field.
@@ -62,6 +73,10 @@ def checked_config(file: Path) -> ClusterConfig:
         environment = proxy_environment(config) | pool_environment(config, pool) | {_KEY: ""}
         _check("proxy.settings", Config.load, environment)
     _check("node_info.settings", NodeInfoSettings.load, node_info_environment(config))
+    if images:
+        with messages().status("asking for the functions' images"):
+            settings = RegistrySettings(plain_http=Config.load().registry_plain_http)
+            check_images(config, settings, lambda why: messages().print(f"not checked: {why}", soft_wrap=True))
     return config
 
 

@@ -1,7 +1,8 @@
 """Whether a component is of the world that this host runs, found out before it is compiled."""
 
 from skylark_oci.errors import InvalidWasm
-from skylark_oci.wasm import Kind, read_wasm
+from skylark_oci.record import read_record
+from skylark_oci.wasm import Kind, Wasm, read_wasm
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.runtime.interface import HANDLER, WORLD
 from skylark_proxy.target import Target
@@ -25,7 +26,7 @@ def check_world(content: bytes, name: str) -> None:
         reason = f"{error.reason}, at byte {error.offset}"
         raise InvalidArgument("component", name, f"a WebAssembly component ({reason})") from error
     if wasm.kind is Kind.MODULE:
-        raise InvalidArgument("component", name, "a WebAssembly component (it is a core module)")
+        raise InvalidArgument("component", name, f"a WebAssembly component ({_module(wasm, name)})")
     missing = [export for export in EXPORTS if export not in wasm.exports]
     if missing:
         exported = ", ".join(wasm.exports) or "nothing"
@@ -34,3 +35,15 @@ def check_world(content: bytes, name: str) -> None:
         if built_for is not None:
             expected += f": it was built for the target {built_for}; skylark build SOURCE --target {Target.HOSTED}"
         raise InvalidArgument("component", name, expected)
+
+
+def _module(wasm: Wasm, name: str) -> str:
+    """What a core module is, as far as it says itself."""
+    try:
+        record = read_record(wasm, name)
+    except InvalidWasm:
+        record = None
+    if record is None or record.target is None:
+        return "it is a core module"
+    how = f"skylark build SOURCE --target {Target.HOSTED}"
+    return f"it is a core module, built for the target {record.target}; for a node: {how}"

@@ -2,7 +2,8 @@
 
 Sources: Knative Serving, "Feature and extension flags" and "Configuring scale to zero"; crun,
 `docs/wasm-wasi-on-kubernetes.md` (the annotation); runwasi, `containerd-shim-wasmtime` (a component of
-`wasi:http/proxy` is served on port 8080); Kubernetes, "Service: Environment variables" and "Define dependent
+`wasi:http/proxy` is served on port 8080); Knative, "Container runtime contract" (`$PORT` says the container's port, and
+what is built for `wasmedge` listens there); Kubernetes, "Service: Environment variables" and "Define dependent
 environment variables" (how the address of the proxy gets into its URL).
 """
 
@@ -122,8 +123,8 @@ def _container(config: ClusterConfig, function: FunctionSection) -> Document:
         ],
         "readinessProbe": {"httpGet": {"path": "/health"}, "periodSeconds": 1, "failureThreshold": 30},
         "resources": {
-            "requests": {"cpu": function.cpu, "memory": function.memory},
-            "limits": {"memory": function.memory},
+            "requests": {"cpu": function.cpu, "memory": function.memory_limit},
+            "limits": {"memory": function.memory_limit},
         },
     }
 

@@ -4,7 +4,7 @@ NODE_INFO, PROXY, REDIS = "skylark-node-info", "skylark-proxy", "skylark-redis"
 NODE_INFO_PORT, PROXY_PORT, REDIS_NODE_PORT = 30001, 30002, 30003
 REDIS_PORT = 6379
 FUNCTION_PORT = 8080
-"""Where the wasmtime shim serves a component of `wasi:http/proxy`."""
+"""Where the wasmtime shim serves a component of `wasi:http/proxy`, and what Knative has `$PORT` say."""
 
 PEER_KEY_SECRET, REDIS_SECRET = "skylark-peer-key", "skylark-redis"  # names, not secrets
 PRIORITY_CLASS = "skylark-node"

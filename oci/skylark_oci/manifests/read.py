@@ -48,6 +48,9 @@ _OF_THE_PROXY = frozenset(
 _OF_NODE_INFO = frozenset(("node", "topology", "node_info_host", "node_info_port", "node_info_provider"))
 """Settings that the manifests decide."""
 
+_OF_KNATIVE = frozenset(("PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"))
+"""Variables that a Service may not have (Knative Serving, `pkg/apis/serving/k8s_validation.go`, `reservedEnvVars`)."""
+
 
 def read_config(path: Path) -> ClusterConfig:
     """Reads a configuration file and what it names.
@@ -182,6 +185,8 @@ def _wrong_function(function: FunctionSection, names: list[str], index: int) -> 
         yield "digest", function.digest, "one digest; the image has one"
     if function.run is Run.PROXY and function.environment:
         yield "environment", dict(function.environment), "none: a hosted component's manifest names its variables"
+    for name in sorted(_OF_KNATIVE & function.environment.keys()):
+        yield f"environment.{name}", function.environment[name], "none: Knative sets it"
     for name in function.environment:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             yield f"environment.{name}", name, "letters, digits and _"

@@ -9,7 +9,7 @@ from wasmtime import Engine
 from wasmtime.component import Component
 
 from skylark_oci.errors import InvalidWasm
-from skylark_oci.wasm import Kind, custom_section, read_wasm
+from skylark_oci.wasm import Kind, custom_section, read_wasm, without_custom_section
 from wasm_files import COMPONENT, MODULE, OTHER_WORLD, wasm_file
 
 EVERY_SORT = """
@@ -148,3 +148,21 @@ def test_anything_after_the_preamble_is_read_or_refused(rest: bytes) -> None:
     for preamble in (NAMES, b"\0asm\x01\0\0\0", b""):
         with contextlib.suppress(InvalidWasm):
             read_wasm(preamble + rest)
+
+
+@pytest.mark.parametrize("text", [EVERY_SORT, MODULE])
+def test_a_custom_section_is_taken_out(text: str) -> None:
+    """What is left has all other bytes, wherever the section was and however often; nothing is lost without one."""
+    content = wasm_file(text)
+    one, other = custom_section("one", b"1"), custom_section("other", b"\0asm")
+    head, rest = content[:8], content[8:]
+    assert without_custom_section(head + one + rest + other + one, "one") == content + other
+    assert without_custom_section(content + other, "one") == content + other
+    assert without_custom_section(content, "") == content
+
+
+@pytest.mark.parametrize("content", [b"", b"\0asm", b"text that is none", wasm_file(MODULE)[:-1]])
+def test_nothing_is_taken_out_of_what_is_damaged(content: bytes) -> None:
+    """It is an error that names the file, never a shorter file."""
+    with pytest.raises(InvalidWasm, match=r"^app\.wasm: "):
+        without_custom_section(content, "one", "app.wasm")

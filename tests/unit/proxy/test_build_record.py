@@ -9,9 +9,8 @@ from skylark_oci.wasm import read_wasm
 from skylark_proxy.build_record import append_record, build_record
 from skylark_proxy.runtime.engine import digest
 from skylark_proxy.source import resolve
+from skylark_proxy.target import Target
 from wasm_files import COMPONENT, wasm_file
-
-WORLD = "skylark:state/hosted@0.1.0"
 
 
 @pytest.fixture
@@ -45,10 +44,10 @@ def test_modules_by_the_names_that_import_them(tmp_path: Path, site: Path) -> No
         "pkg/sub/deep.py": "y = 2\n",
     }.items():
         (tmp_path / file).write_text(content)
-    record = build_record(resolve(tmp_path / "app.py"), WORLD)
+    record = build_record(resolve(tmp_path / "app.py"), Target.HOSTED)
     assert [module.name for module in record.modules] == ["app", "helper", "pkg", "pkg.sub", "pkg.sub.deep"]
     assert Module("helper", digest(b"x = 1\n")) in record.modules
-    assert (record.world, record.distributions) == (WORLD, [])
+    assert (record.world, record.target, record.distributions) == ("skylark:state/hosted@0.1.0", "hosted", [])
     assert set(record.tools) == {"componentize-py", "cpython", "skylark"}
 
 
@@ -58,7 +57,7 @@ def test_distributions_that_are_used(tmp_path: Path, site: Path) -> None:
     install(site, "shape-color", "2.0", "License-Expression: BSD-3-Clause", "shapes/color.py")
     install(site, "unused", "3.0", "License-Expression: MIT", "unused.py")
     (tmp_path / "app.py").write_text("import shapes.area\nimport shapes.more\n")
-    record = build_record(resolve(tmp_path / "app.py"), WORLD)
+    record = build_record(resolve(tmp_path / "app.py"), Target.HOSTED)
     assert record.distributions == [Distribution("shape-area", "1.5", "MIT")]
     assert [module.name for module in record.modules] == ["app", "shapes.area", "shapes.more"]
 
@@ -84,7 +83,7 @@ def test_the_licence_that_a_distribution_names(
     """The expression of newer metadata, else the field, unless it is the whole text, else the classifiers."""
     install(site, "lib", "1.0", metadata, "lib.py")
     (tmp_path / "app.py").write_text("import lib\n")
-    (distribution,) = build_record(resolve(tmp_path / "app.py"), WORLD).distributions
+    (distribution,) = build_record(resolve(tmp_path / "app.py"), Target.HOSTED).distributions
     assert distribution.license == license_name
 
 
@@ -94,10 +93,10 @@ def test_a_record_is_appended(tmp_path: Path, site: Path) -> None:
     component = tmp_path / "app.wasm"
     component.write_bytes(wasm_file(COMPONENT))
     source = resolve(tmp_path / "app.py")
-    append_record(component, source, WORLD)
+    append_record(component, source, Target.HOSTED)
     content = component.read_bytes()
     assert content.startswith(wasm_file(COMPONENT))
-    assert read_record(read_wasm(content), "app") == build_record(source, WORLD)
+    assert read_record(read_wasm(content), "app") == build_record(source, Target.HOSTED)
     assert str(tmp_path).encode() not in content
 
 
@@ -108,5 +107,5 @@ def test_equal_sources_in_other_folders_have_equal_records(tmp_path: Path, site:
         (tmp_path / name).mkdir()
         (tmp_path / name / "app.py").write_text("import helper\n")
         (tmp_path / name / "helper.py").write_text("")
-        records.append(build_record(resolve(tmp_path / name / "app.py"), WORLD))
+        records.append(build_record(resolve(tmp_path / name / "app.py"), Target.HOSTED))
     assert records[0] == records[1]

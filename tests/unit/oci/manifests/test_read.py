@@ -85,6 +85,12 @@ def test_everything_is_read(tmp_path: Path) -> None:
         (FUNCTION + "    after: one\n", "functions[0].after", "another function", 7),
         (FUNCTION + "    digest: sha256:1\n", "functions[0].digest", "64 hexadecimal digits", 7),
         (FUNCTION + "    environment: {A: b}\n", "functions[0].environment", "manifest names its variables", 7),
+        (
+            FUNCTION.replace("run: proxy", "run: wasmedge") + "    environment: {A: b, PORT: '1'}\n",
+            "functions[0].environment.PORT",
+            "Knative sets it",
+            7,
+        ),
         (FUNCTION + "    timeout_s: 0\n", "functions[0].timeout_s", "int >= 1", 7),
         (FUNCTION + "    concurrency: many\n", "functions[0].concurrency", "int", 7),
         (FUNCTION + FUNCTION.partition("functions:\n")[2], "functions[1].name", "no other function has", 7),

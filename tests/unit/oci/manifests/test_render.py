@@ -335,6 +335,17 @@ class TestFunctions:
         assert (other["runtimeClassName"], other["nodeSelector"]) == ("wasmedge", {"node-type": "Cloud"})
         assert one(documents, "RuntimeClass", "wasmedge")["handler"] == "crun"
 
+    def test_a_function_for_wasmedge(self, documents: list[Json]) -> None:
+        """It gets the way to its proxy as others do; the port is Knative's to tell; it has the memory that a module
+        takes before it does anything."""
+        spec = one(documents, "Service", "alarm", "serving.knative.dev/v1")["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        assert [variable["name"] for variable in container["env"]] == ["LOCAL_NODE_HOST", "SKYLARK_PROXY_URL"]
+        assert container["ports"] == [{"containerPort": 8080}]
+        assert container["resources"]["limits"]["memory"] == "512Mi"
+        other = one(documents, "Service", "detect", "serving.knative.dev/v1")["spec"]["template"]["spec"]
+        assert other["containers"][0]["resources"]["limits"]["memory"] == "256Mi"
+
     def test_a_function_of_the_proxy(self, documents: list[Json]) -> None:
         """A hosted function has no pod; the proxies of its pool take its component, and no others do."""
         hosted = {

@@ -1,0 +1,70 @@
+"""Whether the images of functions are such that what runs them can load them, as far as their registries say."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from skylark_oci.aot import TARGET_ANNOTATION
+from skylark_oci.contents import remote_contents
+from skylark_oci.documents import WasmConfig
+from skylark_oci.errors import PackageError
+from skylark_oci.images import ARTIFACT_OS, Form
+from skylark_oci.manifests.config import ClusterConfig, FunctionSection, Run
+from skylark_oci.manifests.errors import InvalidConfig
+from skylark_oci.reference import Reference
+from skylark_oci.settings import RegistrySettings, Retries
+from skylark_oci.wasm import Kind
+
+_LOADS = {Run.PROXY: ("hosted",), Run.WASMTIME: ("http", "command"), Run.WASMEDGE: ("wasmedge",)}
+"""The targets that `skylark build` knows, by what loads them; the first one is the usual one."""
+
+_EXPORTS = {"skylark:state/handler": "hosted", "wasi:http/incoming-handler": "http", "wasi:cli/run": "command"}
+
+
+def check_images(config: ClusterConfig, settings: RegistrySettings, unknown: Callable[[str], None]) -> None:
+    """Asks the registries what the functions' images were built for. No layer is pulled.
+
+    Args:
+        unknown: Is told of each image of which that could not be found out, and why.
+
+    Raises:
+        InvalidConfig: What runs a function cannot load its image.
+    """
+    once = replace(settings, retries=Retries(attempts=1))
+    for index, function in enumerate(config.file.functions):
+        try:
+            contents = remote_contents(Reference.parse(function.reference), once)
+        except PackageError as error:
+            unknown(error.message)
+            continue
+        target = target_of(contents)
+        if target is None:
+            unknown(f"{function.reference}: does not say what it was built for")
+        elif expected := mismatch(function, target):
+            raise InvalidConfig(f"functions[{index}].image", function.image, expected)
+
+
+def mismatch(function: FunctionSection, target: str) -> str | None:
+    """What was expected instead of an image that was built for a target; None where it is right."""
+    loads = _LOADS[function.run]
+    if target in loads:
+        return None
+    return f"an image for run: {function.run}, built with --target {loads[0]}; this one was built for {target}"
+
+
+def target_of(contents: Mapping[str, Any]) -> str | None:
+    """The target of a package that `remote_contents` shows: by its annotation, else by an artifact's configuration."""
+    named = (contents["annotations"] or {}).get(TARGET_ANNOTATION)
+    if named is not None or contents["form"] != Form.ARTIFACT:
+        return str(named) if named is not None else None
+    try:
+        config = msgspec.convert(contents["config"], WasmConfig)
+    except msgspec.ValidationError:
+        return None
+    if config.os == ARTIFACT_OS[Kind.MODULE]:
+        return str(Run.WASMEDGE)
+    exports = config.component.exports if config.component else []
+    known = (_EXPORTS.get(export.partition("@")[0]) for export in exports)
+    return next(filter(None, known), None)
