@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from skylark_proxy.bench.invoke import bench_invoke
 from skylark_proxy.bench.machine import describe
 from skylark_proxy.bench.package import bench_package
 from skylark_proxy.bench.state import SIZES_BYTES, bench_state
+from skylark_proxy.bench.targets import bench_targets
 from skylark_proxy.cli.options import Json, messages, print_json, results
 from skylark_proxy.cli.registry import REFERENCE, PlainHttp, settings
 from skylark_proxy.config import Config
@@ -78,6 +80,40 @@ def invoke_command(
             f"{result.ratio:.3f}",
         )
         table.add_row(result.name, *figures)
+    _print(table, rounds)
+
+
+@app.command("targets")
+def targets_command(
+    rounds: Rounds = 3,
+    seconds: Annotated[float, typer.Option(help="How long each load goes on.", min=0.1, max=60)] = 3.0,
+    connections: Annotated[
+        list[int] | None, typer.Option(help="Connections at once; may be given again.", min=1, max=256)
+    ] = None,
+    wasmedge: Annotated[
+        Path | None, typer.Option(help="WasmEdge's program; default: WASMEDGE, or the one on PATH.", dir_okay=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """One function on every runtime that is there: hosted, wasmtime's command line, WasmEdge interpreted and compiled.
+
+    The first time it compiles the function for WasmEdge, which takes minutes. Runtimes that are not there are left out.
+    """
+    counts = tuple(connections or (1, 16))
+    with _progress() as progress:
+        results = bench_targets(Config.load(), rounds, seconds, counts, wasmedge, progress)
+    if as_json:
+        rows = [asdict(result) for result in results]
+        print_json({"machine": describe(), "rounds": rounds, "results": rows})
+        return
+    columns = (f"{name} ({count})" for count in counts for name in ("requests/s", "p50 ms", "p99 ms"))
+    table = Table("", "file MB", "start ms", "memory MB", *columns, title="one function, by target (connections)")
+    for result in results:
+        size = "-" if result.size_bytes is None else f"{result.size_bytes / 1e6:.1f}"
+        start = "-" if result.start_ms is None else f"{result.start_ms:.0f}"
+        loads = ((f"{one.requests_per_s:,.0f}", f"{one.p50_ms:.2f}", f"{one.p99_ms:.2f}") for one in result.loads)
+        memory = f"{result.memory_bytes / 1e6:.0f}"
+        table.add_row(result.name, size, start, memory, *(figure for load in loads for figure in load))
     _print(table, rounds)
 
 
