@@ -48,39 +48,42 @@ class Reader:
 
     def byte(self) -> int:
         if self.offset >= self.end:
-            self.fail("it ends too early")
+            self.fail("a section ends too early")
         self.offset += 1
         return self.content[self.offset - 1]
 
     def take(self, size: int) -> bytes:
         """The next bytes."""
         if size > self.end - self.offset:
-            self.fail("it ends too early")
+            self.fail("a section ends too early")
         self.offset += size
         return self.content[self.offset - size : self.offset]
 
     def u32(self) -> int:
         """An unsigned LEB128 of 32 bits (5.2.2)."""
-        value = self._leb128(5)[0]
+        value = self._leb128(32)[0]
         if value >> 32:
             self.fail("a number has more than 32 bits")
         return value
 
     def s32(self) -> int:
         """A signed LEB128 of 32 bits."""
-        return self._signed(5, 32)
+        return self._signed(32)
 
     def s33(self) -> int:
         """A signed LEB128 of 33 bits, as in a block's type (5.4.1)."""
-        return self._signed(5, 33)
+        return self._signed(33)
 
     def s64(self) -> int:
         """A signed LEB128 of 64 bits."""
-        return self._signed(10, 64)
+        return self._signed(64)
 
     def name(self) -> str:
         """A name (5.2.4)."""
-        start, encoded = self.offset, self.take(self.u32())
+        size, start = self.u32(), self.offset
+        if size > self.end - start:
+            self.fail("a name goes past the end of its section")
+        encoded = self.take(size)
         try:
             return encoded.decode()
         except UnicodeDecodeError:
@@ -98,22 +101,21 @@ class Reader:
         value = self.byte()
         if value not in allowed:
             self.offset -= 1
-            self.fail(f"{what} begins with the unknown byte {value:#04x}")
+            self.fail(f"{what} has the unknown form {value}")
         return value
 
-    def _leb128(self, limit: int) -> tuple[int, int]:
-        """The bits of a number, and how many there are."""
-        value, content = 0, self.content
-        for shift in range(0, 7 * limit, 7):
+    def _leb128(self, bits: int) -> tuple[int, int]:
+        """A number, and how many bits its bytes have."""
+        value = 0
+        for shift in range(0, -(-bits // 7) * 7, 7):
             byte = self.byte()
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
                 return value, shift + 7
-        del content
-        return self.fail(f"a number has more than {limit} bytes")
+        return self.fail(f"a number has more than {bits} bits")
 
-    def _signed(self, limit: int, bits: int) -> int:
-        value, width = self._leb128(limit)
+    def _signed(self, bits: int) -> int:
+        value, width = self._leb128(bits)
         if value >> (width - 1):
             value -= 1 << width
         if not -(1 << (bits - 1)) <= value < 1 << (bits - 1):
@@ -121,15 +123,20 @@ class Reader:
         return value
 
 
-def sections(content: bytes) -> Iterator[Section]:
+def sections(content: bytes, last: int = 0xFF) -> Iterator[Section]:
     """The sections of a module or component, custom ones too.
 
+    Args:
+        last: The largest id that a section may have.
+
     Raises:
-        Malformed: One goes past the end.
+        Malformed: One goes past the end, or has a larger id.
     """
     reader = Reader(content, PREAMBLE_BYTES)
     while not reader.done:
         start, identifier = reader.offset, reader.byte()
+        if identifier > last:
+            raise Malformed(f"no section has the id {identifier}", start)
         size = reader.u32()
         if size > reader.end - reader.offset:
             missing = size - (reader.end - reader.offset)

@@ -22,6 +22,7 @@ class Malformed(FlattenError):
 
     def __init__(self, reason: str, offset: int) -> None:
         super().__init__(f"{reason}, at byte {offset}")
+        self.reason = reason
         self.offset = offset
 
 

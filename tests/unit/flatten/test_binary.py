@@ -46,7 +46,7 @@ def test_padded_numbers() -> None:
     [
         (b"", "ends too early"),
         (b"\x80", "ends too early"),
-        (b"\x80\x80\x80\x80\x80\x01", "more than 5 bytes"),
+        (b"\x80\x80\x80\x80\x80\x01", "more than 32 bits"),
         (b"\xff\xff\xff\xff\x1f", "more than 32 bits"),
     ],
 )
