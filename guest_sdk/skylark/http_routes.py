@@ -23,6 +23,8 @@ MAX_HEADERS = 100
 """The most headers of a request: each becomes a key of a dict; see `json_names`."""
 
 _PARAMETERS = frozenset({"key", "chain", "destination", "policy", "ttl_ms", "ack", "plan", "fuse"})
+_POLICIES = {policy.value: policy for policy in Policy}
+_ACKS = {ack.value: ack for ack in Ack}
 _MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000
 
 
@@ -149,6 +151,9 @@ def _call(head: Head, functions: tuple[str, ...], known: Collection[str] | None)
         if known is not None and name not in known:
             message = f"no function {name!r} (looked at: {', '.join(known)})"
             raise Refused("not-found", message, what="function", name=name, looked_at=tuple(known))
+    content_type = head.headers.get("content-type", "")
+    if not head.query:
+        return Call(functions, content_type=content_type)
     query = _Query(head.query)
     key = query.text("key")
     chain_of_key = read_key("key", key) if key is not None else None
@@ -160,12 +165,12 @@ def _call(head: Head, functions: tuple[str, ...], known: Collection[str] | None)
         state_key=key,
         chain_id=chain_id,
         destination=query.name("destination"),
-        policy=query.choice("policy", {policy.value: policy for policy in Policy}, str.lower),
+        policy=query.choice("policy", _POLICIES, str.lower),
         ttl_ms=query.number("ttl_ms", 1, _MAX_TTL_MS),
-        ack=query.choice("ack", {ack.value: ack for ack in Ack}),
+        ack=query.choice("ack", _ACKS),
         plan=query.plan(),
         fuse=query.truth("fuse") is not False,
-        content_type=head.headers.get("content-type", ""),
+        content_type=content_type,
     )
 
 
@@ -174,7 +179,7 @@ class _Query:
 
     def __init__(self, query: str) -> None:
         self._values: dict[str, list[str]] = {}
-        for name, value in parse_qsl(query, keep_blank_values=True) if query else ():
+        for name, value in parse_qsl(query, keep_blank_values=True):
             if name in _PARAMETERS:
                 self._values.setdefault(name, []).append(value)
 
