@@ -134,8 +134,13 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def idle_since_s(self) -> float | None:
-        """Since when nothing is lost if the connection is closed; None while a request is on its way."""
-        return self._pace.started_s if self._at in (_At.IDLE, _At.LINGER) else None
+        """Since when it has waited for a request; None if one is on its way, or an answer."""
+        return self._pace.started_s if self._at is _At.IDLE and not self._received else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request or an answer is lost if it is closed."""
+        return self._at in (_At.HEAD, _At.BODY, _At.ANSWER) or bool(self._received)
 
     def check(self, now_s: float) -> None:
         """Ends what takes too long."""

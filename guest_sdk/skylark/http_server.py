@@ -67,7 +67,7 @@ class HttpServer:
         for server in self._servers:
             server.close()
         for connection in list(self._connections):
-            if connection.idle_since_s is not None:
+            if not connection.busy:
                 connection.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._all_left(), self.settings.stop_timeout_s)

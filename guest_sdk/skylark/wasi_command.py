@@ -36,6 +36,8 @@ class Run(wit_command.exports.Run):
             print(ending.code, file=sys.stderr)
         except BaseException:  # whatever leaves an exported function aborts the instance
             traceback.print_exc()
+        else:
+            return
         raise Err(None)
 
 

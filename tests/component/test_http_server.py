@@ -117,6 +117,22 @@ class TestProbes:
         assert {"hello", "publishes"} <= set(names)
 
 
+class TestLimits:
+    def test_too_many_headers(self, server: WasiServer) -> None:
+        """Headers are keys of a dict that a stranger chooses: beyond a hundred a request is refused."""
+        for count, status in ((80, 200), (120, 431)):
+            headers = {f"X-{number}": "1" for number in range(count)}
+            assert server.http.post("/functions/hello", content=b"you", headers=headers).status_code == status
+
+    def test_too_many_names(self, server: WasiServer) -> None:
+        """An event whose JSON has more names than may become keys is refused before it is read."""
+        event = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
+        for count, status in ((9_000, 200), (11_000, 400)):
+            content = json.dumps(event | {"data": {str(number): 0 for number in range(count)}})
+            headers = {"Content-Type": "application/cloudevents+json"}
+            assert server.http.post("/functions/hello", content=content, headers=headers).status_code == status
+
+
 class TestSettings:
     def test_functions_of_the_root(self, component: Path, serve: Serve, node: LiveNode) -> None:
         """`SKYLARK_FUNCTION` names what `/` runs, also several; `SKYLARK_NODE` spares asking the proxy."""

@@ -1,6 +1,7 @@
 """The server of the SDK's own, over real connections."""
 
 import asyncio
+import contextlib
 import os
 import random
 import select
@@ -78,6 +79,13 @@ class TestAConnection:
                 assert (reply.status, reply.body, reply.headers["content-type"]) == (200, b"%d" % number, "a/b")
                 assert reply.headers["date"].endswith(" GMT")
                 assert "connection" not in reply.headers
+
+    def test_an_answer_is_one_write(self, server: Serving) -> None:
+        """Head and body of a small answer come together: in two writes the second would wait for an acknowledgement."""
+        with server.connect() as client:
+            for _ in range(100):
+                client.send(HELLO)
+                assert client.socket.recv(65536).endswith(b"\r\n\r\nhello")
 
     def test_requests_that_do_not_wait_for_answers(self, server: Serving) -> None:
         """Requests that are sent at once are answered in their order, those that are wrong too."""
@@ -159,39 +167,49 @@ class TestAConnection:
 class TestMany:
     def test_at_once(self, server: Serving) -> None:
         """Two hundred connections stay open, and each is answered, in whatever order they ask."""
-        clients = [server.connect() for _ in range(200)]
         order = list(range(200)) * 2
         random.Random(1).shuffle(order)
-        try:
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(200)]
             for number in order:
                 clients[number].send(post("echo", b"%d" % number))
             for number in order:
                 assert clients[number].reply().body == b"%d" % number
-        finally:
-            for client in clients:
-                client.socket.close()
 
     def test_beyond_the_limit(self) -> None:
         """At the limit the longest idle connection makes way; where all are busy, who comes is told so."""
-        with serving(max_connections=3) as server:
-            clients = [server.connect() for _ in range(3)]
-            for client in clients:
+        with serving(max_connections=3) as server, contextlib.ExitStack() as stack:
+            first, *others = (stack.enter_context(server.connect()) for _ in range(3))
+            for client in (first, *others):
                 client.send(HELLO)
                 client.reply()
-            with server.connect() as another:
-                another.send(HELLO)
-                assert another.reply().body == b"hello"
-                assert clients[0].ended()
-                for client in (another, *clients[1:]):
-                    client.send(HELLO + HALF)
-                    client.reply()
-                reply = server.ask(b"")
-                assert (reply.status, reply.error["code"], reply.error["retryable"]) == (503, "overloaded", True)
-                assert "retry-after" in reply.headers
-                another.send(HELLO[-3:])
-                assert another.reply().body == b"hello"
-            for client in clients:
-                client.socket.close()
+            others.append(stack.enter_context(server.connect()))
+            others[-1].send(HELLO)
+            assert others[-1].reply().body == b"hello"
+            assert first.ended()
+            for client in others:
+                client.send(HELLO + HALF)
+                client.reply()
+            reply = server.ask(b"")
+            assert (reply.status, reply.error["code"], reply.error["retryable"]) == (503, "overloaded", True)
+            assert "retry-after" in reply.headers
+            others[-1].send(HELLO[-3:])
+            assert others[-1].reply().body == b"hello"
+
+    def test_far_beyond_the_limit(self, functions: threading.Event) -> None:
+        """However many come too many, those that are told so are told so, and the others are just ended."""
+        with serving(max_connections=1) as server, contextlib.ExitStack() as stack:
+            first = stack.enter_context(server.connect())
+            first.send(HALF)
+            wait_for(lambda: server.server.allowance.held_bytes > 0, "the server has half a request")
+            others = [stack.enter_context(server.connect()) for _ in range(100)]
+            for other in others:
+                with contextlib.suppress(ConnectionError):
+                    other.send(HALF)
+            assert [other.reply().status for other in others[:64]] == [503] * 64
+            assert all(other.ended() for other in others[64:])
+            first.send(HELLO[-3:])
+            assert first.reply().body == b"hello"
 
     def test_the_memory_of_their_bodies(self) -> None:
         """Bodies that do not fit into memory together are refused, to be sent again later."""
