@@ -1,6 +1,8 @@
-"""Runtimes of `wasi:http/proxy` that are not ours, for the tests: jco on Node.js, and `wasmtime serve`.
+"""Runtimes of standard worlds that are not ours, for the tests.
 
-Each serves a component on a free port of loopback, is ready when it is handed out, and is ended with its children.
+Of `wasi:http/proxy`: jco on Node.js, and `wasmtime serve`. Of `wasi:cli/command`, where the component is the server:
+`wasmtime run`. Each serves a component on a free port of loopback, is ready when it is handed out, and is ended with
+its children.
 """
 
 import contextlib
@@ -23,6 +25,7 @@ import pytest
 from servers import free_port, wait_for
 from skylark_proxy.config import Config
 from skylark_proxy.runtime.engine import digest
+from skylark_proxy.target import Target
 
 _READY_S = 120.0
 _STOP_S = 20.0
@@ -68,7 +71,46 @@ def serve_wasmtime(component: Path, environment: Mapping[str, str]) -> Iterator[
             yield served
 
 
-RUNTIMES: dict[str, Serve] = {"jco": serve_jco, "wasmtime": serve_wasmtime}
+def serve_command(line: Callable[[Path, Mapping[str, str]], Sequence[str]]) -> Serve:
+    """Serves what listens itself, by a command line.
+
+    Args:
+        line: The command line for a component, and the environment that it is to be given.
+    """
+
+    @contextlib.contextmanager
+    def serve(component: Path, environment: Mapping[str, str]) -> Iterator[WasiServer]:
+        port = free_port()
+        own = {"PORT": str(port), "SKYLARK_HOST": "127.0.0.1"}
+        with tempfile.TemporaryDirectory(prefix="skylark-command-") as folder:
+            command = line(component, own | dict(environment))
+            with _running(command, port, Path(folder), dict(os.environ)) as served:
+                yield served
+
+    return serve
+
+
+def wasmtime_run(component: Path, environment: Mapping[str, str]) -> list[str]:
+    """The command line that runs a component of `wasi:cli/command` with a network."""
+    wasmtime, network = _wasmtime(), "inherit-network=y,allow-ip-name-lookup=y"
+    variables = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
+    compiled = _compiled(wasmtime, component)
+    return [str(wasmtime), "run", "--allow-precompiled", "-S", network, *variables, str(compiled)]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Who serves components of a target."""
+
+    target: Target
+    serve: Serve
+
+
+RUNTIMES = {
+    "jco": Runtime(Target.HTTP, serve_jco),
+    "wasmtime": Runtime(Target.HTTP, serve_wasmtime),
+    "command": Runtime(Target.COMMAND, serve_command(wasmtime_run)),
+}
 
 
 @contextlib.contextmanager

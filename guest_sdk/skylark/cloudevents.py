@@ -10,12 +10,12 @@ event in binary mode, of the type `io.skylark.function.NAME`, with `statekey` an
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from skylark import json_names
 from skylark.http_answers import Refused, to_json
 from skylark.http_routes import Call, read_key
 from skylark.names import EXPECTED_NAME, is_name
@@ -90,7 +90,7 @@ def _structured(call: Call, body: memoryview) -> tuple[Call, memoryview]:
 def _event(body: memoryview) -> dict[str, Any]:
     start = bytes(body[:20]).decode(errors="replace")
     try:
-        event = json.loads(str(body, "utf-8"), parse_constant=_refuse_constant)
+        event = json_names.load(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise Refused.invalid("body", start, f"a CloudEvent in JSON ({error})") from error
     if not isinstance(event, dict):

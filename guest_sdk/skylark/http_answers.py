@@ -19,10 +19,18 @@ _STATUS = {
     "invalid-key": 400,
     "not-found": 404,
     "method-not-allowed": 405,
+    "request-timeout": 408,
+    "length-required": 411,
     "too-large": 413,
+    "target-too-long": 414,
+    "expectation-failed": 417,
     "function-failed": 422,
+    "headers-too-large": 431,
     "config": 500,
     "internal": 500,
+    "not-implemented": 501,
+    "overloaded": 503,
+    "version-not-supported": 505,
 }
 
 
@@ -75,7 +83,7 @@ def error_answer(status: int, error: Mapping[str, Any], headers: Mapping[str, st
 def refused(refusal: Refused) -> Answer:
     """The answer to a request that is not carried out."""
     told = {name: value for name, value in refusal.details.items() if isinstance(value, str | int | float | tuple)}
-    error = told | {"code": refusal.code, "message": str(refusal), "retryable": False}
+    error = told | {"code": refusal.code, "message": str(refusal), "retryable": refusal.code == "overloaded"}
     headers = {"Allow": str(refusal.details["allowed"])} if refusal.code == "method-not-allowed" else {}
     return error_answer(_STATUS[refusal.code], error, headers)
 

@@ -19,6 +19,12 @@ MAX_BODY_BYTES = 128 << 20
 
 EXPECTED_KEY = "<chain_id>:<node>:<task_id> or <chain_id>:<task_id>"
 
+MAX_HEADERS = 100
+"""The most headers of a request: each becomes a key of a dict; see `json_names`."""
+
+_PARAMETERS = frozenset({"key", "chain", "destination", "policy", "ttl_ms", "ack", "plan", "fuse"})
+_POLICIES = {policy.value: policy for policy in Policy}
+_ACKS = {ack.value: ack for ack in Ack}
 _MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000
 
 
@@ -34,8 +40,18 @@ class Head:
     @classmethod
     def of(cls, method: str, target: str, headers: Mapping[str, str]) -> "Head":
         """Reads a request's target, `/path?query`."""
-        path, _, query = target.partition("?")
-        return cls(method, unquote(path), query, {name.lower(): value for name, value in headers.items()})
+        return cls(method, *path_of(target), {name.lower(): value for name, value in headers.items()})
+
+
+def too_many_headers(count: int, limit: int) -> Refused:
+    """The refusal of a request with more headers than it may have."""
+    return Refused("headers-too-large", f"the request has {count} headers, the limit is {limit}", limit=limit)
+
+
+def path_of(target: str) -> tuple[str, str]:
+    """The decoded path, and the query, of a target `/path?query`."""
+    path, _, query = target.partition("?")
+    return unquote(path), query
 
 
 @dataclass(frozen=True)
@@ -135,6 +151,9 @@ def _call(head: Head, functions: tuple[str, ...], known: Collection[str] | None)
         if known is not None and name not in known:
             message = f"no function {name!r} (looked at: {', '.join(known)})"
             raise Refused("not-found", message, what="function", name=name, looked_at=tuple(known))
+    content_type = head.headers.get("content-type", "")
+    if not head.query:
+        return Call(functions, content_type=content_type)
     query = _Query(head.query)
     key = query.text("key")
     chain_of_key = read_key("key", key) if key is not None else None
@@ -146,22 +165,23 @@ def _call(head: Head, functions: tuple[str, ...], known: Collection[str] | None)
         state_key=key,
         chain_id=chain_id,
         destination=query.name("destination"),
-        policy=query.choice("policy", {policy.value: policy for policy in Policy}, str.lower),
+        policy=query.choice("policy", _POLICIES, str.lower),
         ttl_ms=query.number("ttl_ms", 1, _MAX_TTL_MS),
-        ack=query.choice("ack", {ack.value: ack for ack in Ack}),
+        ack=query.choice("ack", _ACKS),
         plan=query.plan(),
         fuse=query.truth("fuse") is not False,
-        content_type=head.headers.get("content-type", ""),
+        content_type=content_type,
     )
 
 
 class _Query:
-    """The parameters of a query; those that nobody asks for are passed over."""
+    """The parameters of a query; those that nobody asks for are passed over, and do not become keys of a dict."""
 
     def __init__(self, query: str) -> None:
         self._values: dict[str, list[str]] = {}
         for name, value in parse_qsl(query, keep_blank_values=True):
-            self._values.setdefault(name, []).append(value)
+            if name in _PARAMETERS:
+                self._values.setdefault(name, []).append(value)
 
     def text(self, name: str) -> str | None:
         """A parameter, None if it is missing; given twice or empty it is refused."""

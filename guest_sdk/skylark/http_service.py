@@ -1,8 +1,8 @@
 """Runs the calls of a server of functions: the one piece that is the same whatever brings requests and answers."""
 
+import os
 import sys
 import time
-import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -153,4 +153,4 @@ def _terms(call: Call, functions: tuple[str, ...]) -> Terms:
 
 def new_id() -> str:
     """A name for a chain or a task: 128 random bits in hexadecimal."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()

@@ -1,12 +1,14 @@
 """Requests to the node's proxy: the seam between what they mean (`http_backend`) and how they travel."""
 
+import contextlib
 import http.client
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from skylark import errors
-from skylark.wire import Buffer
+from skylark.wire import Buffer, joined
 
 
 @dataclass(frozen=True)
@@ -36,20 +38,23 @@ class Transport(Protocol):
 
 
 class KeptConnection:
-    """One connection in plain CPython, kept from request to request.
+    """One connection over a socket, kept from request to request.
 
     Args:
         url: Whom the errors name.
-        timeout_s: How long the server may send nothing.
+        timeout_s: How long the server may send or take nothing.
     """
 
     def __init__(self, url: str, host: str, port: int, timeout_s: float) -> None:
         self._url = url
-        self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        self._address = (host, port)
+        self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._timeout_s = timeout_s
+        self._socket: socket.socket | None = None
 
     def exchange(self, method: str, path: str, headers: Mapping[str, str], body: Sequence[Buffer]) -> Reply:
         """See `Transport.exchange`."""
-        fresh = self._connection.sock is None
+        fresh = self._socket is None
         try:
             return self._send(method, path, headers, body)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as error:
@@ -66,10 +71,41 @@ class KeptConnection:
 
     def close(self) -> None:
         """See `Transport.close`."""
-        self._connection.close()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: Sequence[Buffer]) -> Reply:
-        self._connection.request(method, path, body or None, dict(headers))
-        response = self._connection.getresponse()
-        data = response.read()
+        connection = self._connected()
+        whole = self._sent(connection, [self._head(method, path, headers), *body])
+        with http.client.HTTPResponse(connection, method=method) as response:
+            response.begin()
+            data = response.read()
+        if response.will_close or not whole:
+            self.close()
         return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, data)
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = socket.create_connection(self._address, self._timeout_s)
+            with contextlib.suppress(OSError):  # not every sandbox can say so
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._socket
+
+    def _sent(self, connection: socket.socket, parts: Iterable[Buffer]) -> bool:
+        """Sends parts, small ones in one write: in two, a sandbox without TCP_NODELAY waits 40 ms between them.
+
+        Returns:
+            Whether the server took all: one that answers before it has the whole body has its reasons.
+        """
+        try:
+            for part in joined(parts):
+                connection.sendall(part)
+        except (ConnectionResetError, BrokenPipeError):
+            return False
+        return True
+
+    def _head(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._authority}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

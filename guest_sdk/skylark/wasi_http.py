@@ -11,16 +11,13 @@ from componentize_py_types import Err, Ok
 from wit_http.imports import types
 from wit_http.imports.types import IncomingRequest, OutgoingResponse, ResponseOutparam
 
-from skylark.functions import REGISTRY, run_contained
+from skylark.functions import REGISTRY
 from skylark.http_answers import Answer, Refused, defect, refused
-from skylark.http_backend import HttpBackend, parse_url
-from skylark.http_routes import Head, Page, body_size, route
-from skylark.http_service import Service
+from skylark.http_application import Application
+from skylark.http_routes import MAX_HEADERS, Call, Head, body_size, too_many_headers
 from skylark.http_settings import Settings
 from skylark.wasi_streams import BodyTooLarge, StreamFailed, read_body, write_body
 from skylark.wasi_transport import WasiTransport
-
-_TIMEOUT_S = 60.0
 
 
 class IncomingHandler(wit_http.exports.IncomingHandler):
@@ -38,28 +35,18 @@ class IncomingHandler(wit_http.exports.IncomingHandler):
             print(f"the caller did not get its answer: {error!r}", file=sys.stderr)
 
 
-def _answered(request: IncomingRequest) -> tuple[Head, Answer]:
+def _answered(request: IncomingRequest) -> tuple[Head | None, Answer]:
     with request:
-        head = _head(request)
+        head = None
         try:
-            return head, _answer(request, head, Settings.read(os.environ, REGISTRY))
+            head = _head(request)
+            settings = Settings.read(os.environ, REGISTRY)
+            application = Application(settings, WasiTransport, REGISTRY)
+            asked = application.asked(head)
+            body = _body(request, head, settings.max_body_bytes) if isinstance(asked, Call) else memoryview(b"")
         except Refused as refusal:
             return head, refused(refusal)
-
-
-def _answer(request: IncomingRequest, head: Head, settings: Settings) -> Answer:
-    asked = route(head, REGISTRY, settings.root)
-    service = _service(settings)
-    if isinstance(asked, Page):
-        return service.page(asked, REGISTRY)
-    return service.invoke(head, asked, _body(request, head, settings.max_body_bytes), REGISTRY)
-
-
-def _service(settings: Settings) -> Service:
-    host, port = parse_url(settings.proxy_url)
-    transport = WasiTransport(settings.proxy_url, host, port, _TIMEOUT_S)
-    backend = HttpBackend(settings.proxy_url, transport=transport)
-    return Service(backend, settings.node, run_contained)
+        return head, application.answer(head, asked, body)
 
 
 def _head(request: IncomingRequest) -> Head:
@@ -69,7 +56,13 @@ def _head(request: IncomingRequest) -> Head:
 
 
 def _merged(entries: list[tuple[str, bytes]]) -> Mapping[str, str]:
-    """Headers by name; of those that are given twice, the first counts, as at the proxy."""
+    """Headers by name; of those that are given twice, the first counts, as at the proxy.
+
+    Raises:
+        Refused: There are too many.
+    """
+    if len(entries) > MAX_HEADERS:
+        raise too_many_headers(len(entries), MAX_HEADERS)
     return {name.lower(): value.decode("latin-1") for name, value in reversed(entries)}
 
 

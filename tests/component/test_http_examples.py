@@ -1,4 +1,4 @@
-"""The examples as http components, each function a server of its own, beside the same functions hosted."""
+"""The examples as components that are servers, each function a server of its own, beside the same functions hosted."""
 
 import importlib.util
 import json
@@ -15,7 +15,6 @@ import pytest
 from continuum import LiveNode, Nodes, check_error, four_nodes, run_nodes
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
-from skylark_proxy.target import Target
 from wasi_http import RUNTIMES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -42,13 +41,14 @@ def servers(
     request: pytest.FixtureRequest, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Servers]:
     """A server for each source, on a runtime of its own, beside the proxy of its node."""
-    folder, cache = tmp_path_factory.mktemp("http"), Config.load({}).cache_dir / "components"
+    folder, cache = tmp_path_factory.mktemp("servers"), Config.load({}).cache_dir / "components"
+    runtime = RUNTIMES[request.param]
     with ExitStack() as stack:
         running = {}
         for name, source in SOURCES.items():
-            component = build(source, folder / f"{name}.http.wasm", cache, target=Target.HTTP).component
+            component = build(source, folder / f"{name}.wasm", cache, target=runtime.target).component
             settings = {"SKYLARK_PROXY_URL": nodes[PLACES[name]].url}
-            running[name] = stack.enter_context(RUNTIMES[request.param](component, settings)).http
+            running[name] = stack.enter_context(runtime.serve(component, settings)).http
         yield running
 
 

@@ -1,4 +1,4 @@
-"""One source, run by a node's proxy and as a server of its own on runtimes of `wasi:http`: a caller sees the same."""
+"""One source, run by a node's proxy and as a server of its own on other runtimes: a caller sees the same."""
 
 import base64
 import contextlib
@@ -19,7 +19,6 @@ import pytest
 from continuum import LiveNode, Nodes, check_error, four_nodes, run_nodes
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
-from skylark_proxy.target import Target
 from wasi_http import RUNTIMES
 
 SOURCE = Path(__file__).parent / "functions" / "everything.py"
@@ -76,10 +75,10 @@ def server(request: pytest.FixtureRequest, nodes: Nodes, tmp_path_factory: pytes
     node = nodes["sat1"]
     with contextlib.ExitStack() as stack:
         called = node.http
-        if request.param in RUNTIMES:
-            component = tmp_path_factory.mktemp("http") / "everything.http.wasm"
-            build(SOURCE, component, Config.load({}).cache_dir / "components", target=Target.HTTP)
-            served = RUNTIMES[request.param](component, {"SKYLARK_PROXY_URL": node.url})
+        if runtime := RUNTIMES.get(request.param):
+            component = tmp_path_factory.mktemp(runtime.target) / f"everything.{runtime.target}.wasm"
+            build(SOURCE, component, Config.load({}).cache_dir / "components", target=runtime.target)
+            served = runtime.serve(component, {"SKYLARK_PROXY_URL": node.url})
             called = stack.enter_context(served).http
         yield Server(called, node, nodes)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from skylark.http_answers import Refused
-from skylark.http_settings import Settings
+from skylark.http_settings import ServerSettings, Settings
 
 FUNCTIONS = ("first", "second")
 
@@ -52,5 +52,70 @@ def test_a_wrong_value_is_named(name: str, value: str) -> None:
     """The error has the variable, the value and what was expected."""
     with pytest.raises(Refused, match="expected") as raised:
         Settings.read({name: value}, FUNCTIONS)
+    assert raised.value.code == "config"
+    assert raised.value.details == {"key": name, "value": value}
+
+
+def test_a_server_listens_where_knative_expects_it() -> None:
+    """Without a word it listens at port 8080 of all addresses, and every wait has an end."""
+    settings = ServerSettings.read({})
+    assert settings == ServerSettings()
+    assert (settings.hosts, settings.port) == ((), 8080)
+    assert settings.max_bodies_bytes == 2 * settings.max_body_bytes == 268_435_456
+
+
+def test_what_can_be_said_of_a_server() -> None:
+    """Each setting has its variable; room for all bodies follows the largest one where it is not given."""
+    environment = {
+        "SKYLARK_HOST": "::1",
+        "PORT": "0",
+        "SKYLARK_MAX_BUNDLE_BYTES": "1000",
+        "SKYLARK_MAX_HEAD_BYTES": "2000",
+        "SKYLARK_MAX_CONNECTIONS": "3",
+        "SKYLARK_HEAD_TIMEOUT_S": "4",
+        "SKYLARK_BODY_TIMEOUT_S": "0.5",
+        "SKYLARK_IDLE_TIMEOUT_S": "6",
+        "SKYLARK_STOP_TIMEOUT_S": "7",
+        "SKYLARK_LOG_REQUESTS": "true",
+    }
+    assert ServerSettings.read(environment) == ServerSettings(
+        hosts=("::1",),
+        port=0,
+        max_body_bytes=1000,
+        max_bodies_bytes=2000,
+        max_head_bytes=2000,
+        max_connections=3,
+        head_timeout_s=4.0,
+        body_timeout_s=0.5,
+        idle_timeout_s=6.0,
+        stop_timeout_s=7.0,
+        log_requests=True,
+    )
+    assert ServerSettings.read(environment | {"SKYLARK_MAX_BODIES_BYTES": "1500"}).max_bodies_bytes == 1500
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("PORT", "9" * 5000),
+        ("SKYLARK_HOST", "localhost"),
+        ("SKYLARK_HOST", "127.0.0.1:80"),
+        ("SKYLARK_MAX_BODIES_BYTES", "1000"),
+        ("SKYLARK_MAX_HEAD_BYTES", "0"),
+        ("SKYLARK_MAX_CONNECTIONS", "all"),
+        ("SKYLARK_HEAD_TIMEOUT_S", "0"),
+        ("SKYLARK_BODY_TIMEOUT_S", "1e3"),
+        ("SKYLARK_IDLE_TIMEOUT_S", "inf"),
+        ("SKYLARK_STOP_TIMEOUT_S", "86401"),
+        ("SKYLARK_LOG_REQUESTS", "yes"),
+    ],
+)
+def test_a_wrong_value_of_a_server_is_named(name: str, value: str) -> None:
+    """The error has the variable, the value and what was expected."""
+    with pytest.raises(Refused, match="expected") as raised:
+        ServerSettings.read({name: value})
     assert raised.value.code == "config"
     assert raised.value.details == {"key": name, "value": value}

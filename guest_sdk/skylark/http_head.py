@@ -1,0 +1,168 @@
+"""The head of an HTTP/1 request, read strictly: what two servers could read in two ways is refused.
+
+Sources: RFC 9112 (sections 2.2, 3, 5, 6) and RFC 9110 (5.6.2, 7.2, 10.1.1). Lines end in CR LF only, a field has no
+blank before its colon and is one line, a body's length is said once and in one way: where a proxy in front of the
+server and the server disagreed about that, one caller's body would be another one's request (request smuggling).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from skylark.http_answers import Refused
+from skylark.http_routes import Head, path_of, too_many_headers
+
+END = b"\r\n\r\n"
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"{1,40}) ([\x21\x22\x24-\x7e]+) HTTP/([0-9])\.([0-9])")
+_FIELD = re.compile(rb"(" + _TOKEN + rb"+):([\t\x20-\x7e\x80-\xff]*)")
+_ABSOLUTE = re.compile(r"https?://[^/?]*", re.IGNORECASE)
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_LONE_LF = re.compile(rb"(?<!\r)\n")
+_WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request before its body.
+
+    Attributes:
+        size_bytes: The body's length; 0 for none, None if it comes in chunks.
+        keeps_alive: Whether the caller may send another request on the connection.
+        persistence: The `Connection` of an answer after which it stays open; HTTP/1.0 wants to be told.
+        awaits_go: Whether the caller sends the body once it is told to: `Expect: 100-continue`.
+    """
+
+    head: Head
+    size_bytes: int | None
+    keeps_alive: bool
+    persistence: str
+    awaits_go: bool
+
+    @property
+    def has_body(self) -> bool:
+        """Whether bytes follow."""
+        return self.size_bytes != 0
+
+
+def read_request(block: bytes, max_fields: int) -> Request:
+    """Reads a head.
+
+    Args:
+        block: Its lines, without the empty one that ends it.
+        max_fields: The most fields that it may have.
+
+    Raises:
+        Refused: It is none, or has what this server does not do; the error names the part.
+    """
+    line, *lines = block.split(b"\r\n")
+    method, target, modern = _request_line(line)
+    fields = _Fields(read_fields(lines, max_fields))
+    if modern and len(fields.all("host")) != 1:
+        raise Refused.invalid("Host", fields.all("host"), "one, as in each request of HTTP/1.1")
+    path, query = _target(target)
+    wishes = fields.tokens("connection")
+    return Request(
+        head=Head(method, path, query, fields.first),
+        size_bytes=_size(method, fields, modern),
+        keeps_alive="close" not in wishes and (modern or "keep-alive" in wishes),
+        persistence="" if modern else "keep-alive",
+        awaits_go=modern and _awaits_go(fields),
+    )
+
+
+def read_fields(lines: Sequence[bytes], max_fields: int) -> list[tuple[str, str]]:
+    """The fields of a head, or of a trailer: names in lower case, values without blanks around them.
+
+    Raises:
+        Refused: One is none, or there are too many.
+    """
+    if len(lines) > max_fields:
+        raise too_many_headers(len(lines), max_fields)
+    fields = []
+    for line in lines:
+        match = _FIELD.fullmatch(line)
+        if match is None:
+            raise Refused.invalid("header", _shown(line), "Name: value in one line, of printable characters")
+        fields.append((match[1].decode("ascii").lower(), match[2].strip(b" \t").decode("latin-1")))
+    return fields
+
+
+def check_begun(received: bytes | bytearray, start: int = 0) -> None:
+    """Looks at a head that is not whole yet, so that who will never end it need not be waited for.
+
+    Args:
+        start: What comes before it was looked at already.
+
+    Raises:
+        Refused: It has a line that ends in LF alone, or does not begin as a request does.
+    """
+    if _LONE_LF.search(received, start):
+        raise Refused.invalid("header", _shown(bytes(received)), "lines that end in CR LF")
+    if received and not re.match(_TOKEN + rb"|\r", received):
+        raise Refused.invalid("request", _shown(bytes(received)), "HTTP/1.1, without TLS")
+
+
+def _request_line(line: bytes) -> tuple[str, str, bool]:
+    """Method, target, and whether it is HTTP/1.1."""
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise Refused.invalid("request line", _shown(line), "METHOD /path HTTP/1.1")
+    if match[3] != b"1":
+        said = f"HTTP/{match[3].decode()}.{match[4].decode()}"
+        raise Refused("version-not-supported", f"{said} is not spoken here; expected HTTP/1.1")
+    return match[1].decode("ascii"), match[2].decode("ascii"), match[4] != b"0"
+
+
+def _target(target: str) -> tuple[str, str]:
+    """Path and query of a target in origin-form, absolute-form or asterisk-form."""
+    origin = _ABSOLUTE.sub("", target, count=1) if not target.startswith("/") else target
+    if origin != target and not origin.startswith("/"):
+        origin = f"/{origin}"
+    if not origin.startswith("/") and origin != "*":
+        raise Refused.invalid("target", target[:100], "/path, or http://host/path")
+    return path_of(origin)
+
+
+def _size(method: str, fields: "_Fields", modern: bool) -> int | None:
+    """How many bytes follow; see `Request.size_bytes` and RFC 9112, section 6."""
+    lengths, codings = fields.all("content-length"), fields.all("transfer-encoding")
+    if codings:
+        if lengths or not modern:
+            raise Refused.invalid("Transfer-Encoding", codings[0], "none beside Content-Length or in HTTP/1.0")
+        if len(codings) != 1 or codings[0].lower() != "chunked":
+            raise Refused("not-implemented", f"Transfer-Encoding: {', '.join(codings)!r}; only chunked is known")
+        return None
+    if not lengths:
+        if not modern and method in _WITH_BODY:
+            raise Refused("length-required", f"a {method} of HTTP/1.0 needs a Content-Length")
+        return 0
+    if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
+        raise Refused.invalid("Content-Length", ", ".join(lengths)[:100], "one whole number")
+    return int(lengths[0])
+
+
+def _awaits_go(fields: "_Fields") -> bool:
+    expected = fields.all("expect")
+    if expected and [text.lower() for text in expected] != ["100-continue"]:
+        raise Refused("expectation-failed", f"Expect: {expected[0][:100]!r}; only 100-continue is known")
+    return bool(expected)
+
+
+class _Fields:
+    """The fields of a head by name; of those that are given twice `first` has the first, as at the proxy."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._pairs = pairs
+        self.first: Mapping[str, str] = dict(reversed(pairs))
+
+    def all(self, name: str) -> list[str]:
+        return [value for known, value in self._pairs if known == name] if name in self.first else []
+
+    def tokens(self, name: str) -> set[str]:
+        return {token.strip().lower() for value in self.all(name) for token in value.split(",")}
+
+
+def _shown(line: bytes) -> str:
+    return line[:60].decode("latin-1")

@@ -1,0 +1,35 @@
+"""How slow a client may be: each wait for it has an end, however little it does in the meantime."""
+
+from dataclasses import dataclass
+
+MIN_BYTES_PER_S = 1024
+"""A body that is slower than this, in either direction, is given up once its timeout is over."""
+
+
+@dataclass
+class Pace:
+    """One wait for a client, in seconds of a clock that stands still while the server itself keeps clients waiting.
+
+    Args:
+        started_s: When it began.
+        timeout_s: How long the client may do nothing. A body may take as long as it goes on, if it averages
+            `MIN_BYTES_PER_S` after that time; what is no body is to be over by then.
+    """
+
+    started_s: float
+    timeout_s: float
+    done_bytes: int = 0
+    went_on_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.went_on_s = self.started_s
+
+    def note(self, now_s: float, done_bytes: int) -> None:
+        """So many bytes are through by now."""
+        if done_bytes != self.done_bytes:
+            self.done_bytes, self.went_on_s = done_bytes, now_s
+
+    def is_over(self, now_s: float) -> bool:
+        """Whether the client has had its time."""
+        slowest_s = self.timeout_s + self.done_bytes / MIN_BYTES_PER_S
+        return now_s > min(self.started_s + slowest_s, self.went_on_s + self.timeout_s)
