@@ -1,8 +1,8 @@
 // wasi:cli: arguments, environment, standard streams, terminals and the end of the program.
 #include "handles.h"
 #include "memory.h"
-#include "poll.h"
 #include "preview1.h"
+#include "rounds.h"
 #include "sockets.h"
 #include "streams.h"
 
@@ -79,7 +79,8 @@ EXPORT("wasi:cli/stdout#get-stdout") u32 get_stdout(void) { return handle_new(OU
 EXPORT("wasi:cli/stderr#get-stderr") u32 get_stderr(void) { return handle_new(OUTPUT_STREAM, standard_file(2), NULL); }
 
 // `option<terminal-...>`. To preview 1 a terminal is a character device; what tells it from /dev/null is that one can
-// wait for it. (wasi-libc's isatty looks for the right to seek, which WasmEdge never gives to a standard stream.)
+// wait for it. (Preview 1's own libc looks for the right to seek, which WasmEdge never gives to a standard stream:
+// libc-bottom-half/sources/isatty.c.)
 static void answer_terminal(u32 fd, enum handle_type type, u8 *result)
 {
     struct fdstat stat;

@@ -5,7 +5,8 @@
 #include "preview1.h"
 #include "streams.h"
 
-// ---- preopens: preview 1 has them from descriptor 3 on, without gaps (wasi-libc, libc-bottom-half/sources/preopens.c).
+// ---- preopens: preview 1 has them from descriptor 3 on, without gaps (wasi-libc,
+// libc-bottom-half/sources/preopens.c).
 
 enum { FIRST_PREOPEN = 3 };
 
@@ -158,7 +159,8 @@ EXPORT("wasi:filesystem/types#[method]descriptor.get-type") void descriptor_get_
         answer_u8(result, descriptor_type(stat.filetype));
 }
 
-EXPORT("wasi:filesystem/types#[method]descriptor.set-size") void descriptor_set_size(u32 descriptor, u64 size, u8 *result)
+EXPORT("wasi:filesystem/types#[method]descriptor.set-size")
+void descriptor_set_size(u32 descriptor, u64 size, u8 *result)
 {
     answer_filesystem(result, p1_fd_filestat_set_size(file_of(descriptor)->fd, size));
 }
@@ -168,7 +170,8 @@ void descriptor_set_times(u32 descriptor, u32 access, u64 access_seconds, u32 ac
                           u64 change_seconds, u32 change_nanoseconds, u8 *result)
 {
     struct times times;
-    u32 error = times_of(&times, access, access_seconds, access_nanoseconds, change, change_seconds, change_nanoseconds);
+    u32 error = times_of(&times, access, access_seconds, access_nanoseconds, change, change_seconds,
+                         change_nanoseconds);
     if (!error)
         error = p1_fd_filestat_set_times(file_of(descriptor)->fd, times.accessed, times.modified, times.flags);
     answer_filesystem(result, error);
@@ -180,7 +183,8 @@ EXPORT("wasi:filesystem/types#[method]descriptor.stat") void descriptor_stat(u32
     answer_stat(result, p1_fd_filestat_get(file_of(descriptor)->fd, &stat), &stat);
 }
 
-EXPORT("wasi:filesystem/types#[method]descriptor.metadata-hash") void descriptor_metadata_hash(u32 descriptor, u8 *result)
+EXPORT("wasi:filesystem/types#[method]descriptor.metadata-hash")
+void descriptor_metadata_hash(u32 descriptor, u8 *result)
 {
     struct filestat stat;
     answer_metadata_hash(result, p1_fd_filestat_get(file_of(descriptor)->fd, &stat), &stat);

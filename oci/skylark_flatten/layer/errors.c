@@ -1,5 +1,5 @@
-// One table for each interface: the errnos of the witx in their order, each as the case of the WIT's enum that says the
-// same. wasi-libc turns them back (libc-bottom-half, `translate_error` and `__wasilibc_map_socket_error`).
+// Each errno as the case of the WIT's enum that says the same. wasi-libc turns the cases back into errnos
+// (libc-bottom-half: `translate_error`, and `__wasilibc_map_socket_error` in sources/sockets_utils.c).
 #include "errors.h"
 #include "handles.h"
 #include "memory.h"
@@ -14,25 +14,86 @@ enum {
     FS_TEXT_FILE_BUSY, FS_CROSS_DEVICE,
 };
 
-// What the WIT has no case for, errors of sockets for example, is an I/O error.
-static const u8 filesystem_errors[] = {
-    FS_IO, FS_IO, FS_ACCESS, FS_IO, FS_IO, FS_IO, FS_WOULD_BLOCK, FS_ALREADY,                       // success - already
-    FS_BAD_DESCRIPTOR, FS_ILLEGAL_BYTE_SEQUENCE, FS_BUSY, FS_IO, FS_IO, FS_IO, FS_IO, FS_IO,        // badf - connreset
-    FS_DEADLOCK, FS_IO, FS_INVALID, FS_QUOTA, FS_EXIST, FS_INVALID, FS_FILE_TOO_LARGE, FS_IO,       // deadlk - hostunr.
-    FS_IO, FS_ILLEGAL_BYTE_SEQUENCE, FS_IN_PROGRESS, FS_INTERRUPTED, FS_INVALID, FS_IO, FS_IO,      // idrm - isconn
-    FS_IS_DIRECTORY, FS_LOOP, FS_INSUFFICIENT_MEMORY, FS_TOO_MANY_LINKS, FS_MESSAGE_SIZE, FS_IO,    // isdir - multihop
-    FS_NAME_TOO_LONG, FS_IO, FS_IO, FS_IO, FS_INSUFFICIENT_MEMORY, FS_INSUFFICIENT_MEMORY,          // nametool. - nobufs
-    FS_NO_DEVICE, FS_NO_ENTRY, FS_IO, FS_NO_LOCK, FS_IO, FS_INSUFFICIENT_MEMORY, FS_IO, FS_IO,      // nodev - noprotoopt
-    FS_INSUFFICIENT_SPACE, FS_UNSUPPORTED, FS_IO, FS_NOT_DIRECTORY, FS_NOT_EMPTY,                   // nospc - notempty
-    FS_NOT_RECOVERABLE, FS_IO, FS_UNSUPPORTED, FS_NO_TTY, FS_NO_SUCH_DEVICE, FS_OVERFLOW, FS_IO,    // notrec. - ownerdead
-    FS_NOT_PERMITTED, FS_PIPE, FS_IO, FS_IO, FS_IO, FS_OVERFLOW, FS_READ_ONLY, FS_INVALID_SEEK,     // perm - spipe
-    FS_IO, FS_IO, FS_IO, FS_TEXT_FILE_BUSY, FS_CROSS_DEVICE, FS_NOT_PERMITTED,                      // srch - notcapable
-};
-_Static_assert(sizeof filesystem_errors == E_NOTCAPABLE + 1, "one for each errno of the witx");
-
+// What the WIT has no case for, errors of sockets for example, is an I/O error; no room for one more descriptor, of the
+// process or of the system, is a want of memory.
 u32 filesystem_error(u32 error)
 {
-    return error < sizeof filesystem_errors ? filesystem_errors[error] : FS_IO;
+    switch (error) {
+    case E_ACCES:
+        return FS_ACCESS;
+    case E_AGAIN:
+        return FS_WOULD_BLOCK;
+    case E_ALREADY:
+        return FS_ALREADY;
+    case E_BADF:
+        return FS_BAD_DESCRIPTOR;
+    case E_BUSY:
+        return FS_BUSY;
+    case E_DEADLK:
+        return FS_DEADLOCK;
+    case E_DQUOT:
+        return FS_QUOTA;
+    case E_EXIST:
+        return FS_EXIST;
+    case E_FBIG:
+        return FS_FILE_TOO_LARGE;
+    case E_ILSEQ:
+        return FS_ILLEGAL_BYTE_SEQUENCE;
+    case E_INPROGRESS:
+        return FS_IN_PROGRESS;
+    case E_INTR:
+        return FS_INTERRUPTED;
+    case E_2BIG: case E_DOM: case E_FAULT: case E_INVAL:
+        return FS_INVALID;
+    case E_ISDIR:
+        return FS_IS_DIRECTORY;
+    case E_LOOP:
+        return FS_LOOP;
+    case E_MLINK:
+        return FS_TOO_MANY_LINKS;
+    case E_MSGSIZE:
+        return FS_MESSAGE_SIZE;
+    case E_NAMETOOLONG:
+        return FS_NAME_TOO_LONG;
+    case E_NODEV:
+        return FS_NO_DEVICE;
+    case E_NOENT:
+        return FS_NO_ENTRY;
+    case E_NOLCK:
+        return FS_NO_LOCK;
+    case E_MFILE: case E_NFILE: case E_NOBUFS: case E_NOMEM:
+        return FS_INSUFFICIENT_MEMORY;
+    case E_NOSPC:
+        return FS_INSUFFICIENT_SPACE;
+    case E_NOTDIR:
+        return FS_NOT_DIRECTORY;
+    case E_NOTEMPTY:
+        return FS_NOT_EMPTY;
+    case E_NOTRECOVERABLE:
+        return FS_NOT_RECOVERABLE;
+    case E_NOSYS: case E_NOTSUP:
+        return FS_UNSUPPORTED;
+    case E_NOTTY:
+        return FS_NO_TTY;
+    case E_NXIO:
+        return FS_NO_SUCH_DEVICE;
+    case E_OVERFLOW: case E_RANGE:
+        return FS_OVERFLOW;
+    case E_NOTCAPABLE: case E_PERM:
+        return FS_NOT_PERMITTED;
+    case E_PIPE:
+        return FS_PIPE;
+    case E_ROFS:
+        return FS_READ_ONLY;
+    case E_SPIPE:
+        return FS_INVALID_SEEK;
+    case E_TXTBSY:
+        return FS_TEXT_FILE_BUSY;
+    case E_XDEV:
+        return FS_CROSS_DEVICE;
+    default:
+        return FS_IO;
+    }
 }
 
 u32 network_error(u32 error)

@@ -6,8 +6,8 @@
 #include "sockets.h"
 
 // wasi/api.hpp, __wasi_addrinfo_t and __wasi_sockaddr_t: a chain that the caller prepares and the host fills in. The
-// data of an address is what follows the family in the machine's own sockaddr: for IPv4 the port, then at 2 the address;
-// for IPv6 the port and the flow label, then at 6 the address (INode::getAddrinfo, lib/host/wasi/inode-linux.cpp).
+// data of an address is what follows the family in the machine's own sockaddr: for IPv4 the port and at 2 the address;
+// for IPv6 the port, the flow label and at 6 the address (INode::getAddrinfo, lib/host/wasi/inode-linux.cpp).
 struct socket_address {
     u8 family;
     u32 data_size;

@@ -1,5 +1,5 @@
-// The layer asks memory.grow for its own memory. The component's allocator does the same, so each gets its own pages and
-// neither minds the other's (dlmalloc takes an sbrk that is not contiguous).
+// The layer asks memory.grow for its own memory. The component's allocator does the same, so each gets its own pages
+// and neither minds the other's (dlmalloc takes an sbrk that is not contiguous).
 #include "memory.h"
 #include "preview1.h"
 
@@ -7,8 +7,8 @@ IMPORT("component", "realloc") void *component_realloc(void *old, u32 old_size, 
 
 #define PAGE 65536u
 
-// Blocks have sizes of powers of two from 32 bytes on; what is given back waits in the list of its size. Nothing returns
-// to the component, so the layer's memory is what it needed at its busiest, and does not grow with time.
+// Blocks have sizes of powers of two from 32 bytes on; what is given back waits in the list of its size. Nothing
+// returns to the component, so the layer's memory is what it needed at its busiest, and does not grow with time.
 enum { SMALLEST = 5, CLASSES = 32 - SMALLEST };
 static void *free_blocks[CLASSES];
 static u8 *unused_from;

@@ -2,8 +2,8 @@
 #pragma once
 #include "abi.h"
 
-// Memory for the layer, at least 8 bytes aligned, not cleared; NULL when there is no more. `size` must be given again to
-// free it.
+// Memory for the layer, aligned to 32 bytes, not cleared; NULL when there is no more. What is given back is so with the
+// size that was asked for.
 void *take(u32 size);
 void give_back(void *block, u32 size);
 

@@ -7,10 +7,10 @@
 // Preview 1 has no type for a pipe, and two for sockets.
 u32 descriptor_type(u32 filetype)
 {
-    enum { TYPE_UNKNOWN, BLOCK_DEVICE, TYPE_CHARACTER_DEVICE, TYPE_DIRECTORY, FIFO, SYMBOLIC_LINK, REGULAR_FILE, SOCKET };
-    static const u8 types[] = {TYPE_UNKNOWN, BLOCK_DEVICE, TYPE_CHARACTER_DEVICE, TYPE_DIRECTORY,
-                               REGULAR_FILE, SOCKET,       SOCKET,                SYMBOLIC_LINK};
-    return filetype < sizeof types ? types[filetype] : TYPE_UNKNOWN;
+    enum { OTHER, BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, SYMBOLIC_LINK, REGULAR_FILE, SOCKET };
+    static const u8 types[] = {OTHER, BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY,
+                               REGULAR_FILE, SOCKET, SOCKET, SYMBOLIC_LINK};
+    return filetype < sizeof types ? types[filetype] : OTHER;
 }
 
 // The times are options, and always there.
@@ -33,7 +33,7 @@ void answer_stat(u8 *result, u32 error, const struct filestat *stat)
 }
 
 // Inode and device as they are: they tell files apart, which is all that the hash is for, and wasi-libc shows the lower
-// half as st_ino (libc-bottom-half, `__wasilibc_stat`...).
+// half as st_ino (libc-bottom-half/cloudlibc/src/libc/sys/stat/stat_impl.h).
 void answer_metadata_hash(u8 *result, u32 error, const struct filestat *stat)
 {
     if (error) {

@@ -116,7 +116,8 @@ EXPORT("wasi:io/streams#[method]output-stream.check-write") void output_check_wr
         answer_u64(result, count);
 }
 
-EXPORT("wasi:io/streams#[method]output-stream.write") void output_write(u32 stream, const u8 *from, u32 size, u8 *result)
+EXPORT("wasi:io/streams#[method]output-stream.write")
+void output_write(u32 stream, const u8 *from, u32 size, u8 *result)
 {
     answer_stream(result, stream_write(get(stream, OUTPUT_STREAM), from, size));
 }

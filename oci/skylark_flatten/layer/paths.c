@@ -143,7 +143,8 @@ void set_times_at(u32 descriptor, u32 follow, const u8 *path, u32 size, u32 acce
                   u32 access_nanoseconds, u32 change, u64 change_seconds, u32 change_nanoseconds, u8 *result)
 {
     struct times times;
-    u32 error = times_of(&times, access, access_seconds, access_nanoseconds, change, change_seconds, change_nanoseconds);
+    u32 error = times_of(&times, access, access_seconds, access_nanoseconds, change, change_seconds,
+                         change_nanoseconds);
     if (!error)
         error = p1_path_filestat_set_times(fd_of(descriptor), follow, path, size, times.accessed, times.modified,
                                            times.flags);

@@ -14,8 +14,5 @@ u32 pollable_for(struct file *file, enum pollable_kind kind);
 bool is_ready(struct file *file, enum pollable_kind kind);
 void wait_until_ready(struct file *file, enum pollable_kind kind);
 
-// Whether the host can wait for the file: not for a regular file or /dev/null, which are always ready.
-bool waiting_is_possible(struct file *file, u32 direction);
-
 // Sends what is pending of any socket, until nothing is or until `deadline`.
 void flush_until(u64 deadline);

@@ -23,6 +23,7 @@ extern struct file *pending_files;
 #define ADDRESS_ARGUMENTS {a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10}
 
 struct address address_of(u32 family, const u32 *values);
+static inline u32 bytes_of(const struct address *address) { return address->family ? 16 : 4; }
 struct address address_at(const u8 *record);
 
 // Of what the host writes: a WasiAddrStorage (include/host/wasi/environ.h), the family and then the bytes.
@@ -43,7 +44,13 @@ void answer_remote_address(struct file *file, u8 *result);
 u32 learn_remote_address(struct file *file);
 
 // wasi/api.hpp, __WASI_SOCK_OPT_SO_...; the level is always SOL_SOCKET, 0.
-enum { OPTION_REUSE_ADDRESS = 0, OPTION_ERROR = 2, OPTION_SEND_BUFFER = 5, OPTION_RECEIVE_BUFFER = 6, OPTION_KEEP_ALIVE = 7 };
+enum {
+    OPTION_REUSE_ADDRESS = 0,
+    OPTION_ERROR = 2,
+    OPTION_SEND_BUFFER = 5,
+    OPTION_RECEIVE_BUFFER = 6,
+    OPTION_KEEP_ALIVE = 7,
+};
 u32 get_option(struct file *file, u32 name, u32 *value);
 u32 set_option(struct file *file, u32 name, u32 value);
 

@@ -47,7 +47,7 @@ void tcp_start_bind(u32 socket, u32 network, ADDRESS_PARAMETERS, u8 *result)
     u32 error = check_local(file, &address);
     if (!error) {
         set_option(file, OPTION_REUSE_ADDRESS, 1);
-        error = p1_sock_bind(file->fd, &(struct span){address.bytes, family ? 16 : 4}, address.port);
+        error = p1_sock_bind(file->fd, &(struct span){address.bytes, bytes_of(&address)}, address.port);
     }
     if (!error)
         file->state = BINDING;
@@ -59,8 +59,8 @@ EXPORT("wasi:sockets/tcp#[method]tcp-socket.finish-bind") void tcp_finish_bind(u
     answer_finish(result, socket_of(socket), BINDING, BOUND);
 }
 
-// Whatever the host says at once, the address aside, is the result that `finish-connect` gives: wasi-libc takes a socket
-// whose `start-connect` failed for one that was never connected (libc-bottom-half/sources/tcp.c, tcp_connect).
+// Whatever the host says at once, the address aside, is the result that `finish-connect` gives: wasi-libc takes a
+// socket whose `start-connect` failed for one that was never connected (libc-bottom-half/sources/tcp.c, tcp_connect).
 EXPORT("wasi:sockets/tcp#[method]tcp-socket.start-connect")
 void tcp_start_connect(u32 socket, u32 network, ADDRESS_PARAMETERS, u8 *result)
 {
@@ -74,7 +74,8 @@ void tcp_start_connect(u32 socket, u32 network, ADDRESS_PARAMETERS, u8 *result)
     }
     u32 error = check_remote(file, &address);
     if (!error) {
-        file->connect_error = p1_sock_connect(file->fd, &(struct span){address.bytes, family ? 16 : 4}, address.port);
+        struct span span = {address.bytes, bytes_of(&address)};
+        file->connect_error = p1_sock_connect(file->fd, &span, address.port);
         file->connect_done = file->connect_error != E_INPROGRESS && file->connect_error != E_INTR;
         file->remote = address;
         file->state = CONNECTING;
@@ -93,10 +94,12 @@ static void look_for_result(struct file *file)
     file->connect_done = true;
 }
 
-// No port left for the implicit bind is another error than an address that is not this machine's.
+// No port left for the implicit bind is another error than an address that is not this machine's, and no reason to wait
+// (connect(2), EADDRNOTAVAIL and EAGAIN).
 static u32 connect_error(const struct file *file)
 {
-    return network_error(file->connect_error == E_ADDRNOTAVAIL ? E_ADDRINUSE : file->connect_error);
+    bool no_port = file->connect_error == E_ADDRNOTAVAIL || file->connect_error == E_AGAIN;
+    return network_error(no_port ? E_ADDRINUSE : file->connect_error);
 }
 
 static void put_streams(u8 *result, u32 at, struct file *file)

@@ -20,7 +20,7 @@ void udp_start_bind(u32 socket, u32 network, ADDRESS_PARAMETERS, u8 *result)
     }
     u32 error = check_local(file, &address);
     if (!error)
-        error = p1_sock_bind(file->fd, &(struct span){address.bytes, family ? 16 : 4}, address.port);
+        error = p1_sock_bind(file->fd, &(struct span){address.bytes, bytes_of(&address)}, address.port);
     if (!error)
         file->state = BINDING;
     answer_network(result, error);
@@ -38,14 +38,14 @@ EXPORT("wasi:sockets/udp#[method]udp-socket.finish-bind") void udp_finish_bind(u
 }
 
 // With an address the host's socket is connected to it, so it gets that peer's datagrams and errors only. To undo that
-// takes a connect to AF_UNSPEC, which WasmEdge does not have (sock_connect_v2 takes 4, 16 or 128 bytes of a known family).
+// takes a connect to AF_UNSPEC, a family that WasmEdge's sock_connect_v2 does not know.
 static u32 associate(struct file *file, bool given, const struct address *address)
 {
     if (!given)
         return file->remote.known ? E_NOTSUP : E_SUCCESS;
     u32 error = check_remote(file, address);
     if (!error)
-        error = p1_sock_connect(file->fd, &(struct span){(void *)address->bytes, address->family ? 16 : 4}, address->port);
+        error = p1_sock_connect(file->fd, &(struct span){(void *)address->bytes, bytes_of(address)}, address->port);
     if (!error)
         file->remote = *address;
     return error == E_ADDRNOTAVAIL ? E_ADDRINUSE : error;
@@ -144,7 +144,7 @@ static u32 send_datagram(struct file *file, const u8 *datagram)
         return error;
     if (!datagram[8])
         return p1_sock_send(file->fd, &from, 1, 0, &sent);
-    struct span to = {address.bytes, address.family ? 16 : 4};
+    struct span to = {address.bytes, bytes_of(&address)};
     return p1_sock_send_to(file->fd, &from, 1, &to, address.port, 0, &sent);
 }
 
