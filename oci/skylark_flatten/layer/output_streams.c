@@ -9,13 +9,14 @@
 // Standard output may have been made non-blocking by who started the program.
 static u32 write_in_turn(struct file *file, const struct span *from, u32 *count)
 {
-    u32 error = p1_fd_write(file->fd, from, 1, count);
-    if (error == E_AGAIN) {
-        file->full = true;
+    for (;;) {
+        u32 error = p1_fd_write(file->fd, from, 1, count);
+        if (error != E_AGAIN && error != E_INTR)
+            return error;
+        file->full = error == E_AGAIN;
         wait_until_ready(file, POLL_WRITE);
         file->full = false;
     }
-    return error == E_AGAIN || error == E_INTR ? E_SUCCESS : error;
 }
 
 // Sets or clears O_APPEND; a host that cannot says so.
@@ -80,6 +81,9 @@ u32 stream_write(struct handle *stream, const u8 *from, u32 size)
         u32 count = 0, error = write_some(stream, from, size, &count);
         if (error)
             return error == E_PIPE ? END_OF_STREAM : error;
+        // A host that writes nothing and has no error for it would be asked for ever.
+        if (count == 0)
+            return E_IO;
         from += count;
         size -= count;
         stream->position += count;

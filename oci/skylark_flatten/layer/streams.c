@@ -20,7 +20,8 @@ static u32 receive(struct file *file, const struct span *to, u32 *count)
 // Standard input, a pipe, a terminal: the read would block.
 static u32 read_in_turn(struct file *file, const struct span *to, u32 *count)
 {
-    return is_ready(file, POLL_READ) ? p1_fd_read(file->fd, to, 1, count) : E_AGAIN;
+    u32 error = is_ready(file, POLL_READ) ? p1_fd_read(file->fd, to, 1, count) : E_AGAIN;
+    return error == E_INTR ? E_AGAIN : error;
 }
 
 u32 stream_read(struct handle *stream, u8 *to, u32 size, u32 *count)
