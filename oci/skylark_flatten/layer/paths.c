@@ -69,6 +69,8 @@ static u32 open_again_if_directory(struct opening *opening, u32 *fd)
 EXPORT("wasi:filesystem/types#[method]descriptor.open-at")
 void open_at(u32 descriptor, u32 follow, const u8 *path, u32 size, u32 open_flags, u32 flags, u8 *result)
 {
+    // What must not exist yet is not looked for behind a link (POSIX, open, O_EXCL); WasmEdge would make its target.
+    follow = open_flags & OPEN_EXCLUSIVE ? 0 : follow;
     struct opening opening = {fd_of(descriptor), follow, size, open_flags, flags, path};
     struct file *file = NULL;
     u32 fd, error = open(&opening, &fd);
