@@ -3,7 +3,8 @@
 What a server in an interpreter that is frozen needs is imported here, at the build: what is not, is not in it.
 
 On runtimes of components the accept of wasi-libc aborts, and with it the process, where a client has reset its
-connection before it was accepted (`tcp_accept4` aborts where it cannot have the remote address). The module for WasmEdge is linked with a layer that answers that call.
+connection before it was accepted: `tcp_accept4` cannot do without the remote address. The module for WasmEdge is linked
+with a layer that always has one.
 """
 
 import asyncio
