@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 from skylark.http_answers import Answer, Refused, refused
 from skylark.http_bodies import Allowance, Body, ChunkedBody, SizedBody
-from skylark.http_head import END, Request, check_begun, read_request
+from skylark.http_head import HeadReader, Request, read_request
 from skylark.http_pace import Pace
 from skylark.http_response import BODILESS, GO_ON, response_head
 from skylark.http_routes import MAX_HEADERS, Call, Head, Page
@@ -77,7 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         self._settings = host.settings
         self._at = _At.IDLE
         self._received = bytearray()
-        self._scanned = 0
+        self._heads = HeadReader(self._settings.max_head_bytes)
         self._request: Request | None = None
         self._asked: Call | Page = Page.LIVENESS
         self._body: Body | None = None
@@ -207,24 +207,9 @@ class Connection(asyncio.BufferedProtocol):
         if not received or self._at is _At.CLOSED:
             return None
         if self._at is _At.IDLE:
-            self._at, self._scanned = _At.HEAD, 0
+            self._at = _At.HEAD
             self._pace = Pace(self._host.now(), self._settings.head_timeout_s)
-        end = received.find(END, self._scanned)
-        if max(end, len(received) if end < 0 else 0) > self._settings.max_head_bytes:
-            raise self._too_large()
-        if end < 0:
-            check_begun(received, self._scanned)
-            self._scanned = max(0, len(received) - len(END) + 1)
-            return None
-        block = bytes(received[:end])
-        del received[: end + len(END)]
-        return block
-
-    def _too_large(self) -> Refused:
-        limit = self._settings.max_head_bytes
-        if self._received.find(b"\r\n", 0, limit) < 0:
-            return Refused("target-too-long", f"the request's line is longer than {limit} bytes", limit_bytes=limit)
-        return Refused("headers-too-large", f"the headers are longer than {limit} bytes", limit_bytes=limit)
+        return self._heads.take(received)
 
     def _new_body(self, size_bytes: int | None) -> Body:
         if size_bytes is None:

@@ -19,6 +19,7 @@ _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"{1,40}) ([\x21\x22\x24-\x7e]+) HT
 _FIELD = re.compile(rb"(" + _TOKEN + rb"+):([\t\x20-\x7e\x80-\xff]*)")
 _ABSOLUTE = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_BEGINNING = re.compile(_TOKEN + rb"|\r")
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
@@ -89,19 +90,46 @@ def read_fields(lines: Sequence[bytes], max_fields: int) -> list[tuple[str, str]
     return fields
 
 
-def check_begun(received: bytes | bytearray, start: int = 0) -> None:
-    """Looks at a head that is not whole yet, so that who will never end it need not be waited for.
+class HeadReader:
+    """Finds the end of one head after the other in what was received.
 
     Args:
-        start: What comes before it was looked at already.
-
-    Raises:
-        Refused: It has a line that ends in LF alone, or does not begin as a request does.
+        max_bytes: The longest head.
     """
-    if _LONE_LF.search(received, start):
-        raise Refused.invalid("header", _shown(bytes(received)), "lines that end in CR LF")
-    if received and not re.match(_TOKEN + rb"|\r", received):
-        raise Refused.invalid("request", _shown(bytes(received)), "HTTP/1.1, without TLS")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._scanned = 0
+
+    def take(self, received: bytearray) -> bytes | None:
+        """Takes a head off the front, without the empty line that ends it; None: it is not whole yet.
+
+        Raises:
+            Refused: It is too long, has a line that ends in LF alone, or does not begin as a request does. Who sends
+                such would wait for the answer, and the server for the end of the head.
+        """
+        end = received.find(END, self._scanned)
+        if (end if end >= 0 else len(received)) > self._max_bytes:
+            raise self._too_long(received)
+        if end < 0:
+            self._check(received)
+            self._scanned = max(0, len(received) - len(END) + 1)
+            return None
+        block, self._scanned = bytes(received[:end]), 0
+        del received[: end + len(END)]
+        return block
+
+    def _check(self, received: bytearray) -> None:
+        if _LONE_LF.search(received, self._scanned):
+            raise Refused.invalid("header", _shown(bytes(received)), "lines that end in CR LF")
+        if received and not _BEGINNING.match(received):
+            raise Refused.invalid("request", _shown(bytes(received)), "HTTP/1.1, without TLS")
+
+    def _too_long(self, received: bytearray) -> Refused:
+        limit = self._max_bytes
+        if received.find(b"\r\n", 0, limit) < 0:
+            return Refused("target-too-long", f"the request's line is longer than {limit} bytes", limit_bytes=limit)
+        return Refused("headers-too-large", f"the headers are longer than {limit} bytes", limit_bytes=limit)
 
 
 def _request_line(line: bytes) -> tuple[str, str, bool]:

@@ -1,6 +1,10 @@
 """A component of the standard world `wasi:cli/command`: a server of its functions. Imported only in the sandbox.
 
 What a server in an interpreter that is frozen needs is imported here, at the build: what is not, is not in it.
+
+On runtimes of components the accept of wasi-libc aborts, and with it the process, where a client has reset its
+connection before it was accepted: `tcp_accept4` cannot do without the remote address. The module for WasmEdge is linked
+with a layer that always has one.
 """
 
 import asyncio

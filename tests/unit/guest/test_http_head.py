@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skylark.http_answers import Refused
-from skylark.http_head import Request, check_begun, read_request
+from skylark.http_head import END, HeadReader, Request, read_request
 
 HOST = b"Host: h"
 
@@ -195,6 +195,38 @@ def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
 def test_what_will_never_be_a_head(received: bytes, named: str) -> None:
     """Lone line feeds and TLS are refused at once; a client that sends them would wait for its answer until the end."""
     with pytest.raises(Refused, match=named):
-        check_begun(received)
+        HeadReader(1000).take(bytearray(received))
     for begun in (b"", b"G", b"GET / HTTP/1.1\r\nHo", b"\r"):
-        check_begun(begun)
+        assert HeadReader(1000).take(bytearray(begun)) is None
+
+
+HEADS = st.text("abX: \r\t\xff", min_size=1, max_size=20).map(lambda text: b"a" + text.encode("latin-1"))
+
+
+@given(st.lists(HEADS.filter(lambda head: b"\r\n" not in head and not head.endswith(b"\r")), max_size=5), st.data())
+def test_heads_in_any_pieces(heads: list[bytes], data: st.DataObject) -> None:
+    """However the network cuts them, heads are found one after the other, and what follows is left alone."""
+    wire = b"".join(b"%b\r\nX: 1\r\n\r\n" % head for head in heads) + b"rest"
+    reader, received, found = HeadReader(1000), bytearray(), []
+    start = 0
+    while start < len(wire):
+        size = data.draw(st.integers(1, len(wire)))
+        received += wire[start : start + size]
+        start += size
+        while block := reader.take(received):
+            found.append(block)
+    assert found == [b"%b\r\nX: 1" % head for head in heads]
+    assert received == b"rest"
+
+
+@pytest.mark.parametrize(
+    ("head", "code"),
+    [(b"GET /aaaaaaaaaa HTTP/1.1", "target-too-long"), (b"GET /\r\nX: 1234567890", "headers-too-large")],
+)
+def test_a_head_that_is_too_long(head: bytes, code: str) -> None:
+    """It is refused as soon as it is, whether its end is there or not; one that just fits is taken."""
+    assert HeadReader(len(head)).take(bytearray(head + END)) == head
+    for sent in (head, head + END):
+        with pytest.raises(Refused) as raised:
+            HeadReader(len(head) - 1).take(bytearray(sent))
+        assert raised.value.code == code
