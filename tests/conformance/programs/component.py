@@ -1,0 +1,16 @@
+"""What the component exports: `wasi:cli/run`. WASI 0.2.0 knows two endings, success and failure."""
+
+import sys
+
+import dispatch
+from componentize_py_types import Err
+from wit_command import exports
+
+
+class Run(exports.Run):
+    """The entry of the component."""
+
+    def run(self) -> None:
+        """Runs the program that the arguments name."""
+        if dispatch.run(sys.argv[1:]) != 0:
+            raise Err(None)
