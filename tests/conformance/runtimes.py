@@ -46,7 +46,7 @@ def _component(arguments: Sequence[str], environment: Mapping[str, str], folder:
     ]
     variables = [f"--env={name}={value}" for name, value in environment.items()]
     component = str(artifacts.compiled_component())
-    return [str(artifacts.WASMTIME), "run", *options, *variables, component, *arguments]
+    return [str(artifacts.wasmtime()), "run", *options, *variables, component, *arguments]
 
 
 def _flat(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> list[str]:

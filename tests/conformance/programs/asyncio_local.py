@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 
-from record import say
+from record import name_of, say
 
 _CLIENTS = 100
 
@@ -143,3 +143,9 @@ async def _loop_calls() -> None:
     called: asyncio.Future[str] = loop.create_future()
     loop.call_later(0.01, called.set_result, "later")
     say("call_later", await called)
+    for host in ("127.0.0.1", "::1"):
+        try:
+            (await asyncio.start_server(lambda _, writer: writer.close(), host, 0)).close()
+            say(f"listen at {host}", "done")
+        except OSError as error:
+            say(f"listen at {host}", name_of(error.errno))

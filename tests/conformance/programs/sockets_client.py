@@ -99,6 +99,7 @@ class _Client:
         with self._ask("full") as opened:
             opened.settimeout(0.1)
             say("peer does not read", outcome(_fill, opened))
+            self._drain()
 
     def _not_blocking(self) -> None:
         with self._ask("silent") as opened:
@@ -108,6 +109,7 @@ class _Client:
         with self._ask("full") as opened:
             opened.setblocking(False)
             say("send would block", outcome(_fill, opened))
+            self._drain()
         with socket.socket(self._family) as opened:
             opened.setblocking(False)
             say("connecting", opened.connect_ex(self._address) != 0)
@@ -125,6 +127,10 @@ class _Client:
             say("poll reads", _events(poll, 5000, select.POLLIN))
             poll.unregister(opened)
             say("poll nothing", poll.poll(10))
+
+    def _drain(self) -> None:
+        """Lets the peer read what it has not: closing may wait for that."""
+        self._ask("drain").close()
 
     def _names(self) -> None:
         with self._ask("name") as opened:

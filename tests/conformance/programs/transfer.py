@@ -1,5 +1,6 @@
 """50 MB through a socket, both ways at once, with SHA-256."""
 
+import contextlib
 import hashlib
 import select
 import socket
@@ -28,18 +29,19 @@ def _exchange(opened: socket.socket, size: int) -> tuple[str, str]:
     sent = received = 0
     while received < size:
         readable, writable, _ = select.select([opened], [opened] if sent < size else [], [])
-        if writable:
-            start = sent % 251
-            piece = pattern[start : start + min(_CHUNK, size - sent)]
-            done = opened.send(piece)
-            out.update(piece[:done])
-            sent += done
-            if sent == size:
-                opened.shutdown(socket.SHUT_WR)
-        if readable:
-            done = opened.recv_into(buffer)
-            if not done:
-                raise ConnectionError(f"ended after {received} bytes")
-            back.update(buffer[:done])
-            received += done
+        with contextlib.suppress(BlockingIOError):
+            if writable:
+                piece = pattern[sent % 251 :][: min(_CHUNK, size - sent)]
+                done = opened.send(piece)
+                out.update(piece[:done])
+                sent += done
+                if sent == size:
+                    opened.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(BlockingIOError):
+            if readable:
+                done = opened.recv_into(buffer)
+                if not done:
+                    raise ConnectionError(f"ended after {received} bytes")
+                back.update(buffer[:done])
+                received += done
     return out.hexdigest(), back.hexdigest()
