@@ -27,7 +27,7 @@ def front() -> str:
     imports, functions = [], []
     for index, (name, parameters) in enumerate(SHARED.items()):
         imports.append(f'(import "python" "{name}" (func $py_{name} {_type(parameters)}))')
-        given = " ".join(f"(local.get {position})" for position in range(len(parameters.split())))
+        given = _given(parameters)
         functions.append(f"""
             (func (export "{name}") {_type(parameters)}
                 (if (result i32)
@@ -40,13 +40,20 @@ def front() -> str:
 
 
 def back() -> str:
-    """The module that calls wasmtime's functions, in the text format."""
-    imports = [f'(import "{WASI}" "{name}" (func ${name} {_type(parameters)}))' for name, parameters in SHARED.items()]
+    """The module that calls wasmtime's functions, in the text format. The calls are its own, so its memory is read."""
+    imports, functions = [], []
+    for name, parameters in SHARED.items():
+        imports.append(f'(import "{WASI}" "{name}" (func $wasi_{name} {_type(parameters)}))')
+        functions.append(f"(func ${name} {_type(parameters)} (call $wasi_{name} {_given(parameters)}))")
     memory = '(import "guest" "memory" (memory 0)) (export "memory" (memory 0))'
     table = f'(import "front" "files" (table {len(SHARED)} funcref))'
     names = " ".join(f"${name}" for name in SHARED)
-    return f"(module {' '.join(imports)} {memory} {table} (elem (i32.const 0) func {names}))"
+    return f"(module {' '.join(imports)} {memory} {table} {' '.join(functions)} (elem (i32.const 0) func {names}))"
 
 
 def _type(parameters: str) -> str:
     return f"(param {parameters}) (result i32)"
+
+
+def _given(parameters: str) -> str:
+    return " ".join(f"(local.get {position})" for position in range(len(parameters.split())))

@@ -2,6 +2,7 @@
 
 import hashlib
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from wasmtime import (
     Memory,
     Module,
     Store,
+    Trap,
     ValType,
     WasiConfig,
     WasmtimeError,
@@ -33,6 +35,7 @@ from wasmedge_host.sockets import Sockets
 from wasmedge_host.streams import Streams
 
 _STACK_BYTES = 2 << 20
+_TRAPPED = 134
 Function = Callable[..., None]
 
 
@@ -49,7 +52,7 @@ def run(
         cache: Where compiled modules are kept.
 
     Returns:
-        Its exit code.
+        Its exit code; 134 after a trap, which is printed.
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # WasmEdge leaves it so, and Python does not
     config = Config()
@@ -63,6 +66,9 @@ def run(
         start(store)
     except ExitTrap as exited:
         return int(exited.code)
+    except (Trap, WasmtimeError) as error:
+        print(error, file=sys.stderr)
+        return _TRAPPED
     return 0
 
 

@@ -3,6 +3,7 @@
 import csv
 import datetime
 import decimal
+import encodings.cp437  # noqa: F401  # zipfile asks for it by name
 import gzip
 import hashlib
 import hmac

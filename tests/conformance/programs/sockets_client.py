@@ -112,7 +112,7 @@ class _Client:
             self._drain()
         with socket.socket(self._family) as opened:
             opened.setblocking(False)
-            say("connecting", opened.connect_ex(self._address) != 0)
+            opened.connect_ex(self._address)  # done at once, or under way
             say("connected", select.select([], [opened], [], 5)[1] == [opened])
             say("SO_ERROR", opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
             opened.setblocking(True)
