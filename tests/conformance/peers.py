@@ -126,15 +126,16 @@ def _silent(opened: socket.socket, ending: socket.socket) -> None:
 
 
 def _full(opened: socket.socket, ending: socket.socket) -> None:
-    """Does not read until another connection says `drain`."""
-    _DRAIN.wait(600)
-    _DRAIN.clear()
+    """Does not read until another connection says `drain` and the port of the one that is not read."""
+    port = opened.getpeername()[1]
+    _DRAINED.setdefault(port, threading.Event()).wait(600)
+    del _DRAINED[port]
     while opened.recv(1 << 18):
         pass
 
 
-def _drain(opened: socket.socket, ending: socket.socket) -> None:
-    _DRAIN.set()
+def _drain(opened: socket.socket, ending: socket.socket, port: str) -> None:
+    _DRAINED.setdefault(int(port), threading.Event()).set()
 
 
 def _name(opened: socket.socket, ending: socket.socket) -> None:
@@ -142,7 +143,7 @@ def _name(opened: socket.socket, ending: socket.socket) -> None:
     opened.sendall(f"{host} {port}".encode())
 
 
-_DRAIN = threading.Event()
+_DRAINED: dict[int, threading.Event] = {}
 _COMMANDS: dict[str, Callable[..., None]] = {
     "echo": _echo,
     "digest": _digest,

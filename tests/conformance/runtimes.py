@@ -32,8 +32,8 @@ class Runtime:
 
 def _native(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> list[str]:
     variables = [f"{name}={value}" for name, value in environment.items()]
-    dispatch = str(artifacts.PROGRAMS / "dispatch.py")
-    return ["env", "-i", "LC_ALL=C.UTF-8", *variables, sys.executable, "-B", dispatch, *arguments]
+    own = ["env", "-i", "LC_ALL=C.UTF-8", f"PYTHONPATH={_TESTS}"]
+    return [*own, *variables, sys.executable, "-B", "-m", "conformance.programs.dispatch", *arguments]
 
 
 def _component(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> list[str]:

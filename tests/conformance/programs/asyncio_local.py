@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 
-from record import name_of, say
+from conformance.programs.record import name_of, say
 
 _CLIENTS = 100
 

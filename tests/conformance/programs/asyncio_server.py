@@ -2,7 +2,7 @@
 
 import asyncio
 
-from record import say, tell
+from conformance.programs.record import say, tell
 
 
 def main(arguments: list[str]) -> None:

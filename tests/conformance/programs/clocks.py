@@ -4,7 +4,7 @@ import datetime
 import select
 import time
 
-from record import attempt, say
+from conformance.programs.record import attempt, say
 
 
 def main(arguments: list[str]) -> None:

@@ -2,9 +2,10 @@
 
 import sys
 
-import dispatch
 from componentize_py_types import Err
 from wit_command import exports
+
+from conformance.programs import dispatch
 
 
 class Run(exports.Run):

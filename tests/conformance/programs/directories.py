@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from record import attempt, say
+from conformance.programs.record import attempt, say
 
 _DEPTH = 40
 _ENTRIES = 2000
@@ -105,7 +105,7 @@ def _renamed(root: Path) -> None:
     (root / "full" / "file").touch()
     attempt("rename over a full one", os.rename, root / "empty", root / "full")
     attempt("rename into itself", os.rename, root / "empty", root / "empty" / "below" / "inside")
-    attempt("move to another", lambda: shutil.move(root / "empty", root / "full").rpartition("/")[2])
+    attempt("move to another", lambda: Path(shutil.move(root / "empty", root / "full")).name)
     attempt("copy", lambda: Path(shutil.copytree(root / "full", root / "copied")).name)
     say("copied", sorted(str(path.relative_to(root)) for path in (root / "copied").rglob("*")))
 

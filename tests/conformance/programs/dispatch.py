@@ -1,4 +1,4 @@
-"""Runs one program of the suite by its name, and ends as `python program.py` would: `dispatch.py NAME ARGUMENT …`."""
+"""Runs one program of the suite by its name: `python -m conformance.programs.dispatch NAME ARGUMENT …`."""
 
 import importlib
 import sys
@@ -12,7 +12,7 @@ def run(arguments: list[str]) -> int:
         The exit code that CPython would give: what the program asked for, 1 after an exception.
     """
     try:
-        result = importlib.import_module(arguments[0]).main(arguments[1:])
+        result = importlib.import_module(f"conformance.programs.{arguments[0]}").main(arguments[1:])
         return _code(result)
     except SystemExit as exit_:
         return _code(exit_.code)

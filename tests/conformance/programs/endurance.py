@@ -8,7 +8,7 @@ import socket
 import time
 from pathlib import Path
 
-from record import await_word, say, tell
+from conformance.programs.record import await_word, say, tell
 
 _STATE_ENTRIES = 20
 

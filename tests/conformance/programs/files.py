@@ -8,7 +8,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from record import attempt, outcome, say
+from conformance.programs.record import attempt, outcome, say
 
 _LARGE_BYTES = 10_000_000
 

@@ -8,7 +8,7 @@ import json
 import socketserver
 import urllib.request
 
-from record import say, tell
+from conformance.programs.record import say, tell
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from record import attempt, say
+from conformance.programs.record import attempt, say
 
 
 def main(arguments: list[str]) -> None:

@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import uuid
 
-from record import say, tell
+from conformance.programs.record import say, tell
 
 
 def main(arguments: list[str]) -> None:

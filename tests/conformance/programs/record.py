@@ -42,8 +42,12 @@ def outcome(call: Callable[..., object], *arguments: object, **options: object) 
 
 
 def name_of(number: int | None) -> str | None:
-    """The name of an errno; numbers differ between systems. None where the exception has none."""
-    return None if number is None else errno.errorcode.get(number, str(number))
+    """The name of an errno; numbers differ between systems. None where the exception has none.
+
+    Of several names for one number it is the first: EAGAIN, not EWOULDBLOCK; EPIPE, which WASI calls ESHUTDOWN as well.
+    """
+    names = [name for name, value in vars(errno).items() if name.startswith("E") and value == number]
+    return None if number is None else min(names, default=str(number))
 
 
 def await_word() -> None:

@@ -4,7 +4,7 @@ import hashlib
 import select
 import socket
 
-from record import attempt, outcome, say
+from conformance.programs.record import attempt, outcome, say
 
 _BLOCK = b"0123456789abcdef" * 4096
 
@@ -99,7 +99,7 @@ class _Client:
         with self._ask("full") as opened:
             opened.settimeout(0.1)
             say("peer does not read", outcome(_fill, opened))
-            self._drain()
+            self._drain(opened)
 
     def _not_blocking(self) -> None:
         with self._ask("silent") as opened:
@@ -109,7 +109,7 @@ class _Client:
         with self._ask("full") as opened:
             opened.setblocking(False)
             say("send would block", outcome(_fill, opened))
-            self._drain()
+            self._drain(opened)
         with socket.socket(self._family) as opened:
             opened.setblocking(False)
             opened.connect_ex(self._address)  # done at once, or under way
@@ -128,9 +128,9 @@ class _Client:
             poll.unregister(opened)
             say("poll nothing", poll.poll(10))
 
-    def _drain(self) -> None:
+    def _drain(self, opened: socket.socket) -> None:
         """Lets the peer read what it has not: closing may wait for that."""
-        self._ask("drain").close()
+        self._ask(f"drain {opened.getsockname()[1]}").close()
 
     def _names(self) -> None:
         with self._ask("name") as opened:

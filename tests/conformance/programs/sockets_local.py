@@ -3,7 +3,7 @@
 import select
 import socket
 
-from record import attempt, chapter, outcome, say
+from conformance.programs.record import attempt, chapter, outcome, say
 
 
 def main(arguments: list[str]) -> None:

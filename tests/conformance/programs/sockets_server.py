@@ -5,7 +5,7 @@ import hashlib
 import select
 import socket
 
-from record import attempt, say, tell
+from conformance.programs.record import attempt, say, tell
 
 
 def main(arguments: list[str]) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 
-from record import attempt, say
+from conformance.programs.record import attempt, say
 
 
 def main(arguments: list[str]) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import select
 import socket
 
-from record import say
+from conformance.programs.record import say
 
 _CHUNK = 65536
 
