@@ -169,6 +169,8 @@ def _unknown(name: str) -> str:
 def _pair() -> None:
     one, other = socket.socketpair()
     with one, other:
+        for end in (one, other):  # in a component it may still be connecting, and a write does not wait for that
+            select.select([], [end], [], 5)
         one.sendall(b"through the pair")
         say("socketpair", other.recv(100))
         one.close()
