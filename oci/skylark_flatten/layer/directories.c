@@ -13,47 +13,35 @@ EXPORT("wasi:filesystem/types#[method]descriptor.read-directory") void read_dire
     answer_u32(result, handle_new(DIRECTORY_ENTRIES, get(descriptor, DESCRIPTOR)->file, NULL));
 }
 
-// In a stream's handle `block` holds `used` bytes of entries, of which `code` have been handed out, and `position` is
-// the cookie to go on from.
-static u32 read_more(struct handle *stream, u32 size)
+// All entries at once, so that a program may remove files as it goes through them: where a cookie counts entries
+// (wasmtime's preview 1; the offsets of Linux's tmpfs before 6.6, which WasmEdge's cookies are), it would miss some. The
+// host cuts off what finds no room; a buffer with room to spare has the last entry.
+static u32 read_all(struct handle *stream)
 {
-    if (size > stream->block_size) {
+    for (u32 size = FIRST_BLOCK;; size *= 2) {
         give_back(stream->block, stream->block_size);
         stream->block_size = 0;
         stream->block = take(size);
         if (!stream->block)
             return E_NOMEM;
         stream->block_size = size;
-    }
-    stream->code = 0;
-    stream->used = 0;
-    return p1_fd_readdir(stream->file->fd, stream->block, stream->block_size, stream->position, &stream->used);
-}
-
-static bool has_whole_entry(const struct handle *stream)
-{
-    u32 left = stream->used - stream->code;
-    return left >= DIRENT_SIZE && left - DIRENT_SIZE >= get32(stream->block + stream->code, DIRENT_NAME_SIZE);
-}
-
-// The next entry, or NULL after the last. The host cuts off the entry that its buffer ends in; a buffer with room to
-// spare ends with the directory.
-static u32 next_entry(struct handle *stream, u8 **entry)
-{
-    *entry = NULL;
-    while (!stream->block || !has_whole_entry(stream)) {
-        bool at_end = stream->block && stream->used < stream->block_size;
-        if (at_end)
-            return E_SUCCESS;
-        // Not even one entry found room: a name of any length will at last.
-        u32 size = !stream->block ? FIRST_BLOCK : stream->code ? stream->block_size : stream->block_size * 2;
-        u32 error = read_more(stream, size);
-        if (error)
+        stream->used = 0;
+        u32 error = p1_fd_readdir(stream->file->fd, stream->block, size, 0, &stream->used);
+        if (error || stream->used < size)
             return error;
     }
-    *entry = stream->block + stream->code;
-    stream->position = get64(*entry, 0);
-    stream->code += DIRENT_SIZE + get32(*entry, DIRENT_NAME_SIZE);
+}
+
+// The next entry, or NULL after the last. In a stream's handle `block` holds `used` bytes of entries, and `position` is
+// how many of them have been handed out.
+static u32 next_entry(struct handle *stream, const u8 **entry)
+{
+    *entry = NULL;
+    u32 error = stream->block ? E_SUCCESS : read_all(stream), at = (u32)stream->position;
+    if (error || stream->used - at < DIRENT_SIZE)
+        return error;
+    *entry = stream->block + at;
+    stream->position += DIRENT_SIZE + get32(*entry, DIRENT_NAME_SIZE);
     return E_SUCCESS;
 }
 
@@ -67,7 +55,7 @@ EXPORT("wasi:filesystem/types#[method]directory-entry-stream.read-directory-entr
 void read_directory_entry(u32 stream, u8 *result)
 {
     struct handle *handle = get(stream, DIRECTORY_ENTRIES);
-    u8 *entry;
+    const u8 *entry;
     u32 size = 0, error;
     do {
         error = next_entry(handle, &entry);

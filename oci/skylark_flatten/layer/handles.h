@@ -76,9 +76,9 @@ struct handle {
     u8 kind;              // POLLABLE: one of POLL_...; OUTPUT_STREAM: 1 appends
     u8 flags;             // DESCRIPTOR: its `descriptor-flags`
     u8 ready;             // POLLABLE: the last round's answer
-    u32 code;             // IO_ERROR: errno; DIRECTORY_ENTRIES: bytes in the block that have been handed out
+    u32 code;             // IO_ERROR: errno
     struct file *file;
-    u64 position;         // streams of files: where; POLL_CLOCK: nanoseconds; DIRECTORY_ENTRIES: cookie
+    u64 position;         // streams of files: where; POLL_CLOCK: nanoseconds; DIRECTORY_ENTRIES: where in the block
     u8 *block;            // DIRECTORY_ENTRIES, ADDRESSES: what has been read, `block_size` long
     u32 block_size, used;
     u32 next_free;
