@@ -23,7 +23,9 @@ import httpx
 import pytest
 
 from servers import free_port, wait_for
+from skylark_proxy.aot import VARIABLE, Ahead, WasmEdge
 from skylark_proxy.config import Config
+from skylark_proxy.core_module import with_native_code
 from skylark_proxy.runtime.engine import digest
 from skylark_proxy.target import Target
 
@@ -65,8 +67,8 @@ def serve_wasmtime(component: Path, environment: Mapping[str, str]) -> Iterator[
     """Serves a component with wasmtime's command line; a fresh instance for each request."""
     wasmtime, port = _wasmtime(), free_port()
     with tempfile.TemporaryDirectory(prefix="skylark-wasmtime-") as folder:
-        variables = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
-        command = [str(wasmtime), "serve", "-Scli", "--allow-precompiled", "--addr", f"127.0.0.1:{port}", *variables]
+        address = ["--addr", f"127.0.0.1:{port}", *_variables(environment)]
+        command = [str(wasmtime), "serve", "-Scli", "--allow-precompiled", *address]
         with _running([*command, str(_compiled(wasmtime, component))], port, Path(folder), dict(os.environ)) as served:
             yield served
 
@@ -93,14 +95,37 @@ def serve_command(line: Callable[[Path, Mapping[str, str]], Sequence[str]]) -> S
 def wasmtime_run(component: Path, environment: Mapping[str, str]) -> list[str]:
     """The command line that runs a component of `wasi:cli/command` with a network."""
     wasmtime, network = _wasmtime(), "inherit-network=y,allow-ip-name-lookup=y"
-    variables = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
     compiled = _compiled(wasmtime, component)
-    return [str(wasmtime), "run", "--allow-precompiled", "-S", network, *variables, str(compiled)]
+    return [str(wasmtime), "run", "--allow-precompiled", "-S", network, *_variables(environment), str(compiled)]
+
+
+def host_run(module: Path, environment: Mapping[str, str]) -> list[str]:
+    """The command line that runs a core module in the test host, which has WasmEdge's socket functions."""
+    launcher = ["env", f"PYTHONPATH={Path(__file__).parent}", sys.executable, "-m", "wasmedge_host"]
+    return [*launcher, *_variables(environment), str(module)]
+
+
+def wasmedge_run(module: Path, environment: Mapping[str, str]) -> list[str]:
+    """The command line that interprets a core module in the WasmEdge that `WASMEDGE` names."""
+    return [str(WasmEdge.find().program), *_variables(environment), str(module)]
+
+
+def wasmedge_aot_run(module: Path, environment: Mapping[str, str]) -> list[str]:
+    """The same, compiled ahead of time, which takes minutes for each module; the cache keeps it."""
+    compiler, cache = WasmEdge.find(), Config.load({}).cache_dir
+    content = with_native_code(module.read_bytes(), module.name, Ahead(compiler), cache, lambda step: None)
+    native = module.with_suffix(".aot.wasm")
+    native.write_bytes(content)
+    return [str(compiler.program), "--run-mode", "aot", *_variables(environment), str(native)]
+
+
+def _variables(environment: Mapping[str, str]) -> list[str]:
+    return [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Who serves components of a target."""
+    """Who serves what is built for a target."""
 
     target: Target
     serve: Serve
@@ -110,7 +135,13 @@ RUNTIMES = {
     "jco": Runtime(Target.HTTP, serve_jco),
     "wasmtime": Runtime(Target.HTTP, serve_wasmtime),
     "command": Runtime(Target.COMMAND, serve_command(wasmtime_run)),
+    "flat": Runtime(Target.WASMEDGE, serve_command(host_run)),
 }
+"""The runtimes of servers. `WASMEDGE=path` in the environment adds a real WasmEdge, interpreting and compiled."""
+
+if VARIABLE in os.environ:
+    RUNTIMES["wasmedge"] = Runtime(Target.WASMEDGE, serve_command(wasmedge_run))
+    RUNTIMES["wasmedge-aot"] = Runtime(Target.WASMEDGE, serve_command(wasmedge_aot_run))
 
 
 @contextlib.contextmanager
