@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from unittest.mock import patch
@@ -94,6 +95,18 @@ class TestAConnection:
             client.send(post("nothing") + b"GET /health/liveness HTTP/1.1\r\nHost: h\r\n\r\n")
             assert [client.reply().body for _ in range(200)] == [b"%d" % number * 1000 for number in range(200)]
             assert [client.reply().status for _ in range(2)] == [404, 200]
+
+    def test_they_wait_at_the_client(self, server: Serving) -> None:
+        """Of requests that are sent at once the server reads no more than it can answer."""
+        with server.connect() as client:
+            sender = threading.Thread(target=client.send, args=(HELLO * 6000,))
+            sender.start()
+            held = 0
+            for _ in range(6000):
+                assert client.reply().body == b"hello"
+                held = max(held, *(len(each._received) for each in list(server.server._connections)))
+            sender.join()
+        assert held < 3 * len(server.server.scratch)
 
     def test_they_wait_for_whoever_takes_no_answers(self, server: Serving) -> None:
         """Of a client that does not take its answers no more requests are read."""
@@ -342,17 +355,21 @@ class TestSlowClients:
             wait_for(lambda: not server.server._connections, "the server has given up the connection")
 
     def test_time_stands_still_while_a_function_runs(self, functions: threading.Event) -> None:
-        """Nobody's time is over because the server was busy: what came meanwhile is read first."""
+        """Nobody's time is over because the server was busy."""
         functions.clear()
-        with serving(head_timeout_s=0.2, idle_timeout_s=0.2) as server, server.connect() as other:
+        with serving(head_timeout_s=0.6, idle_timeout_s=0.6) as server, server.connect() as other:
             other.send(HELLO[:20])
             wait_for(lambda: len(server.server._connections) == 1, "the server has the connection")
             with server.connect() as client:
                 client.send(post("waits"))
-                timer = threading.Timer(0.6, functions.set)
+                timer = threading.Timer(1.0, functions.set)
                 timer.start()
                 assert client.reply().body == b"waited"
                 timer.join()
+                until = time.monotonic() + 0.25  # long enough to look for those whose time is over
+                while time.monotonic() < until:
+                    client.send(HELLO)
+                    client.reply()
                 other.send(HELLO[20:])
                 assert other.reply().body == b"hello"
 
