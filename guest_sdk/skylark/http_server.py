@@ -20,12 +20,11 @@ from skylark.http_connection import Connection
 from skylark.http_routes import Call, Head, Page
 from skylark.http_settings import ServerSettings
 
+_IN_SANDBOX = sys.platform == "wasi"
 _SCRATCH_BYTES = 65536
 _BACKLOG = 1024
 _OVER_LIMIT = 64
 """How many connections beyond the limit are told so; those beyond that are just closed."""
-
-_ALL = ("0.0.0.0", "::")  # noqa: S104  # a server in a container listens for whoever reaches the container
 
 
 class HttpServer:
@@ -145,24 +144,46 @@ class HttpServer:
 
 
 def open_listeners(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
-    """Sockets at these addresses, or at all: then IPv6 too, where the system has it.
+    """Sockets at these addresses, or at all: then IPv4, and IPv6 where the system has it.
 
     Raises:
         OSError: One cannot be opened.
     """
     listeners: list[socket.socket] = []
     try:
-        for host in hosts or _ALL:
-            try:
-                listeners.append(_listener(host, listeners[0].getsockname()[1] if listeners else port))
-            except OSError as error:
-                if hosts or not listeners or error.errno == errno.EADDRINUSE:
-                    raise
+        if hosts:
+            for host in hosts:
+                listeners.append(_listener(host, _bound_port(listeners, port)))
+        else:
+            _listen_everywhere(listeners, port)
     except OSError:
         for listener in listeners:
             listener.close()
         raise
     return listeners
+
+
+def _listen_everywhere(listeners: list[socket.socket], port: int) -> None:
+    """Opens `::` and then `0.0.0.0`.
+
+    A socket at `::` takes IPv4 too unless it is told not to, which WasmEdge's sockets cannot be. Then `0.0.0.0` is in
+    use by ourselves: had it been another program, `::` could not have been opened.
+    """
+    try:
+        listeners.append(_listener("::", port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise
+    try:
+        listeners.append(_listener("0.0.0.0", _bound_port(listeners, port)))  # noqa: S104
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not (listeners and _IN_SANDBOX):
+            raise
+
+
+def _bound_port(listeners: list[socket.socket], port: int) -> int:
+    """The port of those that are open: that which the system has chosen where it was 0."""
+    return listeners[0].getsockname()[1] if listeners else port
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -171,10 +192,11 @@ def _listener(host: str, port: int) -> socket.socket:
         with contextlib.suppress(OSError):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if ":" in host:
-            with contextlib.suppress(OSError):  # in WASI it is so without being asked
+            with contextlib.suppress(OSError):  # in WASI it cannot be set
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.setblocking(False)
         listener.bind((host, port))
+        listener.listen(_BACKLOG)  # it is this that fails in WASI where an address is taken: SO_REUSEADDR is set there
     except OSError:
         listener.close()
         raise
@@ -197,7 +219,7 @@ async def serve(server: HttpServer, started: Callable[[list[str]], None]) -> Non
     """
     started(await server.listen())
     ended = asyncio.Event()
-    if sys.platform != "wasi":
+    if not _IN_SANDBOX:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
