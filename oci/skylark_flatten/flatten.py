@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skylark_flatten.attach import attach, built_layer
-from skylark_flatten.component import read_component
+from skylark_flatten.component_reader import read_component
 from skylark_flatten.link import link
 from skylark_flatten.resolve import resolve
 from skylark_flatten.validate import validate
