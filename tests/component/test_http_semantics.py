@@ -73,8 +73,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 def server(request: pytest.FixtureRequest, nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The functions hosted by `sat1`, and as servers of their own on the same node.
 
-    The flat module has the same server in it as the command, over a layer that other suites hold. A real WasmEdge, where
-    there is one, is held to this one.
+    The flat module has the command's server in it, over a layer that other suites hold. A real WasmEdge, where there
+    is one, is held to this one.
     """
     node = nodes["sat1"]
     with contextlib.ExitStack() as stack:
