@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FlattenError, OSError) as error:
         print(f"{options.component}: {error}", file=sys.stderr)
         return 1
-    print(f"{output}: {len(flattened.module) / 1e6:.1f} MB, {len(flattened.imports)} functions of WASI preview 1")
+    needs = f"WebAssembly 2.0 and {len(flattened.imports)} functions of WASI preview 1"
+    print(f"{output}: {len(flattened.module) / 1e6:.1f} MB; needs {needs}")
     return 0
 
 

@@ -12,6 +12,8 @@ from flat_components import PROGRAM
 from skylark_flatten import FlattenError, flatten
 from skylark_flatten.__main__ import main
 from skylark_flatten.binary import CUSTOM, sections
+from skylark_flatten.constants import evaluate
+from skylark_flatten.instructions import split
 from skylark_flatten.module import Kind, read_module
 from wasm_files import COMPONENT, MODULE, OTHER_WORLD, wasm_file
 
@@ -60,6 +62,21 @@ def test_what_nothing_reaches_is_left_out() -> None:
     unused = b"\x41\xce\xc2\xf1\x05\x0b"  # i32.const 12345678, end
     assert unused in wasm_file(PROGRAM) and unused not in module
     assert len(read_module(module).globals) <= 3  # the allocator's, the layer's stack pointer, the noted allocator
+
+
+def test_webassembly_2_is_enough() -> None:
+    """The whole result, layer and glue included, has no newer instruction, and constants of one instruction each."""
+    module = read_module(flatten(wasm_file(PROGRAM)).module)
+    for start, end in module.code:
+        split(module.content[start:end], start)
+    constants = [one.init for one in module.globals]
+    constants += [one.offset for one in module.elements if one.offset]
+    constants += [one.offset for one in module.data if one.offset]
+    assert len(constants) > 5
+    for expression in constants:
+        assert (
+            evaluate(expression, lambda index: pytest.fail(f"it reads global {index}")).encode() + b"\x0b" == expression
+        )
 
 
 def test_the_layer_lies_after_the_component() -> None:
