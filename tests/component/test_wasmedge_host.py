@@ -13,6 +13,7 @@ from wasmtime import Config, Engine, Limits, Memory, MemoryType, Store, wat2wasm
 
 from wasmedge_host import abi, run
 from wasmedge_host.abi import Errno, WasiError
+from wasmedge_host.clocks import Clocks
 from wasmedge_host.descriptors import Descriptors
 from wasmedge_host.lookup import Lookup
 from wasmedge_host.memory import GuestMemory
@@ -36,6 +37,7 @@ class Host:
         self.polling = Polling(self.memory, self.descriptors)
         self.streams = Streams(self.memory, self.descriptors, self.polling.forget)
         self.lookup = Lookup(self.memory)
+        self.clocks = Clocks(self.memory)
 
     def opened(self, kind: int = STREAM, family: int = INET4) -> int:
         """A new socket."""
@@ -229,6 +231,28 @@ def test_a_file_is_not_waited_for(host: Host) -> None:
     assert [(data, error) for data, error, _, _ in host.poll((1, 5), (2, fd))] == [(100, 63), (101, 0)]
     with pytest.raises(RuntimeError, match="for ever"):
         host.poll((1, 5))
+
+
+@pytest.mark.parametrize(("clock", "flags"), [(0, 1), (1, 1), (1, 0)])
+def test_a_time_is_waited_for_by_the_clock_that_the_guest_reads(host: Host, clock: int, flags: int) -> None:
+    """A moment on a clock, or some time from now, has come when the wait ends, and not long after."""
+    host.clocks.clock_time_get(clock, 0, RESULT)
+    began = host.memory.read("<Q", RESULT)
+    moment = 30_000_000 + (began if flags else 0)
+    host.memory.write("<QB7xIxxxxQQH6x", DATA, 7, 0, clock, moment, 0, flags)
+    host.polling.poll_oneoff(DATA, EVENTS, 1, PORT)
+    host.clocks.clock_time_get(clock, 0, RESULT)
+    assert host.memory.read("<QHB", EVENTS) == (7, 0, 0)
+    assert 30_000_000 <= host.memory.read("<Q", RESULT) - began < 5_000_000_000
+
+
+def test_an_error_alone_ends_a_wait_without_an_event(host: Host) -> None:
+    """EPOLLERR is no event for WasmEdge, inode-linux.cpp:1893-1911: the guest has to look why it was woken."""
+    _, port = host.bound()
+    fd = host.opened(DGRAM)
+    host.sockets.sock_connect_v2(fd, host.address(bytes([127, 0, 0, 1])), port)
+    host.sockets.sock_send_v2(fd, host.vector(1), 1, 0, RESULT)
+    assert host.poll((1, fd)) == []
 
 
 def test_a_name_is_looked_up(host: Host) -> None:
