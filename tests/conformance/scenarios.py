@@ -194,7 +194,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "streams-unflushed": _streams("unflushed"),
     "streams-texts": _streams("texts"),
     "streams-answers": _answers,
-    "streams-selected": _streams("selected", _INPUT),
+    "streams-selected": _streams("selected", _INPUT[:100_000]),
     "streams-file": _streams("bytes", file=Path(__file__)),
     "streams-file-lines": _streams("lines", file=Path(__file__)),
     "streams-nothing": _streams("lines", file=Path("/dev/null")),
