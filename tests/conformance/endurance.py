@@ -7,6 +7,9 @@ from conformance.peers import peer
 from conformance.running import Found, Running, start
 from conformance.runtimes import Runtime
 
+_LONGER = 10
+"""How many times as long as other programs it may take."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -35,6 +38,7 @@ def endure(runtime: Runtime, folder: Path, requests: int, cycles: int) -> Endure
     with peer() as other:
         numbers = [str(number) for number in (other.port, requests, cycles)]
         program = start(runtime, ["endurance", "{root}", other.host, *numbers], folder)
+        program.timeout_s *= _LONGER
         try:
             held = [_checkpoint(program) for _ in range(2)]
             ended = program.ended()

@@ -82,10 +82,10 @@ class Running:
 
     def ended(self, content: bytes | None = None) -> Ended:
         """Gives it the rest of its standard input, and waits for its end."""
-        assert self.process.stdin is not None
         if content:
             self.write(content)
-        self.process.stdin.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         try:
             code = self.process.wait(self.timeout_s)
         except subprocess.TimeoutExpired:
@@ -102,9 +102,9 @@ class Running:
         for thread in self._threads:
             thread.join()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            assert stream is not None
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
     def _fail(self, reason: str) -> NoReturn:
         self.stop()
@@ -113,7 +113,11 @@ class Running:
 
 
 def start(
-    runtime: Runtime, arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+    runtime: Runtime,
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    standard_input: Path | None = None,
 ) -> Running:
     """Starts a program: its name and its arguments.
 
@@ -122,9 +126,11 @@ def start(
         arguments: `{root}` in them is what the program calls the folder.
         folder: The folder that it may use.
         environment: All of its variables.
+        standard_input: A file to be its standard input. Without it that is a pipe.
     """
     given = [argument.replace("{root}", runtime.root or str(folder)) for argument in arguments]
     command = runtime.command(given, environment or {}, folder)
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=folder)
+    with standard_input.open("rb") if standard_input else contextlib.nullcontext(pipe) as given_input:
+        process = subprocess.Popen(command, stdin=given_input, stdout=pipe, stderr=pipe, cwd=folder)
     return Running(process, TIMEOUT_S * runtime.slower)

@@ -22,12 +22,14 @@ class Runtime:
         command: The command line for arguments, variables, and a folder of this machine.
         root: What the program calls that folder; None where it sees this machine's name.
         slower: How many times as long as usual a program may take.
+        is_whole_day: Whether a day's worth of requests is to be tried on it, and not a tenth.
     """
 
     name: str
     command: Callable[[Sequence[str], Mapping[str, str], Path], list[str]]
     root: str | None = ROOT
     slower: int = 1
+    is_whole_day: bool = False
 
 
 def _native(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> list[str]:
@@ -67,7 +69,7 @@ def _wasmedge(program: Path, aot: bool) -> Callable[[Sequence[str], Mapping[str,
 
 NATIVE = Runtime("cpython", _native, None)
 COMPONENT = Runtime("component", _component)
-FLAT = Runtime("flat", _flat)
+FLAT = Runtime("flat", _flat, is_whole_day=True)
 
 
 def available() -> list[Runtime]:
@@ -81,5 +83,5 @@ def available() -> list[Runtime]:
         if "interpreter" in modes:
             runtimes.append(Runtime("wasmedge", _wasmedge(Path(program), False), slower=60))
         if "aot" in modes:
-            runtimes.append(Runtime("wasmedge-aot", _wasmedge(Path(program), True)))
+            runtimes.append(Runtime("wasmedge-aot", _wasmedge(Path(program), True), is_whole_day=True))
     return runtimes

@@ -90,9 +90,11 @@ def _ends(way: str) -> Scenario:
     return scenario
 
 
-def _streams(what: str, content: bytes = b"") -> Scenario:
+def _streams(what: str, content: bytes = b"", file: Path | None = None) -> Scenario:
+    """A program with its standard input from a pipe, or from a file."""
+
     def scenario(runtime: Runtime, folder: Path) -> Found:
-        program = start(runtime, ["streams", what], folder)
+        program = start(runtime, ["streams", what], folder, standard_input=file)
         try:
             ended = program.ended(content)
         finally:
@@ -175,7 +177,7 @@ def _http_client(runtime: Runtime, folder: Path) -> Found:
 
 _INPUT = bytes(range(256)) * 4000
 _LINES = "eins\nzwölf\r\n\n🔥\nno end".encode()
-_WAYS = ("return", "error", "keyboard", "recursion", "zero", "one", "three", "none", "true", "text", "255")
+_WAYS = ("return", "error", "keyboard", "recursion", "zero", "one", "three", "none", "true", "text", "255", "at once")
 SCENARIOS: Mapping[str, Scenario] = {
     "files": _plain("files", "{root}"),
     "directories": _plain("directories", "{root}"),
@@ -192,6 +194,10 @@ SCENARIOS: Mapping[str, Scenario] = {
     "streams-unflushed": _streams("unflushed"),
     "streams-texts": _streams("texts"),
     "streams-answers": _answers,
+    "streams-selected": _streams("selected", _INPUT[:100_000]),
+    "streams-file": _streams("bytes", file=Path(__file__)),
+    "streams-file-lines": _streams("lines", file=Path(__file__)),
+    "streams-nothing": _streams("lines", file=Path("/dev/null")),
     "client-IPv4": _client(socket.AF_INET),
     "client-IPv6": _client(socket.AF_INET6),
     "server-IPv4": _server(socket.AF_INET),

@@ -34,6 +34,10 @@ class Descriptors:
     def __len__(self) -> int:
         return len(self._open)
 
+    def numbers(self) -> list[int]:
+        """The numbers of all open sockets."""
+        return list(self._open)
+
     def add(self, opened: socket.socket, rights: int) -> int:
         """A new number for a socket: `generateRandomFdToNode`, environ.h:1226-1236."""
         number = random.randrange(FIRST_SOCKET, 1 << 31)

@@ -26,6 +26,7 @@ from wasmtime import (
 from wasmtime._exportable import AsExtern
 
 from wasmedge_host.abi import WasiError, wasi_errno
+from wasmedge_host.clocks import Clocks
 from wasmedge_host.descriptors import Descriptors
 from wasmedge_host.front import SHARED, WASI, back, front
 from wasmedge_host.lookup import Lookup
@@ -36,6 +37,7 @@ from wasmedge_host.streams import Streams
 
 _STACK_BYTES = 2 << 20
 _TRAPPED = 134
+_PREFIXES = ("sock_", "fd_", "poll_", "clock_")
 Function = Callable[..., None]
 
 
@@ -116,8 +118,9 @@ def _functions(memory: GuestMemory) -> dict[str, Function]:
     """All functions that are not wasmtime's, by name."""
     descriptors = Descriptors()
     polling = Polling(memory, descriptors)
-    parts = Sockets(memory, descriptors), Lookup(memory), Streams(memory, descriptors, polling.forget), polling
-    names = [(part, name) for part in parts for name in dir(part) if name.startswith(("sock_", "fd_", "poll_"))]
+    streams = Streams(memory, descriptors, polling.forget)
+    parts = Sockets(memory, descriptors), Lookup(memory), streams, polling, Clocks(memory)
+    names = [(part, name) for part in parts for name in dir(part) if name.startswith(_PREFIXES)]
     return {name: getattr(part, name) for part, name in names}
 
 

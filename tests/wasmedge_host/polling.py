@@ -71,6 +71,10 @@ class Polling:
         self._epoll = select.epoll()
         self._registered: set[int] = set()
 
+    def close(self) -> None:
+        """Closes the epoll."""
+        self._epoll.close()
+
     def forget(self, opened: int) -> None:
         """A descriptor of this machine is going to be closed: `Environ::close`, environ.h:1305-1310."""
         self._registered.discard(opened)

@@ -16,7 +16,7 @@ from wasmedge_host.memory import GuestMemory
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NONBLOCK = 4
-"""`__WASI_FDFLAGS_NONBLOCK`, api.hpp."""
+"""`__WASI_FDFLAGS_NONBLOCK`, api.hpp:1031."""
 _SHUTDOWNS = {1: socket.SHUT_RD, 2: socket.SHUT_WR, 3: socket.SHUT_RDWR, 0: socket.SHUT_RD}
 """By `__wasi_sdflags_t`; none is SHUT_RD: `sockShutdown`, inode-linux.cpp:1214-1229."""
 
@@ -175,7 +175,7 @@ def _option(level: int, name: int) -> int:
 
 
 def _check_send_flags(flags: int) -> None:
-    """`cast<__wasi_siflags_t>`, wasifunc.cpp: it has no flags."""
+    """`cast<__wasi_siflags_t>`, wasifunc.cpp:260-266: it has no flags."""
     if flags:
         raise WasiError(Errno.INVAL)
 

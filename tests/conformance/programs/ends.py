@@ -1,5 +1,6 @@
 """How a program can end: each argument is one way."""
 
+import os
 import sys
 
 
@@ -15,6 +16,9 @@ def main(arguments: list[str]) -> object:
         raise KeyboardInterrupt
     if way == "recursion":
         return _deeper(0)
+    if way == "at once":
+        sys.stdout.flush()
+        os._exit(3)
     endings = {"zero": 0, "one": 1, "three": 3, "none": None, "true": True, "text": "a text for stderr", "255": 255}
     sys.exit(endings[way])
 

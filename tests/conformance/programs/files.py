@@ -1,6 +1,6 @@
 """Files: every operation and the errors that it can give."""
 
-# ruff: noqa: PTH116, PTH123, PTH208, PTH211
+# ruff: noqa: PTH115, PTH116, PTH123, PTH208, PTH211
 import hashlib
 import io
 import os
@@ -25,6 +25,8 @@ def main(arguments: list[str]) -> None:
     _errors(root)
     _moved_and_removed(root)
     _many_and_large(root)
+    _beyond_four_gigabytes(root)
+    _shared(root)
 
 
 def _content(root: Path) -> None:
@@ -134,6 +136,13 @@ def _links(root: Path) -> None:
     say("made", outcome((root / "nowhere").read_bytes))
     os.symlink("loop", root / "loop")
     attempt("loop", lambda: (root / "loop").read_bytes())
+    os.symlink("linked", root / "chain-0")
+    for number in range(1, 25):
+        os.symlink(f"chain-{number - 1}", root / f"chain-{number}")
+    attempt("through 5 links", (root / "chain-4").read_bytes)
+    attempt("through 25 links", (root / "chain-24").read_bytes)
+    os.symlink("x/" * 500, root / "far")
+    say("a long link", len(os.readlink(root / "far")))
     attempt("readlink of a file", os.readlink, path)
     attempt("unlink the link", os.unlink, root / "soft")
     say("the file stays", path.read_bytes())
@@ -222,3 +231,31 @@ def _many_and_large(root: Path) -> None:
     with (root / "large").open("rb") as large:
         say("in pieces", hashlib.file_digest(large, "sha256").hexdigest())
     say("size", (root / "large").stat().st_size)
+
+
+def _beyond_four_gigabytes(root: Path) -> None:
+    """Sparse: it takes no room."""
+    with (root / "sparse").open("w+b") as file:
+        say("far", [file.seek(5_000_000_000), file.write(b"far away"), file.tell()])
+        file.seek(-8, os.SEEK_END)
+        say("read far", file.read())
+        attempt("truncate far", file.truncate, 6_000_000_001)
+        file.flush()
+        say("size", os.fstat(file.fileno()).st_size)
+        say("pread far", os.pread(file.fileno(), 8, 5_000_000_000))
+    (root / "sparse").unlink()
+
+
+def _shared(root: Path) -> None:
+    """One file, opened several times."""
+    path = root / "shared"
+    with path.open("wb", buffering=0) as writer, path.open("ab", buffering=0) as adder, path.open("rb") as reader:
+        writer.write(b"one")
+        adder.write(b"+")
+        writer.write(b"two")
+        adder.write(b"+")
+        say("appended and overwritten", [reader.read(), adder.tell(), writer.tell()])
+        os.truncate(path, 2)
+        adder.write(b"!")
+        reader.seek(0)
+        say("truncated meanwhile", reader.read())

@@ -4,7 +4,7 @@ import hashlib
 import select
 import socket
 
-from conformance.programs.record import attempt, outcome, say
+from conformance.programs.record import attempt, name_of, outcome, say
 
 _BLOCK = b"0123456789abcdef" * 4096
 
@@ -16,6 +16,7 @@ def main(arguments: list[str]) -> None:
     _Client(family, host, port).run()
     _refused(family, host, nobody)
     _datagrams(family, host, datagrams)
+    _refused_datagrams(family, host, nobody)
 
 
 class _Client:
@@ -151,6 +152,17 @@ class _Client:
         with self._ask("source 300000") as opened:
             content = b"".join(iter(lambda: opened.recv(65536), b""))
             say("received", [len(content), hashlib.sha256(content).hexdigest()])
+        with self._ask("source 100000") as opened:
+            opened.settimeout(5)
+            received = 0
+            while content := opened.recv(50_000_000):
+                received += len(content)
+            say("with a large buffer", received)
+        with self._ask("digest") as opened:
+            content = bytes(20_000_000)
+            opened.sendall(content)
+            opened.shutdown(socket.SHUT_WR)
+            say("20 MB at once", _exactly(opened, 64).decode() == hashlib.sha256(content).hexdigest())
         with self._ask("echo") as opened:
             opened.sendall(b"peeked")
             say("peek", outcome(opened.recv, 3, socket.MSG_PEEK))
@@ -164,7 +176,10 @@ def _refused(family: int, host: str, nobody: int) -> None:
         opened.setblocking(False)
         opened.connect_ex((host, nobody))
         select.select([], [opened], [], 5)
-        say("refused, not blocking", opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0)
+        say("refused, not blocking", name_of(opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+        say("asked again", opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    with socket.socket(family) as opened:
+        say("connect_ex", name_of(opened.connect_ex((host, nobody))))
     attempt("create_connection", lambda: socket.create_connection((host, nobody), timeout=5))
 
 
@@ -189,6 +204,15 @@ def _datagrams(family: int, host: str, port: int) -> None:
         opened.setblocking(False)
         attempt("would block", opened.recv, 100)
         attempt("too long", opened.send, bytes(70_000))
+
+
+def _refused_datagrams(family: int, host: str, nobody: int) -> None:
+    """An error that comes back is waited for, and ends the wait."""
+    with socket.socket(family, socket.SOCK_DGRAM) as opened:
+        opened.settimeout(5)
+        opened.connect((host, nobody))
+        attempt("a datagram to nobody", opened.send, b"x")
+        attempt("comes back as an error", opened.recv, 100)
 
 
 def _exactly(opened: socket.socket, size: int) -> bytes:

@@ -1,5 +1,6 @@
 """Sockets with both ends in the program: options, names, and the errors of binding and connecting."""
 
+import contextlib
 import select
 import socket
 
@@ -14,6 +15,9 @@ def main(arguments: list[str]) -> None:
         _bound(family, host)
         chapter(version, "connection")
         _both_ends(family, host)
+        chapter(version, "busy")
+        _busy(family, host)
+        _many(family, host)
         chapter(version, "option")
         _options(family, host)
         chapter(version, "not connected")
@@ -75,6 +79,55 @@ def _connection_of_a_listener(family: int, host: str) -> None:
         client.connect(server.getsockname()[:2])
         attempt("listen when connected", client.listen)
         attempt("bind when connected", client.bind, (host, 0))
+
+
+def _busy(family: int, host: str) -> None:
+    """A listener whose queue is full does not answer."""
+    with _server(family, host) as server:
+        server.listen(1)
+        waiting = []
+        while (last := _connecting(family, server.getsockname()[:2])) is not None:
+            waiting.append(last)
+        say("timed out while connecting", 0 < len(waiting) < 10)
+        opened = socket.socket(family)
+        opened.setblocking(False)
+        say("under way", opened.connect_ex(server.getsockname()[:2]) != 0)
+        say("not yet", select.select([], [opened], [], 0.05)[1])
+        opened.close()
+        for each in waiting:
+            each.close()
+
+
+def _connecting(family: int, address: tuple[str, int]) -> socket.socket | None:
+    opened = socket.socket(family)
+    opened.settimeout(0.2)
+    try:
+        opened.connect(address)
+    except TimeoutError:
+        opened.close()
+        return None
+    return opened
+
+
+def _many(family: int, host: str) -> None:
+    """600 sockets at once, all waited for together."""
+    with _server(family, host) as server, contextlib.ExitStack() as stack:
+        server.listen(64)
+        ends = []
+        for _ in range(300):
+            client = stack.enter_context(socket.create_connection(server.getsockname()[:2]))
+            ends.append((client, stack.enter_context(server.accept()[0])))
+        poll = select.poll()
+        for _, opened in ends:
+            poll.register(opened, select.POLLIN)
+        for number in range(0, 300, 7):
+            ends[number][0].sendall(b"x")
+        ready: set[int] = set()
+        while len(ready) < 43:
+            ready |= {number for number, _ in poll.poll(5000)}
+        say("ready of 300", len(ready))
+        say("the right ones", ready == {opened.fileno() for _, opened in ends[::7]})
+        say("read", {opened.recv(10) for _, opened in ends[::7]} == {b"x"})
 
 
 def _options(family: int, host: str) -> None:

@@ -1,6 +1,7 @@
 """The standard streams: input to its end, bytes of all values, much output, and two outputs."""
 
 import hashlib
+import select
 import sys
 
 
@@ -59,3 +60,14 @@ def _texts() -> None:
         print(error.reason)
     print(sys.stdin.isatty(), sys.stdout.isatty(), sys.stderr.isatty())
     print(sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno())
+
+
+def _selected() -> None:
+    """Waits for the input with `select`, and reads what is there until the end."""
+    read = b""
+    while select.select([0], [], [], 60)[0]:
+        content = sys.stdin.buffer.raw.read(100) if hasattr(sys.stdin.buffer, "raw") else sys.stdin.buffer.read(100)
+        if not content:
+            break
+        read += content
+    print(len(read), select.select([], [1], [], 60)[1])
