@@ -96,17 +96,12 @@ def attach(plan: Plan, layer: Layer) -> Image:
     table = plan.units[plan.table.unit].module.tables[0].limits.minimum
     stack_end = memory * PAGE_BYTES + _STACK_BYTES
     base = -(-stack_end // sizes.memory_alignment) * sizes.memory_alignment
-    found = {
-        (index, number): _found(unit, number, target, layer, place)
-        for index, unit in enumerate(plan.units)
-        for number, target in enumerate(unit.targets)
-        if isinstance(target, HostFunction)
-    }
-    wrapped = list(dict.fromkeys(one for one in found.values() if isinstance(one, Wrapped)))
+    found = [[_found(unit, number, layer, place) for number in range(len(unit.targets))] for unit in plan.units]
+    wrapped = list(dict.fromkeys(one for targets in found for one in targets if isinstance(one, Wrapped)))
     glue = Glue(place + 1, stack_end, base, table, wrapped)
     units = [
-        Unit(unit.module, tuple(_linked(found.get((index, number), target), glue) for number, target in numbered(unit)))
-        for index, unit in enumerate(plan.units)
+        Unit(unit.module, tuple(glue.wrapper(one) if isinstance(one, Wrapped) else one for one in targets))
+        for unit, targets in zip(plan.units, found, strict=True)
     ]
     units += [_layer_unit(plan, layer, glue), glue.build()]
     pages = -(-(base + sizes.memory) // PAGE_BYTES)
@@ -114,23 +109,16 @@ def attach(plan: Plan, layer: Layer) -> Image:
     return Image(tuple(units), start, plan.memory, pages, plan.table, table + sizes.table)
 
 
-def numbered(unit: Unit) -> list[tuple[int, Target]]:
-    """The targets of a unit, with the number of the import that each is of."""
-    return list(enumerate(unit.targets))
-
-
-def _found(unit: Unit, number: int, target: HostFunction, layer: Layer, place: int) -> Definition | Wrapped:
-    """The layer's function for an import, whose type has to be the same."""
+def _found(unit: Unit, number: int, layer: Layer, place: int) -> Target | Wrapped:
+    """What an import is linked to: for a function of WASI the layer's, whose type has to be the same."""
+    target, wanted = unit.targets[number], unit.module.imports[number].type
+    if not isinstance(target, HostFunction):
+        return target
     index, type_ = layer.function(target.name)
-    wanted = unit.module.imports[number].type
     if not isinstance(wanted, int) or wanted >= len(unit.module.types) or unit.module.types[wanted] != type_:
         raise Unsupported(f"it takes {target.name} for a function of another type")
     function = Definition(place, Kind.FUNC, index)
     return function if target.realloc is None else Wrapped(function, type_, target.realloc)
-
-
-def _linked(target: Target | Wrapped, glue: Glue) -> Target:
-    return glue.wrapper(target) if isinstance(target, Wrapped) else target
 
 
 def _layer_unit(plan: Plan, layer: Layer, glue: Glue) -> Unit:

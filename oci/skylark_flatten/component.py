@@ -26,15 +26,6 @@ SortIndex = tuple[Sort, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """Canonical options (`canonopt`) that matter to linking: indices of core definitions."""
-
-    memory: int | None = None
-    realloc: int | None = None
-    post_return: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Imported:
     """Imported by the component under a name."""
 
@@ -59,15 +50,18 @@ class Lift:
     """A function of the component that a core function implements."""
 
     core_func: int
-    options: Options
 
 
 @dataclass(frozen=True, slots=True)
 class Lower:
-    """A core function that calls a function of the component."""
+    """A core function that calls a function of the component.
+
+    Attributes:
+        realloc: The core function that allocates the memory of its results; None: they need none.
+    """
 
     func: int
-    options: Options
+    realloc: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from skylark_flatten.component import (
     Instantiation,
     Lift,
     Lower,
-    Options,
     Outer,
     Resource,
     Same,
@@ -143,12 +142,12 @@ class _ComponentReader(Reader):
         match self.byte():
             case 0x00:
                 self.choice("a lifted function", 0)
-                lift = Lift(self.u32(), self._options())
+                self._add(Sort.FUNC, Lift(self.u32()))
+                self._realloc()
                 self.u32()
-                self._add(Sort.FUNC, lift)
             case 0x01:
                 self.choice("a lowered function", 0)
-                self._add(Sort.CORE_FUNC, Lower(self.u32(), self._options()))
+                self._add(Sort.CORE_FUNC, Lower(self.u32(), self._realloc()))
             case 0x03:
                 self._add(Sort.CORE_FUNC, Drop(self.u32()))
             case 0x02 | 0x04:
@@ -157,25 +156,24 @@ class _ComponentReader(Reader):
             case other:
                 raise Unsupported(f"it uses a canonical built-in of asynchronous components ({other:#04x})")
 
-    def _options(self) -> Options:
-        found: dict[str, int] = {}
+    def _realloc(self) -> int | None:
+        """The only one of the canonical options (`canonopt`) that linking has to know; there is one memory."""
+        realloc = None
         for _ in range(self.u32()):
             match self.byte():
                 case 0x00:
                     pass
                 case 0x01 | 0x02:
                     raise Unsupported("its strings are not UTF-8")
-                case 0x03:
-                    found["memory"] = self.u32()
+                case 0x03 | 0x05:
+                    self.u32()
                 case 0x04:
-                    found["realloc"] = self.u32()
-                case 0x05:
-                    found["post_return"] = self.u32()
+                    realloc = self.u32()
                 case 0x06 | 0x07:
                     raise Unsupported("it has an asynchronous function, which needs WASI 0.3")
                 case other:
                     raise Unsupported(f"a function has an unknown canonical option ({other:#04x})")
-        return Options(**found)
+        return realloc
 
     def _import(self) -> None:
         imported = self._extern_name()

@@ -108,11 +108,9 @@ class _Resolver:
             match definition:
                 case Alias(instance, name):
                     return self._export(instance, name)
-                case Lower(func, options):
-                    realloc = None
-                    if options.realloc is not None:
-                        realloc = self._own(self._core((Sort.CORE_FUNC, options.realloc)))
-                    return HostFunction(self._imported(Sort.FUNC, func, "{}"), realloc)
+                case Lower(func, realloc):
+                    allocator = None if realloc is None else self._own(self._core((Sort.CORE_FUNC, realloc)))
+                    return HostFunction(self._imported(Sort.FUNC, func, "{}"), allocator)
                 case Drop(type_):
                     return HostFunction(self._imported(Sort.TYPE, type_, "[resource-drop]{}"), None)
         raise Unsupported("it defines resources of its own, or takes core definitions from elsewhere")
