@@ -13,6 +13,9 @@ from skylark.functions import FunctionError
 from skylark.http_backend import Refusal
 from skylark.wire import Buffer
 
+BODILESS = (204, 304)
+"""Statuses whose responses have no body (RFC 9110, section 6.4.1)."""
+
 _RETRY_AFTER_S = 1
 _STATUS = {
     "invalid-argument": 400,
@@ -116,7 +119,7 @@ def failed(error: FunctionError, refusal: Refusal | None, headers: Mapping[str, 
 
 def responded(response: Response, headers: Mapping[str, str]) -> Answer:
     """A function's own answer."""
-    body = response.body if response.status not in (204, 304) else b""
+    body = response.body if response.status not in BODILESS else b""
     content_type = {"Content-Type": response.content_type} if response.content_type else {}
     return Answer(response.status, body, content_type | dict(headers))
 

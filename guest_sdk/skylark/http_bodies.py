@@ -7,7 +7,7 @@ import re
 from enum import Enum, auto
 
 from skylark.http_answers import Refused
-from skylark.http_head import read_fields
+from skylark.http_head import read_fields, shown
 from skylark.wire import Buffer
 
 _FIRST_BYTES = 1 << 16
@@ -39,7 +39,25 @@ class Allowance:
         self.held_bytes -= size_bytes
 
 
-class SizedBody:
+class _Held:
+    """What is there of a body, within the allowance."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._data = bytearray()
+        self.received_bytes = 0
+
+    def view(self) -> memoryview:
+        """The whole body, read-only."""
+        return memoryview(self._data).toreadonly()
+
+    def release(self) -> None:
+        """Gives its room back to the allowance."""
+        self._allowance.give(len(self._data))
+        self._data = bytearray()
+
+
+class SizedBody(_Held):
     """A body of an announced length, received into one buffer.
 
     Raises:
@@ -47,10 +65,8 @@ class SizedBody:
     """
 
     def __init__(self, size_bytes: int, allowance: Allowance) -> None:
+        super().__init__(allowance)
         self._size = size_bytes
-        self._allowance = allowance
-        self._data = bytearray()
-        self.received_bytes = 0
         self._grow()
 
     @property
@@ -87,15 +103,6 @@ class SizedBody:
             taken += count
         return taken
 
-    def view(self) -> memoryview:
-        """The whole body, read-only."""
-        return memoryview(self._data).toreadonly()
-
-    def release(self) -> None:
-        """Gives its room back to the allowance."""
-        self._allowance.give(len(self._data))
-        self._data = bytearray()
-
     def _grow(self) -> None:
         """Makes room: a new buffer, for whoever is receiving into the old one still has a view of it."""
         size = min(self._size, max(_FIRST_BYTES, _GROWTH * len(self._data)))
@@ -113,17 +120,15 @@ class _At(Enum):
     END = auto()
 
 
-class ChunkedBody:
+class ChunkedBody(_Held):
     """A body in chunks (RFC 9112, section 7.1). What is said beside the data is read strictly, and dropped."""
 
     def __init__(self, limit_bytes: int, allowance: Allowance) -> None:
+        super().__init__(allowance)
         self._limit = limit_bytes
-        self._allowance = allowance
-        self._data = bytearray()
         self._at = _At.SIZE
         self._left = 0
         self._trailers = 0
-        self.received_bytes = 0
 
     @property
     def complete(self) -> bool:
@@ -145,15 +150,6 @@ class ChunkedBody:
         self.received_bytes += taken
         return taken
 
-    def view(self) -> memoryview:
-        """The whole body, read-only."""
-        return memoryview(self._data).toreadonly()
-
-    def release(self) -> None:
-        """Gives its room back to the allowance."""
-        self._allowance.give(len(self._data))
-        self._data = bytearray()
-
     def _chunk(self, data: Buffer, start: int) -> int:
         count = min(self._left, len(data) - start)
         self._allowance.take(count)
@@ -169,7 +165,7 @@ class ChunkedBody:
         line, end, _ = window.partition(b"\r\n")
         if not end:
             if len(window) > _MAX_LINE_BYTES or b"\n" in window:
-                raise Refused.invalid("chunk", _shown(window), f"a line of at most {_MAX_LINE_BYTES} bytes")
+                raise Refused.invalid("chunk", shown(window), f"a line of at most {_MAX_LINE_BYTES} bytes")
             return 0
         if self._at is _At.SIZE:
             self._begin(line)
@@ -182,7 +178,7 @@ class ChunkedBody:
     def _begin(self, line: bytes) -> None:
         match = _CHUNK.fullmatch(line)
         if match is None:
-            raise Refused.invalid("chunk", _shown(line), "its size in hexadecimal")
+            raise Refused.invalid("chunk", shown(line), "its size in hexadecimal")
         self._left = int(match[1], 16)
         if len(self._data) + self._left > self._limit:
             raise Refused.too_large(len(self._data) + self._left, self._limit)
@@ -190,7 +186,7 @@ class ChunkedBody:
 
     def _end_chunk(self, line: bytes) -> None:
         if line:
-            raise Refused.invalid("chunk", _shown(line), "its end where its size says")
+            raise Refused.invalid("chunk", shown(line), "its end where its size says")
         self._at = _At.SIZE
 
     def _trailer(self, line: bytes) -> None:
@@ -204,7 +200,3 @@ class ChunkedBody:
 
 
 Body = SizedBody | ChunkedBody
-
-
-def _shown(line: bytes) -> str:
-    return line[:60].decode("latin-1")

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol, cast
 
-from skylark.http_answers import Answer, Refused, refused
+from skylark.http_answers import BODILESS, Answer, Refused, refused
 from skylark.http_bodies import Allowance, Body, ChunkedBody, SizedBody
 from skylark.http_head import HeadReader, Request, read_request
 from skylark.http_pace import Pace
-from skylark.http_response import BODILESS, GO_ON, response_head
+from skylark.http_response import GO_ON, response_head
 from skylark.http_routes import MAX_HEADERS, Call, Head, Page
 from skylark.http_settings import ServerSettings
 from skylark.wire import Buffer

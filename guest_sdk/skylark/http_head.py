@@ -85,7 +85,7 @@ def read_fields(lines: Sequence[bytes], max_fields: int) -> list[tuple[str, str]
     for line in lines:
         match = _FIELD.fullmatch(line)
         if match is None:
-            raise Refused.invalid("header", _shown(line), "Name: value in one line, of printable characters")
+            raise Refused.invalid("header", shown(line), "Name: value in one line, of printable characters")
         fields.append((match[1].decode("ascii").lower(), match[2].strip(b" \t").decode("latin-1")))
     return fields
 
@@ -121,9 +121,9 @@ class HeadReader:
 
     def _check(self, received: bytearray) -> None:
         if _LONE_LF.search(received, self._scanned):
-            raise Refused.invalid("header", _shown(bytes(received)), "lines that end in CR LF")
+            raise Refused.invalid("header", shown(bytes(received)), "lines that end in CR LF")
         if received and not _BEGINNING.match(received):
-            raise Refused.invalid("request", _shown(bytes(received)), "HTTP/1.1, without TLS")
+            raise Refused.invalid("request", shown(bytes(received)), "HTTP/1.1, without TLS")
 
     def _too_long(self, received: bytearray) -> Refused:
         limit = self._max_bytes
@@ -136,7 +136,7 @@ def _request_line(line: bytes) -> tuple[str, str, bool]:
     """Method, target, and whether it is HTTP/1.1."""
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        raise Refused.invalid("request line", _shown(line), "METHOD /path HTTP/1.1")
+        raise Refused.invalid("request line", shown(line), "METHOD /path HTTP/1.1")
     if match[3] != b"1":
         said = f"HTTP/{match[3].decode()}.{match[4].decode()}"
         raise Refused("version-not-supported", f"{said} is not spoken here; expected HTTP/1.1")
@@ -192,5 +192,6 @@ class _Fields:
         return {token.strip().lower() for value in self.all(name) for token in value.split(",")}
 
 
-def _shown(line: bytes) -> str:
+def shown(line: bytes) -> str:
+    """The beginning of what a client sent, for an error."""
     return line[:60].decode("latin-1")

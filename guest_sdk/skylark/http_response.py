@@ -5,14 +5,11 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from skylark.http_answers import Answer
+from skylark.http_answers import BODILESS, Answer
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-BODILESS = (204, 304)
-"""Statuses whose responses have no body (RFC 9110, section 6.4.1)."""
 
 
 def response_head(answer: Answer, connection: str, date_s: float | None = None) -> bytes:

@@ -12,7 +12,7 @@ from wit_http.imports import types
 from wit_http.imports.types import IncomingRequest, OutgoingResponse, ResponseOutparam
 
 from skylark.functions import REGISTRY
-from skylark.http_answers import Answer, Refused, defect, refused
+from skylark.http_answers import BODILESS, Answer, Refused, defect, refused
 from skylark.http_application import Application
 from skylark.http_routes import MAX_HEADERS, Call, Head, body_size, too_many_headers
 from skylark.http_settings import Settings
@@ -84,7 +84,7 @@ def _body(request: IncomingRequest, head: Head, limit_bytes: int) -> memoryview:
 
 def _respond(response_out: ResponseOutparam, answer: Answer, with_body: bool) -> None:
     headers = dict(answer.headers)
-    if with_body and answer.status not in (204, 304):
+    if with_body and answer.status not in BODILESS:
         headers["Content-Length"] = str(len(answer.body))
     fields = types.Fields.from_list([(name.lower(), value.encode("latin-1")) for name, value in headers.items()])
     response = OutgoingResponse(fields)
