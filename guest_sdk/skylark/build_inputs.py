@@ -1,4 +1,4 @@
-"""What a build reads, noted by the interpreter that is to be frozen: files, folders, and modules that were looked for."""
+"""What a build reads, noted by the interpreter that is to be frozen: files, folders, modules that were looked for."""
 
 import gc
 import json
@@ -6,11 +6,14 @@ import os
 import posixpath
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from types import MethodType
 from typing import Any, Final
 
 from skylark.functions import NEEDS, REGISTRY
 
 _NOWHERE: Final = "/nowhere"
+_HOOKS: Final = 8
+"""More than an interpreter has audit hooks: the list of them is looked for among all lists."""
 _QUESTIONS: Final = ("stat", "lstat", "access")
 """Functions of `os` that ask about a file, of which Python's audit events say nothing."""
 
@@ -39,7 +42,7 @@ class Recorder:
         sys.pycache_prefix = _NOWHERE
         self._heard = True
         sys.addaudithook(self._hear)
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, self)
         for name in _QUESTIONS:
             self._plain[name] = getattr(os, name)
             setattr(os, name, self._asked(self._plain[name]))
@@ -63,12 +66,12 @@ class Recorder:
             "modules": sorted(modules.items()),
             "missing": missing,
         }
-        with open(file, "w", encoding="utf-8") as opened:
+        with open(file, "w", encoding="utf-8") as opened:  # noqa: PTH123
             json.dump(heard, opened)
 
     def _stop(self) -> None:
         self._heard = False
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         sys.pycache_prefix = None
         for name, plain in self._plain.items():
             setattr(os, name, plain)
@@ -137,5 +140,9 @@ def _module_files() -> Iterable[tuple[str, str]]:
 def _remove_hook(recorder: Recorder) -> None:
     """Take the audit hook out of the interpreter, which has no call for it: each `id()` of a function would pay."""
     for held in gc.get_objects():
-        if type(held) is list and len(held) == 1 and getattr(held[0], "__self__", None) is recorder:
-            held.clear()
+        if type(held) is list and len(held) <= _HOOKS and any(_is_hook(one, recorder) for one in held):
+            held[:] = [one for one in held if not _is_hook(one, recorder)]
+
+
+def _is_hook(one: object, recorder: Recorder) -> bool:
+    return type(one) is MethodType and one.__self__ is recorder

@@ -1,6 +1,7 @@
-"""Imports that a program makes late: within functions, or behind conditions. The sandbox has no files to take them from.
+"""Imports that a program makes late: within functions, or behind conditions.
 
-So a build makes them before the interpreter is frozen, and says which it cannot make.
+The sandbox has no files to take them from. So a build makes them before the interpreter is frozen, and says which of
+them it cannot make.
 """
 
 import ast
@@ -81,7 +82,7 @@ class LateImports:
 def _wanted(name: str, path: str) -> Iterator[Wanted]:
     """The imports of a file that is loaded by a name."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file:  # noqa: PTH123
             tree = ast.parse(file.read(), path)
     except (OSError, SyntaxError, ValueError):
         return

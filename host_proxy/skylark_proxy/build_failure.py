@@ -8,6 +8,7 @@ from pathlib import Path
 from skylark_proxy import guest_library as guest
 from skylark_proxy.source import Source, absent, is_wasm, lacking, needs_native
 
+_LIBRARY = "/python/"
 _FRAME = re.compile(r'^ *File "(?P<file>.+)", line (?P<line>\d+)', re.MULTILINE)
 _NO_MODULE = re.compile(r"^ModuleNotFoundError: No module named '(?P<name>[\w.]+)'", re.MULTILINE)
 _NO_NAME = re.compile(r"^ImportError: cannot import name '(?P<name>\w+)' from .*'(?P<package>[\w.]+)'", re.MULTILINE)
@@ -50,8 +51,10 @@ def _missing(text: str, source: Source) -> str | None:
     missing = _NO_MODULE.search(text)
     if missing is None:
         return None
-    top = missing["name"].partition(".")[0]
     where = _where(text, source)
+    if (library := _of_the_library(text)) is not None:
+        return _told(lacking(where, library), text, where)
+    top = missing["name"].partition(".")[0]
     for name in (top, top.removeprefix("_")):
         if name in guest.UNUSABLE or (name not in guest.LIBRARY and name in sys.stdlib_module_names):
             return _told(lacking(where, name), text, where)
@@ -61,7 +64,19 @@ def _missing(text: str, source: Source) -> str | None:
 def _told(sentence: str, text: str, where: str) -> str:
     """A sentence, with the traceback after it where another file than the one it names is at fault."""
     frames = list(_FRAME.finditer(text))
-    return sentence if frames and f"{frames[-1]['file']}:{frames[-1]['line']}" == where else f"{sentence}\n{text}"
+    outside = [frame for frame in frames if not frame["file"].startswith(_LIBRARY)]
+    shown = outside and f"{outside[-1]['file']}:{outside[-1]['line']}" == where
+    return sentence if shown else f"{sentence}\n{text}"
+
+
+def _of_the_library(text: str) -> str | None:
+    """The module of the standard library that failed for want of another, as the program named it."""
+    name = None
+    for frame in reversed(list(_FRAME.finditer(text))):
+        if not frame["file"].startswith(_LIBRARY):
+            break
+        name = frame["file"].removeprefix(_LIBRARY).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return None if name is None or name.startswith("importlib") else name
 
 
 def _names(text: str) -> list[str]:

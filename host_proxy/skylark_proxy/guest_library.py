@@ -30,6 +30,6 @@ LIBRARY = UNUSABLE | frozenset(
     tempfile textwrap this threading time timeit token tokenize tomllib trace traceback tracemalloc turtledemo
     types typing unicodedata unittest urllib uuid venv warnings wave weakref webbrowser wsgiref xml xmlrpc
     zipapp zipfile zipimport zlib zoneinfo
-    """.split()
+    """.split()  # noqa: SIM905
 )
 """The names at its top: the interpreter's own modules and the files of its library. It comes first on `sys.path`."""

@@ -66,7 +66,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Import:
-    """A module that a statement names. `certain`: the interpreter is certain to get to it, and to end if it fails."""
+    """A module that a file names. `certain`: the interpreter is certain to get to it, and to end if it fails."""
 
     name: str
     folders: Sequence[Path]
@@ -130,6 +130,14 @@ def _module_in(folder: Path, name: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    """Why a module is certain to be loaded: a line of the user's, and the module that it names."""
+
+    where: str
+    module: str
+
+
 class _Reading:
     """Reads the files of a program one after the other.
 
@@ -154,41 +162,50 @@ class _Reading:
         Raises:
             BuildError: See `resolve`.
         """
-        queue: list[tuple[Path, str | None]] = [(main, "")]
+        queue: list[tuple[Path, _Reason | None]] = [(main, _Reason(str(main), main.stem))]
         while queue:
-            path, where = queue.pop()
-            if path in self.modules and (where is None or path in self._certain):
+            path, reason = queue.pop()
+            if path in self.modules and (reason is None or path in self._certain):
                 continue
             self.modules[path] = None
-            if where is not None:
+            if reason is not None:
                 self._certain.add(path)
-            queue += self._imported(path, where)
+            if reason is not None or self._is_own(path):
+                queue += self._imported(path, reason)
         if self._first is not None and not self._changes_imports:
             raise self._first
 
-    def _imported(self, path: Path, where: str | None) -> list[tuple[Path, str | None]]:
-        """The files that a file imports, each with the user's line that is certain to load it, if there is one."""
+    def _imported(self, path: Path, reason: _Reason | None) -> list[tuple[Path, _Reason | None]]:
+        """The files that a file imports, each with the reason why it is certain to be loaded, if there is one."""
         tree = _parsed(path)
         if tree is None:
             return []
         own = self._is_own(path)
         self._changes_imports = self._changes_imports or (own and _changes_imports(tree))
-        found: list[tuple[Path, str | None]] = []
+        found: list[tuple[Path, _Reason | None]] = []
         for one in _imports(tree, path, self._folders):
-            line = f"{path}:{one.line}" if own or not where else where
+            top = one.name.partition(".")[0]
             if own and not one.relative:
-                self._refuse_hidden(one.name.partition(".")[0], path)
-            certain = one.certain and where is not None
+                self._refuse_hidden(top, path)
+            line = f"{path}:{one.line}"
+            root = reason
+            if root is None or self._folder(path) == self._folders[0]:
+                root = _Reason(line, path.stem if one.relative else top)
+            certain = one.certain and reason is not None
             try:
-                found += ((file, line if certain else None) for file in _locate(one, line, own))
+                found += [(file, root if certain else None) for file in _locate(one, root, line if own else None)]
             except BuildError as error:
                 if certain and self._first is None:
                     self._first = error
         return found
 
     def _is_own(self, path: Path) -> bool:
+        return self._folder(path) in self._own
+
+    def _folder(self, path: Path) -> Path | None:
+        """The folder that a file is found in: site-packages can lie in the source's own folder."""
         inside = [folder for folder in self._folders if folder in path.parents]
-        return bool(inside) and max(inside, key=lambda folder: len(folder.parts)) in self._own
+        return max(inside, key=lambda folder: len(folder.parts), default=None)
 
     def _refuse_hidden(self, name: str, importer: Path) -> None:
         """Refuses a module of the user's that the sandbox would not find: it looks for others of its name before."""
@@ -207,6 +224,8 @@ def _parsed(path: Path) -> ast.Module | None:
     Raises:
         BuildError: The Python here is the guest's, and it is wrong.
     """
+    if path.suffix != ".py":
+        return None
     try:
         return ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
@@ -228,6 +247,8 @@ def _imports(tree: ast.Module, path: Path, folders: Sequence[Path]) -> Iterator[
     """The modules that the statements of a file may mean. Only a plain statement of the file itself is certain."""
     certain = {id(node) for node in _certain(tree.body)}
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and (called := _called(node)):
+            yield _Import(called, folders, False, node.lineno, certain=False)
         if isinstance(node, ast.Import | ast.ImportFrom):
             relative = isinstance(node, ast.ImportFrom) and node.level > 0
             looked_in = [path.parents[node.level - 1]] if isinstance(node, ast.ImportFrom) and relative else folders
@@ -243,6 +264,14 @@ def _certain(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
         yield node
 
 
+def _called(call: ast.Call) -> str | None:
+    """The module that `import_module` or `__import__` is called for, where that is written out."""
+    function = getattr(call.func, "attr", None) or getattr(call.func, "id", None)
+    name = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
+    imports = function in ("import_module", "__import__")
+    return name if imports and isinstance(name, str) and not name.startswith(".") else None
+
+
 def _names(node: ast.Import | ast.ImportFrom) -> list[str]:
     """The dotted names that an import statement may mean as modules."""
     if isinstance(node, ast.Import):
@@ -251,36 +280,53 @@ def _names(node: ast.Import | ast.ImportFrom) -> list[str]:
     return [f"{prefix}{alias.name}" for alias in node.names]
 
 
-def _locate(one: _Import, where: str, own: bool) -> Iterator[Path]:
+def _locate(one: _Import, reason: _Reason, line: str | None) -> Iterator[Path]:
     """The files of a module and of the packages that it is in; none for the SDK and the standard library.
 
     The last part of a name may be no module: a function of one, or a `*`.
 
+    Args:
+        reason: Why it is loaded.
+        line: Where the user's own module imports it; None: a package does.
+
     Raises:
-        BuildError: It needs a native extension; or it is imported by the user's `own` module, and is not there.
+        BuildError: It needs a native extension; or a module of the user's own imports it, and it is not there.
     """
     parts = one.name.split(".")
-    top = parts[0]
-    if not one.relative and top in guest.UNUSABLE:
-        raise BuildError(lacking(where, top))
-    if not one.relative and (top == "skylark" or top in guest.LIBRARY):
+    top = "" if one.relative else parts[0]
+    if top in guest.UNUSABLE:
+        raise BuildError(lacking(line or reason.where, top))
+    if top == "skylark" or top in guest.LIBRARY:
         return
     looked_in = [str(folder) for folder in one.folders]
     for depth, part in enumerate(parts):
         spec = importlib.machinery.PathFinder.find_spec(part, looked_in)
-        if spec is None and depth == 0 and not one.relative and own:
-            raise BuildError(lacking(where, top) if top in sys.stdlib_module_names else absent(where, top))
         if spec is None:
+            if depth == 0 and top and line is not None:
+                raise BuildError((lacking if top in sys.stdlib_module_names else absent)(line, top))
             return
         if spec.origin is not None:
-            native = _native(Path(spec.origin), top if depth == 0 and not one.relative else "")
-            if native is not None:
-                raise BuildError(needs_native(where, top if not one.relative else native.parent.name, native))
-            if spec.origin.endswith(".py"):
-                yield Path(spec.origin)
+            yield _python(Path(spec.origin), part, top if depth == 0 else "", reason)
         if spec.submodule_search_locations is None:
             return
         looked_in = list(spec.submodule_search_locations)
+
+
+def _python(origin: Path, name: str, package: str, reason: _Reason) -> Path:
+    """The Python file of a module: of two, the guest takes the one that is no native extension.
+
+    Raises:
+        BuildError: There is only the extension, or the package is nothing without one.
+    """
+    if origin.suffix not in (".py", ".pyc") and not is_wasm(origin):
+        plain = origin.with_name("__init__.py" if origin.name.startswith("__init__.") else f"{name}.py")
+        if not plain.is_file():
+            raise BuildError(needs_native(reason.where, reason.module, origin))
+        return plain
+    native = next(origin.parent.rglob("*.so"), None) if package in _ONLY_NATIVE else None
+    if native is not None:
+        raise BuildError(needs_native(reason.where, reason.module, native))
+    return origin
 
 
 def absent(where: str, module: str) -> str:
@@ -296,13 +342,6 @@ def lacking(where: str, module: str) -> str:
 def needs_native(where: str, module: str, extension: Path) -> str:
     """The sentence about a native extension."""
     return f"{where}: {module!r} needs the native extension {extension.name}; a sandbox runs only Python"
-
-
-def _native(origin: Path, package: str) -> Path | None:
-    """The native extension that a module is, or that its package cannot do without. One for WASI is none of them."""
-    if origin.suffix not in (".py", ".pyc"):
-        return None if is_wasm(origin) else origin
-    return next(origin.parent.rglob("*.so"), None) if package in _ONLY_NATIVE else None
 
 
 def is_wasm(file: Path) -> bool:

@@ -1,5 +1,9 @@
-"""What a function may import is found out before anything slow begins, and by file and line."""
+"""What cannot be in a component is refused by file and line, before anything slow begins where that is certain."""
 
+import json
+import os
+import re
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -7,6 +11,7 @@ from typing import Any
 import pytest
 
 from skylark_proxy import build as building
+from skylark_proxy import guest_library
 from skylark_proxy.build import build
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.source import BuildError, resolve
@@ -20,7 +25,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
 
     def get_path(name: str) -> str:
-        assert name == "purelib"
+        assert name in ("purelib", "platlib")
         return str(folder)
 
     monkeypatch.setattr("sysconfig.get_path", get_path)
@@ -101,16 +106,12 @@ def test_modules_beside_the_source_are_followed(source: Path, site: Path) -> Non
     assert "unused.py" not in found
 
 
-def test_a_changed_module_makes_another_component(source: Path, site: Path) -> None:
-    """All that goes into a component is part of its name in the cache: packages' own files and relative imports too."""
-    write(source.parent, app="import pkg.mod", pkg__init="from . import side", pkg__mod="", pkg__side="")
-    seen = set()
-    for name in ("app", "pkg__mod", "pkg__init", "pkg__side"):
-        seen.add(building._fingerprint(resolve(source)))
-        path = module(source.parent, name)
-        path.write_text(path.read_text() + "\n# changed")
-    seen.add(building._fingerprint(resolve(source)))
-    assert len(seen) == 5
+def test_a_changed_source_makes_another_component(source: Path, site: Path) -> None:
+    """What is known before a build is part of its key: the source itself, and how many folders it is built from."""
+    source.write_text("import skylark")
+    seen = {building._fingerprint(resolve(source)), building._fingerprint(resolve(source, (site,)))}
+    source.write_text("import skylark\n# changed")
+    assert len(seen | {building._fingerprint(resolve(source))}) == 3
 
 
 def test_each_target_is_another_component(source: Path, site: Path) -> None:
@@ -133,15 +134,11 @@ def test_two_folders_with_equal_files_are_one_component(tmp_path: Path, site: Pa
     [
         ("import json\nimport ssl\n", 2, "the sandbox's Python has no module 'ssl'"),
         ("\n\nfrom ctypes import c_int\n", 3, "no module 'ctypes'"),
-        ("import multiprocessing.pool", 1, "no module 'multiprocessing'"),
+        ("import tkinter.ttk", 1, "no module 'tkinter' (it is CPython 3.14)"),
+        ("import fcntl", 1, "no module 'fcntl'"),
         ("import json, lzma", 1, "no module 'lzma'"),
-        ("def f():\n    import mmap\n", 2, "no module 'mmap'"),
         ("import missing_module", 1, "no module 'missing_module'; name its folder with --path"),
         ("from missing_module.sub import x", 1, "no module 'missing_module'"),
-        ("x = (\n", 1, "'(' was never closed"),
-        ("x = 1\ny = =\n", 2, "invalid syntax"),
-        pytest.param("x = 1\0", 1, "null bytes"),
-        ("  x = 1", 1, "unexpected indent"),
     ],
 )
 def test_the_line_at_fault_is_named(source: Path, site: Path, code: str, line: int, cause: str) -> None:
@@ -160,11 +157,34 @@ def test_the_error_is_in_the_file_that_imports(source: Path, site: Path) -> None
         resolve(source)
 
 
-def test_a_source_that_is_not_utf_8_is_an_error(source: Path, site: Path) -> None:
-    """Bytes that are no text in the declared encoding are named like any syntax error."""
-    source.write_bytes(b"x = '\xff'\n")
-    with pytest.raises(BuildError, match=rf"^{source}:\d+: "):
+WRONG = [
+    (b"x = (\n", 1, "'(' was never closed"),
+    (b"x = 1\ny = =\n", 2, "invalid syntax"),
+    (b"x = 1\0", 1, "null bytes"),
+    (b"  x = 1", 1, "unexpected indent"),
+    (b"x = '\xff'\n", 1, ""),
+]
+
+
+@pytest.mark.parametrize(("code", "line", "cause"), WRONG)
+def test_a_syntax_error_is_refused_at_once_by_the_same_python(
+    source: Path, site: Path, monkeypatch: pytest.MonkeyPatch, code: bytes, line: int, cause: str
+) -> None:
+    """Where the Python that builds is that of the sandbox, what it cannot read is wrong."""
+    monkeypatch.setattr(guest_library, "PYTHON", "{}.{}".format(*sys.version_info))
+    source.write_bytes(code)
+    with pytest.raises(BuildError, match=rf"^{source}:{line}: .*{re.escape(cause)}"):
         resolve(source)
+
+
+@pytest.mark.parametrize("code", [code for code, _, _ in WRONG])
+def test_another_python_does_not_judge_the_syntax(
+    source: Path, site: Path, monkeypatch: pytest.MonkeyPatch, code: bytes
+) -> None:
+    """What an older Python cannot read may be right in the sandbox, which then says so itself."""
+    monkeypatch.setattr(guest_library, "PYTHON", "3.99")
+    source.write_bytes(code)
+    assert resolve(source).modules == (source,)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +231,8 @@ def test_a_path_adds_a_folder(source: Path, tmp_path: Path, site: Path) -> None:
         resolve(source)
     resolved = resolve(source, (tmp_path / "lib",))
     assert tmp_path / "lib" / "shared.py" in resolved.modules
-    assert resolved.search_path == (source.parent, tmp_path / "lib")
+    assert resolved.search_path == (source.parent, tmp_path / "lib", site)
+    assert resolved.own == (source.parent, tmp_path / "lib")
 
 
 def test_the_folder_of_the_source_wins(source: Path, tmp_path: Path, site: Path) -> None:
@@ -222,40 +243,154 @@ def test_the_folder_of_the_source_wins(source: Path, tmp_path: Path, site: Path)
 
 
 def test_an_installed_pure_package_goes_in(source: Path, site: Path) -> None:
-    """A package of the environment is followed, and its folder is mounted only where one is used."""
+    """A package of the environment is followed; its folder comes last, and is there for what is found at run time."""
     write(source.parent, app="import pure.mod", other="import json")
-    write(site, pure__init="import ssl\nimport not_installed", pure__mod="import json")
+    write(site, pure__init="try:\n    import ssl\nexcept ImportError: pass\nimport not_installed", pure__mod="")
     resolved = resolve(source)
     assert site / "pure" / "mod.py" in resolved.modules
-    assert resolved.search_path == (source.parent, site)
-    assert resolve(source.parent / "other.py").search_path == (source.parent,)
+    assert resolved.search_path == resolve(source.parent / "other.py").search_path == (source.parent, site)
+    assert resolved.own == (source.parent,)
 
 
-def test_a_native_extension_is_named(source: Path, site: Path) -> None:
-    """A package with compiled parts cannot run in the sandbox; the error says which file is to blame."""
-    write(
-        source.parent,
-        app="import json\nimport native.mod",
-        single="import single_ext",
-        deep="from native.deep import x",
-    )
-    write(site, native__init="", native__mod="", native__deep__init="")
-    (site / "native" / "deep" / "_fast.cpython-311-x86_64-linux-gnu.so").touch()
-    (site / "single_ext.cpython-311-x86_64-linux-gnu.so").touch()
-    with pytest.raises(BuildError, match=rf"^{source}:2: 'native' needs the native extension _fast\..*\.so"):
+def test_packages_with_worlds_of_their_own_stay_out_where_they_are_not_used(source: Path, site: Path) -> None:
+    """The tool adds the worlds of all packages that it sees: another SDK in the environment is no part of this."""
+    write(source.parent, app="import other_sdk", free="import json")
+    write(site, other_sdk__init="")
+    (site / "other_sdk" / "componentize-py.toml").touch()
+    assert resolve(source.parent / "free.py").search_path == (source.parent,)
+    assert resolve(source).search_path == (source.parent, site)
+
+
+NATIVE = "_fast.cpython-311-x86_64-linux-gnu.so"
+
+
+def install(folder: Path, file: str, content: bytes = b"\x7fELF") -> None:
+    """Puts a native extension into a folder."""
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("code", "package"),
+    [
+        ("import native", {"native__init": "from native import _fast"}),
+        ("from native import thing", {"native__init": "from ._fast import thing"}),
+        ("import json\nimport native.mod", {"native__init": "", "native__mod": "import native._fast"}),
+        ("import outer", {"outer": "import native", "native__init": "from . import _fast"}),
+    ],
+)
+@pytest.mark.parametrize("by_path", [True, False])
+def test_a_native_extension_is_named(
+    source: Path, site: Path, tmp_path: Path, code: str, package: dict[str, str], by_path: bool
+) -> None:
+    """A package that is certain to load one is refused, wherever it lies, by the line of the user's."""
+    folder = tmp_path / "lib" if by_path else site
+    source.write_text(code)
+    write(folder, **package)
+    install(folder, f"native/{NATIVE}")
+    line = len(code.splitlines())
+    with pytest.raises(BuildError, match=rf"^{source}:{line}: '(native|outer)' needs the native extension {NATIVE}"):
+        resolve(source, (folder,) if by_path else ())
+
+
+def test_a_module_that_is_an_extension_is_named(source: Path, site: Path) -> None:
+    """A file on its own, without a package."""
+    source.write_text("import single_ext")
+    install(site, "single_ext.cpython-311-x86_64-linux-gnu.so".replace("cpython-311-x86_64-linux-gnu", "abi3"))
+    with pytest.raises(BuildError, match=r"app.py:1: 'single_ext' needs the native extension single_ext\."):
         resolve(source)
-    with pytest.raises(BuildError, match=r"single.py:1: 'single_ext' needs the native extension single_ext\."):
-        resolve(source.parent / "single.py")
-    with pytest.raises(BuildError, match=r"deep.py:1: 'native' needs the native extension"):
-        resolve(source.parent / "deep.py")
 
 
-def test_an_optional_native_extension_may_be_missing(source: Path, site: Path) -> None:
-    """Within `try`, a native extension is left out like anything else that is missing."""
-    write(source.parent, app="try:\n    import native\nexcept ImportError:\n    native = None\n")
-    write(site, native__init="")
-    (site / "native" / "_fast.so").touch()
+@pytest.mark.parametrize(
+    "package",
+    [
+        {"native__init": "try:\n    from . import _fast\nexcept ImportError:\n    _fast = None\n"},
+        {"native__init": "def speed():\n    from . import _fast\n"},
+        {"native__init": "import os\nif os.environ.get('FAST'):\n    from . import _fast\n"},
+        {"native__init": "from contextlib import suppress\nwith suppress(ImportError):\n    import native._fast\n"},
+        {"native__init": "from . import _fast", "native___fast": "slow = True"},
+        {"native__init": "import not_installed_at_all"},
+    ],
+)
+@pytest.mark.parametrize("by_path", [True, False])
+def test_a_package_that_may_do_without_its_extension_is_tried(
+    source: Path, site: Path, tmp_path: Path, package: dict[str, str], by_path: bool
+) -> None:
+    """Accelerators are optional as far as anybody can tell before, in the environment and in another folder alike."""
+    folder = tmp_path / "lib" if by_path else site
+    source.write_text("import native")
+    write(folder, **package)
+    (folder / "native-1.0.dist-info").mkdir()
+    install(folder, f"native/{NATIVE}")
+    resolve(source, (folder,) if by_path else ())
+
+
+def test_an_extension_for_the_sandbox_is_none_of_this_machine(source: Path, site: Path) -> None:
+    """The tool links libraries that are WebAssembly."""
+    source.write_text("import native")
+    install(site, "native.abi3.so", b"\0asm\1\0\0\0")
+    resolve(source)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f():\n    import not_installed\n    import ssl\n",
+        "class A:\n    def f(self):\n        import fcntl\n",
+        "if __name__ == '__main__':\n    import not_installed\n",
+        "from contextlib import suppress\nwith suppress(ImportError):\n    import not_installed\n",
+        "import sys\nif sys.platform == 'win32':\n    import winreg\n",
+        "import os\nif os.name == 'nt':\n    import not_installed\n",
+        "import sys\nif sys.version_info < (3, 11):\n    import tomli\n",
+        "from importlib.util import find_spec\nif find_spec('not_installed'):\n    import not_installed\n",
+        "import importlib\nimportlib.import_module('not_installed')\n",
+        "import sys\nsys.path.append('/somewhere')\nimport not_installed\n",
+        "import sys\nsys.modules['not_installed'] = sys\nimport not_installed\n",
+        "import annotationlib\nimport compression.zstd\nimport multiprocessing.pool\n",
+    ],
+)
+def test_what_only_the_sandbox_can_tell_is_not_refused(source: Path, site: Path, code: str) -> None:
+    """An import that may never be made, or that may find what nobody sees here, is left to the interpreter."""
+    source.write_text(code)
     assert names(source.parent, source) == {"app.py"}
+
+
+@pytest.mark.parametrize("code", ["import queue", "from queue import Queue", "def f():\n    import queue.deep\n"])
+@pytest.mark.parametrize("file", ["queue", "queue__init"])
+@pytest.mark.parametrize("by_path", [True, False])
+def test_a_module_named_like_one_of_the_standard_library_is_refused(
+    source: Path, site: Path, tmp_path: Path, code: str, file: str, by_path: bool
+) -> None:
+    """The sandbox would take the other one, so the file is named before it does."""
+    folder = tmp_path / "lib" if by_path else source.parent
+    source.write_text(code)
+    write(folder, **{file: ""})
+    with pytest.raises(
+        BuildError, match=rf"^{module(folder, file)}: .*'import queue' finds the module of the standard"
+    ):
+        resolve(source, (folder,) if by_path else ())
+
+
+def test_a_name_of_the_standard_library_that_nobody_imports_is_free(source: Path, site: Path) -> None:
+    """A file beside the source, a module within a package, and a folder of files are in nobody's way."""
+    write(source.parent, app="import email\nfrom pkg import token", queue="", pkg__init="", pkg__token="")
+    (source.parent / "email").mkdir()
+    assert source.parent / "pkg" / "token.py" in resolve(source).modules
+
+
+@pytest.mark.parametrize("name", ["legacy_cgi", "imp", "telnetlib", "distutils"])
+def test_a_module_that_the_library_no_longer_has_can_be_the_users(source: Path, site: Path, name: str) -> None:
+    """What the sandbox's Python has dropped, and the Python that builds may still have, is found like any other."""
+    write(source.parent, **{"app": f"import {name}", f"{name}__init": ""})
+    assert source.parent / name / "__init__.py" in resolve(source).modules
+
+
+@pytest.mark.parametrize(("name", "code"), [("poll_loop", ""), ("wit_world", "import wit_world")])
+def test_a_module_named_like_one_of_the_tool_is_refused(source: Path, site: Path, name: str, code: str) -> None:
+    """The build brings modules of its own, which a file of the user's would hide, or be hidden by."""
+    write(source.parent, **{"app": code, name: ""})
+    with pytest.raises(BuildError, match=rf"^{source.parent / name}\.py: .*give this file another name"):
+        resolve(source)
 
 
 def test_numpy_is_refused_at_once(source: Path) -> None:
@@ -265,29 +400,51 @@ def test_numpy_is_refused_at_once(source: Path) -> None:
         resolve(source)
 
 
-@pytest.mark.parametrize("cached", [True, False])
-def test_what_was_built_before_is_copied(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+def heard(**lists: list[Any]) -> bytes:
+    """What the guest writes when a build has ended well."""
+    empty: dict[str, list[Any]] = {"files": [], "listed": [], "looked_up": [], "modules": [], "missing": []}
+    return json.dumps(empty | lists).encode()
+
+
+def test_what_was_built_before_is_copied_until_what_it_read_changes(
+    source: Path, tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A component in the cache is taken as it is, without a build; without one, there is a build."""
+    """A component is taken from the cache as it is, and made anew when a file that its build read is another."""
+    builds = 0
+
+    def componentize(_source: Any, _target: Any, folder: Path, output: Path, _cancelled: Any) -> None:
+        nonlocal builds
+        builds += 1
+        output.write_bytes(f"component {builds}".encode())
+        missing = [["absent", "/2/app.py", 3]]
+        (folder / building._HEARD).write_bytes(heard(files=["/2/data.txt"], missing=missing))
+
+    monkeypatch.setattr(building, "_componentize", componentize)
+    source.write_text("import skylark")
+    data, output = source.parent / "data.txt", tmp_path / "out" / "app.wasm"
+    for content, cached, number in (("a", False, 1), ("a", True, 1), ("b", False, 2), ("a", True, 1), ("b", True, 2)):
+        data.write_text(content)
+        os.utime(data, (1, 1))
+        built = build(source, output, tmp_path / "cache")
+        assert (built.component, built.size_bytes, built.cached) == (output, output.stat().st_size, cached)
+        assert output.read_bytes().startswith(f"component {number}".encode())
+        assert built.warning == f"not importable in the sandbox: 'absent' ({source}:3)"
+
+
+def test_a_build_that_fails_leaves_nothing(
+    source: Path, tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the output nor the cache has anything of it."""
 
     def no_build(*_arguments: Any) -> None:
         raise BuildError("a build was begun")
 
     monkeypatch.setattr(building, "_componentize", no_build)
     source.write_text("import skylark")
-    cache, output = tmp_path / "cache", tmp_path / "out" / "app.wasm"
-    if cached:
-        cache.mkdir()
-        (cache / f"{building._fingerprint(resolve(source))}.wasm").write_bytes(b"component")
-        built = build(source, output, cache)
-        assert (built.component, built.size_bytes, built.cached) == (output, output.stat().st_size, True)
-        assert output.read_bytes().startswith(b"component")
-    else:
-        with pytest.raises(BuildError, match="a build was begun"):
-            build(source, output, cache)
-        assert not output.exists()
-        assert list(cache.iterdir()) == []
+    with pytest.raises(BuildError, match="a build was begun"):
+        build(source, tmp_path / "app.wasm", tmp_path / "cache")
+    assert not (tmp_path / "app.wasm").exists()
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_cancelled_build_leaves_nothing(source: Path, tmp_path: Path) -> None:
