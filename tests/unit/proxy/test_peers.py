@@ -35,11 +35,11 @@ OPERATIONS: dict[str, Callable[[Peers, Node], object]] = {
 }
 
 
-def answer(status: int, body: bytes = b"", **headers: str) -> bytes:
+def answer(status: int, content: bytes = b"", /, **headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in headers.items())]
     if "Content-Length" not in headers:
-        lines.append(f"Content-Length: {len(body)}")
-    return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + body
+        lines.append(f"Content-Length: {len(content)}")
+    return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + content
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ STRANGERS = {
     "no content": answer(204),
     "created": answer(201, b"{}", **{"Content-Type": "application/json"}),
     "accepted": answer(202),
-    "a redirect": answer(307, Location="http://127.0.0.1:1/login"),
+    "a redirect": answer(307, b"", Location="http://127.0.0.1:1/login"),
     "a redirect without a place": answer(302),
     "not modified": answer(304),
     "not found": answer(404),
@@ -103,9 +103,9 @@ STRANGERS = {
     "an entity tag of its own": answer(200, PAGE, ETag='"5"'),
     "a whole bundle": answer(200, BODY, **INFO),
     "another node": answer(200, BODY, **INFO, **{"Skylark-Node": "near"}),
-    "another node without the bundle": answer(404, **{"Skylark-Node": "near"}),
+    "another node without the bundle": answer(404, b"", **{"Skylark-Node": "near"}),
     "another node that stored it": answer(200, b"{}", ETag='"1"', **{"Skylark-Node": "near"}),
-    "a name that only begins so": answer(204, **{"Skylark-Node": "far2"}),
+    "a name that only begins so": answer(204, b"", **{"Skylark-Node": "far2"}),
     "garbage": b"\x00\x01\x02 what?\r\n\r\n",
     "another protocol": b"SSH-2.0-OpenSSH_9.2\r\n",
     "silence": b"",
@@ -139,7 +139,7 @@ def test_the_error_says_who_answered(peers: Peers) -> None:
 def test_redirects_are_not_followed(peers: Peers) -> None:
     """A bundle is never sent to where a redirect points."""
     with answering(answer(200, b"{}", ETag='"1"', **NODE)) as (target, asked):
-        redirect = answer(307, Location=f"http://{target.address}/bundles/c:far:t", **NODE)
+        redirect = answer(307, b"", Location=f"http://{target.address}/bundles/c:far:t", **NODE)
         with answering(redirect) as (node, _):
             for operation in OPERATIONS.values():
                 with pytest.raises(PeerUnreachable, match="status 307"):
@@ -152,11 +152,11 @@ BROKEN = {
     "put with a weak version": ("put", answer(200, b"{}", ETag='W/"3"', **NODE)),
     "put with a word for a version": ("put", answer(200, b"{}", ETag='"abc"', **NODE)),
     "put with a version without an end": ("put", answer(200, b"{}", ETag="9" * 5000, **NODE)),
-    "put that is only accepted": ("put", answer(202, ETag='"3"', **NODE)),
+    "put that is only accepted": ("put", answer(202, b"", ETag='"3"', **NODE)),
     "announcement that is a page": ("announce", answer(200, PAGE, **NODE)),
     "deletion that is a page": ("delete", answer(200, PAGE, **NODE)),
-    "head without metadata": ("head", answer(200, **NODE)),
-    "head with half of it": ("head", answer(200, **NODE, **{"Skylark-Key": "c:far:t", "ETag": '"1"'})),
+    "head without metadata": ("head", answer(200, b"", **NODE)),
+    "head with half of it": ("head", answer(200, b"", **NODE, **{"Skylark-Key": "c:far:t", "ETag": '"1"'})),
     "get of a page": ("get", answer(200, PAGE, **INFO, **NODE)),
     "get without metadata": ("get", answer(200, BODY, **NODE)),
     "get of half a bundle": ("get", answer(200, BODY[: len(BODY) // 2], **INFO, **NODE)),
@@ -164,7 +164,7 @@ BROKEN = {
     "get without a length": ("get", answer(200, BODY, **INFO, **NODE, **{"Content-Length": "x"})),
     "get beyond all memory": ("get", answer(200, BODY, **INFO, **NODE, **{"Content-Length": "9" * 18})),
     "get of other bytes": ("get", answer(200, BODY.replace(b"1234", b"1235"), **INFO, **NODE)),
-    "on its way to nobody": ("get", answer(202, **NODE)),
+    "on its way to nobody": ("get", answer(202, b"", **NODE)),
     "error as a page": ("get", answer(404, PAGE, **NODE)),
     "conflict without numbers": ("put", answer(409, b'{"error": {"code": "conflict", "message": ""}}', **NODE)[:-1]),
     "conflict with words": (
@@ -192,9 +192,9 @@ def test_answers_of_the_node_itself(peers: Peers) -> None:
             {"f": b"1234"},
             3,
         )
-    with answering(answer(202, **NODE)) as (node, _):
+    with answering(answer(202, b"", **NODE)) as (node, _):
         assert peers.get(node, KEY, asker="here") is None
-    with answering(answer(204, **NODE)) as (node, _):
+    with answering(answer(204, b"", **NODE)) as (node, _):
         assert peers.delete(node, KEY)
     with answering(answer(404, b'{"error": {"code": "not-found", "message": ""}}', **NODE)) as (node, _):
         assert not peers.delete(node, KEY)
