@@ -290,6 +290,5 @@ def test_moving_from_redis_to_valkey(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with EmbeddedRedis(tmp_path) as running, opened(running) as store:
         assert store.get(KEY).fields == {"f": b"1"}
     monkeypatch.setattr(redis_server, "find_servers", lambda: [servers["Redis"]])
-    (tmp_path / "server.json").unlink()
     with pytest.raises(ConfigError, match=r"written by Valkey .* Install Valkey"):
         EmbeddedRedis(tmp_path).start()

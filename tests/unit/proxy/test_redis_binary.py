@@ -1,5 +1,6 @@
 """Which servers are found, and what is said where there is none."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def install(path: Path, answer: str) -> Path:
 def install_wheel(site: Path, package: str, inside: str, answer: str) -> Path:
     path = install(site / package / inside, answer)
     (site / package / "__init__.py").write_text("raise RuntimeError('imported')")
+    importlib.invalidate_caches()
     return path
 
 
