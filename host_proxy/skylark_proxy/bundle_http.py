@@ -10,6 +10,7 @@ from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import BundleInfo, StateKey, WriteId, check_name, parse_plan
 
 MEDIA_TYPE = wire.MEDIA_TYPE
+_MAX_DIGITS = 30  # more than any number of ours has, and few enough for `int`
 
 KEY = "Skylark-Key"
 ORIGIN = "Skylark-Origin"
@@ -28,6 +29,8 @@ UPTIME_MS = "Skylark-Uptime-Ms"
 """In an answer: the time of the node that gives it, by a clock that nobody sets."""
 SENT_MS = "Skylark-Sent-Ms"
 """In a write: when it was sent, by that clock of the node that is to store it. One that is old has been given up."""
+NODE = "Skylark-Node"
+"""In every answer of a proxy: the name of its node. A node that asks another one checks it."""
 HOPS = "Skylark-Hops"
 SERVED_BY = "Skylark-Served-By"
 
@@ -95,6 +98,15 @@ def parse_info(given: Mapping[str, str], sizes: Mapping[str, int]) -> BundleInfo
     )
 
 
+def parse_version(given: Mapping[str, str]) -> int:
+    """Read the version of the bundle that was stored.
+
+    Raises:
+        InvalidArgument: The header is missing or not a quoted number.
+    """
+    return _number(given, "ETag")
+
+
 def verify(crc32: int, fields: Mapping[str, Buffer]) -> None:
     """Checks that the bytes arrived as they were sent.
 
@@ -127,6 +139,6 @@ def _text(given: Mapping[str, str], name: str) -> str:
 
 def _number(given: Mapping[str, str], name: str) -> int:
     text = _text(given, name).strip('"')
-    if not text.isdecimal():
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
         raise InvalidArgument(name, text, "a whole number")
     return int(text)

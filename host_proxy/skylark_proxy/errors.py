@@ -52,6 +52,16 @@ class ConfigError(SkylarkError):
         self.expected = expected
 
 
+class NoServer(ConfigError):
+    """No Redis server on this machine can be used; the message says what to do."""
+
+    def __init__(self, message: str) -> None:
+        SkylarkError.__init__(self, message)
+        self.key = "SKYLARK_REDIS_URL"
+        self.value = None
+        self.expected = "the URL of a Redis, or a Redis server on this machine"
+
+
 class NotFound(SkylarkError):
     """What was asked for does not exist at any place where it was looked for."""
 

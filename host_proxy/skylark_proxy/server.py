@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -54,10 +54,16 @@ def listen(config: ServerSettings, variables: str = "SKYLARK_HOST, SKYLARK_PORT"
     return listener
 
 
-def serve(app: ASGIApp, listener: socket.socket, on_shutdown: Callable[[], None] | None = None) -> None:
+def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    on_shutdown: Callable[[], None] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> None:
     """Serves until SIGINT or SIGTERM; requests that run then have ten seconds to end.
 
     Args:
+        headers: Headers of every answer, also of those that uvicorn gives by itself.
         on_shutdown: Is called before they are waited for, in the event loop.
     """
     settings = uvicorn.Config(
@@ -68,6 +74,7 @@ def serve(app: ASGIApp, listener: socket.socket, on_shutdown: Callable[[], None]
         log_config=None,
         access_log=False,
         server_header=False,
+        headers=list((headers or {}).items()),
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=_KEEP_ALIVE_S,

