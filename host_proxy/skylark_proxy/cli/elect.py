@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from skylark_proxy.cli.options import Json, messages, print_json
+from skylark_proxy.cli.options import Json, print_json, results
 from skylark_proxy.election import Election, Elector, parse_policy
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import Objectives, Policy
@@ -45,7 +45,7 @@ def elect_command(
         print_json(election.to_dict())
         return
     typer.echo(election.elected)
-    messages().print(election_table(election))
+    results(stderr=True).print(election_table(election))
 
 
 def election_table(election: Election) -> Table:

@@ -1,7 +1,8 @@
 """Options that several commands share, and how they print."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -24,14 +25,27 @@ PolicyName = Annotated[str | None, typer.Option("--policy", help=f"How to elect 
 URL_DEFAULT = DEFAULT_URL
 
 
-def results() -> Console:
-    """Where results go. Nothing that was not said to be markup is taken for it: `:b:` in a key is no emoji."""
-    return Console(highlight=False, emoji=False)
+_UNBOUNDED = 1 << 16
+"""Columns that no line of ours reaches. Rich drops columns and cuts off cells where a table is wider than that."""
+
+
+def results(*, stderr: bool = False) -> Console:
+    """Return the console for results, which never wraps a line or cuts off a cell.
+
+    Lines can be longer than the terminal: a terminal wraps them itself, and what stands in them (a key, a digest, a
+    URL) can still be copied whole. Text is taken as it is: `:b:` in a key is no emoji.
+    """
+    return Console(stderr=stderr, highlight=False, emoji=False, color_system=_colours(), width=_UNBOUNDED)
 
 
 def messages() -> Console:
-    """Where progress and errors go: stderr."""
-    return Console(stderr=True, highlight=False, emoji=False)
+    """Return the console for progress and errors, which go to stderr."""
+    return Console(stderr=True, highlight=False, emoji=False, color_system=_colours())
+
+
+def _colours() -> Literal["auto"] | None:
+    """Return None where NO_COLOR is set (no-color.org): rich alone would still write bold and dim."""
+    return None if os.environ.get("NO_COLOR") else "auto"
 
 
 def policy(text: str | None) -> Policy | None:
