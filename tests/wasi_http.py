@@ -111,6 +111,11 @@ def host_run(module: Path, environment: Mapping[str, str]) -> list[str]:
     return [*TEST_HOST, *variables(environment), str(module)]
 
 
+def interpreted_host_run(module: Path, environment: Mapping[str, str]) -> list[str]:
+    """The command line that interprets a core module in the test host."""
+    return [*TEST_HOST, "--interpret", *variables(environment), str(module)]
+
+
 def wasmedge_run(module: Path, environment: Mapping[str, str]) -> list[str]:
     """The command line that interprets a core module in the WasmEdge that `WASMEDGE` names."""
     return [str(WasmEdge.find().program), *variables(environment), str(module)]
