@@ -1,4 +1,4 @@
-"""Runs a core module: `python -m wasmedge_host MODULE [--dir GUEST::HOST] [--env NAME=VALUE] [--interpret] [ARGUMENT …]`."""
+"""Runs a core module: `python -m wasmedge_host [--dir GUEST::HOST] [--env NAME=VALUE] [--interpret] MODULE …`."""
 
 import argparse
 import sys
