@@ -111,6 +111,11 @@ def host_run(module: Path, environment: Mapping[str, str]) -> list[str]:
     return [*TEST_HOST, *variables(environment), str(module)]
 
 
+def interpreted_host_run(module: Path, environment: Mapping[str, str]) -> list[str]:
+    """The command line that interprets a core module in the test host."""
+    return [*TEST_HOST, "--interpret", *variables(environment), str(module)]
+
+
 def wasmedge_run(module: Path, environment: Mapping[str, str]) -> list[str]:
     """The command line that interprets a core module in the WasmEdge that `WASMEDGE` names."""
     return [str(WasmEdge.find().program), *variables(environment), str(module)]
@@ -137,23 +142,24 @@ def variables(environment: Mapping[str, str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Who serves what is built for a target."""
+    """Who serves what is built for a target. `code` is how it runs the code, by what the health pages then say."""
 
     target: Target
     serve: Serve
+    code: str | None = None
 
 
 RUNTIMES = {
     "jco": Runtime(Target.HTTP, serve_jco),
     "wasmtime": Runtime(Target.HTTP, serve_wasmtime),
-    "command": Runtime(Target.COMMAND, serve_command(wasmtime_run)),
-    "flat": Runtime(Target.WASMEDGE, serve_command(host_run)),
+    "command": Runtime(Target.COMMAND, serve_command(wasmtime_run), "native"),
+    "flat": Runtime(Target.WASMEDGE, serve_command(host_run), "native"),
 }
 """The runtimes of servers. `WASMEDGE=path` in the environment adds a real WasmEdge, interpreting and compiled."""
 
 if VARIABLE in os.environ:
-    RUNTIMES["wasmedge"] = Runtime(Target.WASMEDGE, serve_command(wasmedge_run))
-    RUNTIMES["wasmedge-aot"] = Runtime(Target.WASMEDGE, serve_command(wasmedge_aot_run))
+    RUNTIMES["wasmedge"] = Runtime(Target.WASMEDGE, serve_command(wasmedge_run), "interpreted")
+    RUNTIMES["wasmedge-aot"] = Runtime(Target.WASMEDGE, serve_command(wasmedge_aot_run), "native")
 
 
 @contextlib.contextmanager

@@ -19,6 +19,13 @@ OTHER_WORLD = """
     (export "wasi:http/incoming-handler@0.2.9" (instance $handler)))
 """
 
+COMMAND = """
+(component
+    (instance $run)
+    (export "wasi:cli/run@0.2.9" (instance $run)))
+"""
+"""A component that is a process of its own, as those of the target `command`."""
+
 MODULE = '(module (func (export "_start")))'
 
 

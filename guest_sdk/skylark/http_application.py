@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable, Collection
 
+from skylark.execution import Execution
 from skylark.functions import run_contained
 from skylark.http_answers import Answer, Refused, defect, refused
 from skylark.http_backend import HttpBackend, parse_url
@@ -24,14 +25,17 @@ class Application:
     Args:
         connect: How to reach the node's proxy.
         functions: The functions that there are.
+        code: How the code is run, for the health pages; None: they do not say it.
     """
 
-    def __init__(self, settings: Settings, connect: Connect, functions: Collection[str]) -> None:
+    def __init__(
+        self, settings: Settings, connect: Connect, functions: Collection[str], code: Execution | None = None
+    ) -> None:
         self._settings = settings
         self._functions = functions
         transport = connect(settings.proxy_url, *parse_url(settings.proxy_url), PROXY_TIMEOUT_S)
         backend = HttpBackend(settings.proxy_url, transport=transport)
-        self._service = Service(backend, settings.node, run_contained)
+        self._service = Service(backend, settings.node, run_contained, code=code)
 
     def asked(self, head: Head) -> Call | Page:
         """What a request asks for; its body need not be there yet.

@@ -8,6 +8,7 @@ from typing import Any
 
 from skylark import cloudevents, errors
 from skylark.context import Request
+from skylark.execution import Execution
 from skylark.functions import FunctionError, Invocation, Outcome, run
 from skylark.http_answers import Answer, failed, json_answer, responded
 from skylark.http_backend import HttpBackend, Refusal, Terms
@@ -28,15 +29,22 @@ class Service:
         node: The name of the node; None: the proxy is asked for it, once it is needed.
         execute: How an invocation is run.
         fail: What to answer for an invocation that failed.
+        code: How the code of this server is run; its health pages say so. None: they say nothing.
     """
 
     def __init__(
-        self, backend: HttpBackend, node: str | None = None, execute: Run = run, fail: Failed = failed
+        self,
+        backend: HttpBackend,
+        node: str | None = None,
+        execute: Run = run,
+        fail: Failed = failed,
+        code: Execution | None = None,
     ) -> None:
         self._backend = backend
         self._node = node
         self._execute = execute
         self._fail = fail
+        self._about: dict[str, str] = {} if code is None else {"code": code.value}
 
     def invoke(self, head: Head, call: Call, body: memoryview, known: Collection[str]) -> Answer:
         """Runs the functions of a call.
@@ -73,11 +81,11 @@ class Service:
         if page is Page.FUNCTIONS:
             return json_answer({"functions": [{"name": name} for name in known]})
         if page is Page.LIVENESS:
-            return json_answer({"node": self._node, "status": "alive"})
+            return json_answer({"node": self._node, "status": "alive"} | self._about)
         try:
-            return json_answer({"node": self._backend.node(), "status": "ready"})
+            return json_answer({"node": self._backend.node(), "status": "ready"} | self._about)
         except errors.SkylarkError as error:
-            return json_answer({"node": None, "status": "not-ready", "reason": str(error)}, 503)
+            return json_answer({"node": None, "status": "not-ready", "reason": str(error)} | self._about, 503)
 
     def node(self) -> str:
         """The name of the node.

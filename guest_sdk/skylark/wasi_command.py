@@ -18,6 +18,7 @@ import traceback
 import wit_command.exports
 from componentize_py_types import Err
 
+from skylark.execution import Execution, measure
 from skylark.functions import REGISTRY
 from skylark.http_answers import Refused
 from skylark.http_application import Application
@@ -55,10 +56,11 @@ def _serve() -> None:
         settings, own = Settings.read(os.environ, REGISTRY), ServerSettings.read(os.environ)
     except Refused as refusal:
         raise SystemExit(f"skylark: {refusal}") from None
-    server = HttpServer(Application(settings, KeptConnection, REGISTRY), own)
+    code = measure()
+    server = HttpServer(Application(settings, KeptConnection, REGISTRY, code), own)
     try:
         with asyncio.Runner(loop_factory=_loop) as runner:
-            runner.run(serve(server, lambda urls: _started(urls, settings)))
+            runner.run(serve(server, lambda urls: _started(urls, settings, code)))
     except OSError as error:
         where = f"{' and '.join(own.hosts) or 'all addresses'}"
         reason = "it is in use" if error.errno == errno.EADDRINUSE else error
@@ -70,6 +72,6 @@ def _loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(selectors.PollSelector())
 
 
-def _started(urls: list[str], settings: Settings) -> None:
-    names = ", ".join(REGISTRY)
-    print(f"serving {names} on {' and '.join(urls)}, state at {settings.proxy_url}", file=sys.stderr)
+def _started(urls: list[str], settings: Settings, code: Execution) -> None:
+    names, where = ", ".join(REGISTRY), " and ".join(urls)
+    print(f"serving {names} on {where}, state at {settings.proxy_url}, code: {code}", file=sys.stderr)

@@ -6,6 +6,7 @@ processor architecture (`lib/loader/ast/section.cpp`, `Loader::loadSection(FileM
 for which one of the three is not right interprets the module; other runtimes pass over the section.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,8 +22,20 @@ _SYSTEMS = {1: "linux", 2: "darwin", 3: "windows"}
 _ARCHITECTURES = {1: "amd64", 2: "arm64", 3: "riscv64", 4: "arm", 5: "s390x"}
 """By OCI's names (Go's GOARCH). WasmEdge: `HostArchType`."""
 
-_READERS = {1: "0.10 to 0.14", 2: "0.15 to 0.17"}
+_READERS = {1: "0.10 to 0.14", 2: "0.15 to 0.17", 3: "after 0.17"}
 """The versions of WasmEdge that take a version of the format (`include/aot/version.h`, `kBinaryVersion`, by tag)."""
+
+_IN_CLUSTERS = {
+    1: "runwasi's shim (0.6.0) uses it, and crun with libwasmedge 0.10 to 0.14",
+    2: "crun with libwasmedge 0.15 or 0.16 uses it; crun with 0.17 interprets, and so does runwasi's shim (0.6.0)",
+}
+"""What uses a version of the format in a cluster.
+
+crun sets no run mode, and from 0.17 on a library that is told none interprets (crun, `handlers/wasmedge.c`; WasmEdge,
+`include/common/configure.h`, by tag). runwasi's shim is linked with WasmEdge 0.14.
+"""
+
+_NOWHERE = "neither crun nor runwasi's shim uses it: they interpret the module"
 
 TARGET_ANNOTATION = "io.skylark.target"
 """The annotation of a package that says what it was built for."""
@@ -52,8 +65,20 @@ class NativeCode:
         known = _READERS.get(self.format)
         return f"WasmEdge {known}" if known else f"a WasmEdge whose AOT format is {self.format}"
 
+    @property
+    def in_clusters(self) -> str:
+        """Return which of the runtimes of a cluster use it."""
+        return _IN_CLUSTERS.get(self.format, _NOWHERE)
+
     def __str__(self) -> str:
-        return f"native code for {self.os}/{self.architecture}, run by {self.read_by}; elsewhere it is interpreted"
+        return (
+            f"native code for {self.os}/{self.architecture}, run by {self.read_by} (0.17 and newer with "
+            f"--run-mode aot); elsewhere it is interpreted. In a cluster {self.in_clusters}"
+        )
+
+    def described(self) -> dict[str, str | int]:
+        """Return its fields, and who runs it, for programs."""
+        return dataclasses.asdict(self) | {"read_by": self.read_by, "in_clusters": self.in_clusters}
 
 
 def read_native_code(wasm: Wasm, name: str) -> NativeCode | None:

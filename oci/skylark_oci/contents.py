@@ -1,6 +1,5 @@
 """What is in a component, a layout or an image of a registry, as documents to show."""
 
-import dataclasses
 from typing import Any
 
 import msgspec
@@ -33,7 +32,7 @@ def wasm_contents(content: bytes, name: str) -> dict[str, Any]:
         "digest": digest_of(content),
         "imports": list(wasm.imports),
         "exports": list(wasm.exports),
-        "native_code": None if code is None else dataclasses.asdict(code) | {"read_by": code.read_by},
+        "native_code": None if code is None else code.described(),
         "build": None if record is None else msgspec.to_builtins(record),
     }
 

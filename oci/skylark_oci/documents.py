@@ -95,6 +95,8 @@ class Execution(Document, frozen=True, kw_only=True, rename="pascal"):
     entrypoint: list[str] | None = None
     cmd: list[str] | None = None
     working_dir: str = ""
+    user: str = ""
+    stop_signal: str = ""
 
 
 class RootFilesystem(Document, frozen=True, kw_only=True, rename=None):

@@ -41,6 +41,12 @@ ARTIFACT_SUFFIX = "-artifact"
 CRUN_VARIANT = {"module.wasm.image/variant": "compat"}
 """By this annotation crun's Wasm handler knows an image (crun, `docs/wasm-wasi-example.md`)."""
 
+USER = "65532:65532"
+"""The user and group of an image, the numbers of distroless images' `nonroot`.
+
+They are numbers, because a kubelet with `runAsNonRoot` refuses an image that names no user or one by name."""
+
+_COMMAND = "wasi:cli/run@"
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _GZIP_LEVEL = 6
 
@@ -97,19 +103,30 @@ def artifact(
     return _pack(config, WASM_CONFIG, layer, content, annotations)
 
 
-def image(content: bytes, file_name: str, annotations: Mapping[str, str], created: datetime | None) -> Packed:
-    """A component or module as a platform image: a root filesystem with one file, which is the entrypoint."""
+def image(
+    content: bytes, wasm: Wasm, file_name: str, annotations: Mapping[str, str], created: datetime | None
+) -> Packed:
+    """Make a platform image of a component or module: a root filesystem with one file, which is the entrypoint."""
     archive = _root_filesystem(content, file_name, created)
     compressed = _gzip(archive)
     config = ImageConfig(
         created=rfc3339(created) if created else None,
         architecture=ARCHITECTURE,
         os=IMAGE_OS,
-        config=Execution(entrypoint=[f"/{file_name}"]),
+        config=Execution(entrypoint=[f"/{file_name}"], user=USER, stop_signal=_stop_signal(wasm)),
         rootfs=RootFilesystem(type="layers", diff_ids=[documents.digest_of(archive)]),
     ).encode()
     layer = describe(compressed, IMAGE_LAYER)
     return _pack(config, IMAGE_CONFIG, layer, compressed, {**annotations, **CRUN_VARIANT})
+
+
+def _stop_signal(wasm: Wasm) -> str:
+    """Return the signal that ends the image's process; empty means SIGTERM."""
+    # A core module or command is process 1 of its namespace, and WASI has no signals. Linux drops a signal that process
+    # 1 has no handler for, so SIGTERM would only hold up the end until the grace period is over. Components of
+    # wasi:http are served by the runtime, and runwasi's shim does handle SIGTERM.
+    runs_itself = wasm.kind is Kind.MODULE or any(export.startswith(_COMMAND) for export in wasm.exports)
+    return "SIGKILL" if runs_itself else ""
 
 
 def attached(subject: Packed, content: bytes, media_type: str, file_name: str) -> Packed:

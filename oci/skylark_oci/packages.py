@@ -93,7 +93,7 @@ def package(
     file_name = f"{_safe(name)}.wasm"
     target = record.world if record else None
     forms = {
-        Form.IMAGE: image(content, file_name, said, created),
+        Form.IMAGE: image(content, wasm, file_name, said, created),
         Form.ARTIFACT: artifact(content, wasm, file_name, target, said, created),
     }
     document = sbom(content, wasm, metadata, record, created, native_code)

@@ -100,10 +100,19 @@ class TestProbes:
     def test_health(self, server: WasiServer) -> None:
         """Ready is who reaches the proxy; alive is who answers, with the node's name if it was asked for before."""
         for path in ("/health", "/health/readiness"):
-            assert server.http.get(path).json() == {"node": "n1", "status": "ready"}
+            ready = server.http.get(path).json()
+            assert (ready["node"], ready["status"]) == ("n1", "ready")
         alive = server.http.get("/health/liveness").json()
         assert alive["status"] == "alive"
         assert alive["node"] in (None, "n1")
+
+    def test_how_the_code_is_run(self, runtime: Runtime, server: WasiServer) -> None:
+        """A server of its own finds out whether it is interpreted: its pages and the first line of its log say so."""
+        for path in ("/health", "/health/liveness"):
+            assert server.http.get(path).json().get("code") == runtime.code
+        if runtime.code is not None:
+            line = next(line for line in server.log().splitlines() if line.startswith("serving "))
+            assert line.endswith(f", code: {runtime.code}")
 
     def test_head(self, server: WasiServer) -> None:
         """A probe need not read a body."""

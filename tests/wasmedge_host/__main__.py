@@ -1,4 +1,4 @@
-"""Runs a core module: `python -m wasmedge_host MODULE [--dir GUEST::HOST] [--env NAME=VALUE] [ARGUMENT …]`."""
+"""Runs a core module: `python -m wasmedge_host [--dir GUEST::HOST] [--env NAME=VALUE] [--interpret] MODULE …`."""
 
 import argparse
 import sys
@@ -13,12 +13,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="wasmedge_host")
     parser.add_argument("--dir", action="append", default=[], metavar="GUEST::HOST")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--interpret", action="store_true")
     parser.add_argument("module", type=Path)
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     given = parser.parse_args()
     environment = dict(pair.split("=", 1) for pair in given.env)
     folders = {guest: Path(host) for guest, host in (pair.split("::", 1) for pair in given.dir)}
-    return run(given.module, given.arguments, environment, folders, Config.load({}).cache_dir / "compiled")
+    cache = Config.load({}).cache_dir / "compiled"
+    return run(given.module, given.arguments, environment, folders, cache, given.interpret)
 
 
 if __name__ == "__main__":

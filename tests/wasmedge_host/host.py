@@ -37,12 +37,18 @@ from wasmedge_host.streams import Streams
 
 _STACK_BYTES = 2 << 20
 _TRAPPED = 134
+_INTERPRETER = "pulley64"
 _PREFIXES = ("sock_", "fd_", "poll_", "clock_")
 Function = Callable[..., None]
 
 
 def run(
-    module: Path, arguments: Sequence[str], environment: Mapping[str, str], folders: Mapping[str, Path], cache: Path
+    module: Path,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folders: Mapping[str, Path],
+    cache: Path,
+    interpret: bool = False,
 ) -> int:
     """Runs a module to its end with this process's standard streams.
 
@@ -52,6 +58,7 @@ def run(
         environment: Its environment.
         folders: The folders that it may see, by the guest's name.
         cache: Where compiled modules are kept.
+        interpret: Run it in wasmtime's interpreter, Pulley, instead of natively.
 
     Returns:
         Its exit code; 134 after a trap, which is printed.
@@ -59,8 +66,10 @@ def run(
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # WasmEdge leaves it so, and Python does not
     config = Config()
     config.max_wasm_stack = _STACK_BYTES
+    if interpret:
+        config.target = _INTERPRETER
     engine = Engine(config)
-    compiled = load(engine, module, cache)
+    compiled = load(engine, module, cache, f"-{_INTERPRETER}" if interpret else "")
     store = Store(engine)
     store.set_wasi(_wasi(module, arguments, environment, folders))
     start = link(engine, store, compiled)
@@ -74,11 +83,11 @@ def run(
     return 0
 
 
-def load(engine: Engine, module: Path, cache: Path) -> Module:
-    """The compiled module of a file, from the cache where it can be. Compiling 16 MB takes seconds."""
+def load(engine: Engine, module: Path, cache: Path, target: str = "") -> Module:
+    """Return the compiled module of a file, from the cache where it can be. Compiling 16 MB takes seconds."""
     content = module.read_bytes()
     name = hashlib.sha256(content).hexdigest()
-    kept = cache / f"{name}-core-wasmtime-{version('wasmtime')}.cwasm"
+    kept = cache / f"{name}-core-wasmtime-{version('wasmtime')}{target}.cwasm"
     if kept.exists():
         try:
             return Module.deserialize_file(engine, str(kept))

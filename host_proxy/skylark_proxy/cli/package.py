@@ -1,6 +1,5 @@
 """`skylark package`."""
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,7 +71,8 @@ def package_command(
     component gives the same digests; SOURCE_DATE_EPOCH says when it was made.
 
     Native code that `--aot` adds is for the operating system and processor of this machine, and for the versions of
-    WasmEdge whose format is that of the compiler; elsewhere the module is interpreted. It comes from the cache where
+    WasmEdge whose format is that of the compiler; elsewhere the module is interpreted, and by crun with libwasmedge
+    0.17 in any case. The command says which runtimes of a cluster use it. It comes from the cache where
     the same module was compiled before.
     """
     if aot and target not in (None, Target.WASMEDGE):
@@ -112,7 +112,7 @@ def summary(packed: Package) -> dict[str, Any]:
     return {
         "kind": packed.wasm.kind,
         "tag": packed.tag,
-        "native_code": dataclasses.asdict(packed.native_code) if packed.native_code else None,
+        "native_code": packed.native_code.described() if packed.native_code else None,
         "forms": {
             form: {
                 "tag": packed.tags[form],

@@ -1,6 +1,5 @@
 """`skylark pull`."""
 
-import dataclasses
 import time
 from pathlib import Path
 from typing import Annotated
@@ -37,7 +36,7 @@ def pull_command(
     built_for = record.target if record else None
     if as_json:
         result = {"component": str(target), "reference": str(resolved.reference), "form": resolved.form}
-        seen = {"target": built_for, "native_code": dataclasses.asdict(code) if code else None}
+        seen = {"target": built_for, "native_code": code.described() if code else None}
         print_json({**result, **seen, "size_bytes": size_bytes, "duration_s": round(seconds, 3)})
         return
     typer.echo(f"{target}: {megabytes(size_bytes)}, the {resolved.form} {resolved.reference}")

@@ -1,9 +1,9 @@
 // wasi:cli: arguments, environment, standard streams, terminals and the end of the program.
+#include "ending.h"
 #include "handles.h"
 #include "memory.h"
 #include "preview1.h"
 #include "rounds.h"
-#include "sockets.h"
 #include "streams.h"
 
 static u32 length(const u8 *text)
@@ -56,8 +56,7 @@ EXPORT("wasi:cli/environment#initial-cwd") void initial_cwd(u8 *result) { put8(r
 
 EXPORT("wasi:cli/exit#exit") void cli_exit(u32 failed)
 {
-    flush_before_exit();
-    p1_proc_exit(failed != 0);
+    end_program(failed != 0);
 }
 
 // The three are shared by all the streams made for them, and stay open.

@@ -41,6 +41,16 @@ static void find_preopens(void)
         die("no memory left for the preopened directories");
 }
 
+bool root_is_preopened(void)
+{
+    u32 size = 0;
+    u8 name[2] = {0, 0};
+    // Some hosts count a terminating zero.
+    if (!preopen_name_size(0, &size) || size == 0 || size > sizeof name)
+        return false;
+    return !p1_fd_prestat_dir_name(FIRST_PREOPEN, name, size) && name[0] == '/' && name[1] == 0;
+}
+
 // `list<tuple<descriptor, string>>`.
 EXPORT("wasi:filesystem/preopens#get-directories") void get_directories(u8 *result)
 {

@@ -15,6 +15,9 @@ enum {
 
 u32 descriptor_for(struct file *file, u32 flags);
 
+// Whether the first folder that the program was given is `/`, as in a container.
+bool root_is_preopened(void);
+
 // `descriptor-type` of a witx `filetype`.
 u32 descriptor_type(u32 filetype);
 

@@ -9,6 +9,7 @@ import pytest
 
 import skylark
 from skylark import errors, wire
+from skylark.execution import Execution
 from skylark.functions import REGISTRY
 from skylark.http_answers import Answer
 from skylark.http_backend import HttpBackend
@@ -224,3 +225,13 @@ def test_pages(proxy: PlayedProxy) -> None:
     assert content(service.page(Page.READINESS, REGISTRY)) == {"node": "n1", "status": "ready"}
     proxy.away = True
     assert service.page(Page.READINESS, REGISTRY).status == 503
+
+
+@pytest.mark.parametrize("code", Execution)
+@pytest.mark.parametrize("away", [False, True])
+def test_health_says_how_the_code_is_run(proxy: PlayedProxy, code: Execution, away: bool) -> None:
+    """A server that knows whether it is interpreted says so on its health pages, whether it is ready or not."""
+    proxy.away = away
+    service = Service(HttpBackend("http://proxy:1", transport=proxy), "n7", code=code)
+    for page in (Page.LIVENESS, Page.READINESS):
+        assert content(service.page(page, REGISTRY))["code"] == code.value

@@ -34,7 +34,8 @@ def native_code(content: bytes) -> NativeCode | None:
         ((2, 1, 2), (2, "linux", "arm64"), "WasmEdge 0.15 to 0.17"),
         ((2, 2, 2), (2, "darwin", "arm64"), "WasmEdge 0.15 to 0.17"),
         ((0x83, 0x03, 3, 3), (387, "windows", "riscv64"), "a WasmEdge whose AOT format is 387"),
-        ((3, 9, 9), (3, "unknown-9", "unknown-9"), "a WasmEdge whose AOT format is 3"),
+        ((3, 1, 1), (3, "linux", "amd64"), "WasmEdge after 0.17"),
+        ((4, 9, 9), (4, "unknown-9", "unknown-9"), "a WasmEdge whose AOT format is 4"),
     ],
 )
 def test_what_native_code_is_for(header: tuple[int, ...], expected: tuple[int, str, str], read_by: str) -> None:
@@ -43,6 +44,24 @@ def test_what_native_code_is_for(header: tuple[int, ...], expected: tuple[int, s
     assert code is not None
     assert (code.format, code.os, code.architecture, code.read_by) == (*expected, read_by)
     assert code.size_bytes == len(header) + len(b"code")
+
+
+@pytest.mark.parametrize(
+    ("format", "expected"),
+    [
+        (1, "runwasi's shim (0.6.0) uses it, and crun with libwasmedge 0.10 to 0.14"),
+        (2, "crun with libwasmedge 0.15 or 0.16 uses it; crun with 0.17 interprets"),
+        (3, "neither crun nor runwasi's shim uses it"),
+        (9, "neither crun nor runwasi's shim uses it"),
+    ],
+)
+def test_it_says_which_clusters_use_it(format: int, expected: str) -> None:
+    """Whoever packages, pulls or inspects native code learns where it would be passed over."""
+    code = native_code(with_header(format, 1, 1))
+    assert code is not None
+    assert expected in code.in_clusters
+    assert f"In a cluster {code.in_clusters}" in str(code)
+    assert code.described()["in_clusters"] == code.in_clusters
 
 
 def test_a_module_without() -> None:

@@ -17,7 +17,7 @@ from skylark_oci.images import Form
 from skylark_oci.metadata import InvalidMetadata, Metadata, created_at
 from skylark_oci.packages import Package, package
 from skylark_oci.record import BuildRecord, encode_record
-from wasm_files import COMPONENT, MODULE, wasm_file
+from wasm_files import COMMAND, COMPONENT, MODULE, OTHER_WORLD, wasm_file
 
 CREATED = datetime(2026, 3, 1, 12, 30, 5, tzinfo=UTC)
 METADATA = Metadata(
@@ -33,6 +33,14 @@ RECORD = encode_record(BuildRecord("skylark:state/hosted@0.1.0", {"skylark": "0.
 def manifest_of(packed: Package, form: Form) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(packed.forms[form].content)
     return document
+
+
+def execution_of(text: str) -> dict[str, Any]:
+    """How the image of a WebAssembly text is run, by its configuration."""
+    packed = package(wasm_file(text), "alarm", METADATA)
+    config: dict[str, Any] = json.loads(blob(packed, Form.IMAGE, manifest_of(packed, Form.IMAGE)["config"]))
+    execution: dict[str, Any] = config["config"]
+    return execution
 
 
 def blob(packed: Package, form: Form, descriptor: dict[str, Any]) -> bytes:
@@ -96,8 +104,21 @@ class TestImage:
         config = json.loads(blob(packed, Form.IMAGE, manifest["config"]))
         assert manifest["config"]["mediaType"] == "application/vnd.oci.image.config.v1+json"
         assert (config["architecture"], config["os"]) == ("wasm", "wasi")
-        assert config["config"] == {"Entrypoint": ["/alarm.wasm"]}
+        assert config["config"]["Entrypoint"] == ["/alarm.wasm"]
         assert config["created"] == "2026-03-01T12:30:05Z"
+
+    @pytest.mark.parametrize("text", [COMPONENT, OTHER_WORLD, COMMAND, MODULE])
+    def test_no_image_runs_as_root(self, text: str) -> None:
+        """A user is named by number, which a kubelet needs to know that it is not root (`runAsNonRoot`)."""
+        user, group = execution_of(text)["User"].split(":")
+        assert (int(user) > 0, int(group) > 0) == (True, True)
+
+    @pytest.mark.parametrize(
+        ("text", "signal"), [(MODULE, "SIGKILL"), (COMMAND, "SIGKILL"), (OTHER_WORLD, None), (COMPONENT, None)]
+    )
+    def test_a_program_that_ignores_sigterm_is_killed(self, text: str, signal: str | None) -> None:
+        """A module or command is process 1 and never sees SIGTERM; a runtime that serves wasi:http handles it."""
+        assert execution_of(text).get("StopSignal") == signal
 
     def test_root_filesystem(self) -> None:
         """One gzipped layer with the one file; the configuration has its digest before compression."""
@@ -221,7 +242,7 @@ class TestReproducibility:
 
 
 ARTIFACT_DIGEST = "sha256:4a5d0e2e8200078691da4ac0faf87b2c267231a7587426023ea00260f1f0cc97"
-IMAGE_CONFIG_DIGEST = "sha256:2bc1206e769b292c2f935c995d4df7269546c9156b9be4abfcf7730ee5f1212a"
+IMAGE_CONFIG_DIGEST = "sha256:c78742073093828a4d87d17a2edc75e0f958fb023b215f66f362311a4d6ec2ac"
 """Of an empty component. The layer itself is gzipped, and how is for the machine's zlib to say."""
 
 

@@ -1,0 +1,30 @@
+"""A flattened program's end reaches whoever started it, also through container runtimes that drop exit codes."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conformance import artifacts
+from wasi_http import TEST_HOST
+
+TRAPPED = 134
+"""What the tests' host makes of a trap; crun makes 1 of it, runwasi's shim 137."""
+
+
+def ended(way: str, folder: str, tmp_path: Path) -> "subprocess.CompletedProcess[bytes]":
+    """Runs the program that ends in a way, with a folder under this name."""
+    command = [*TEST_HOST, "--dir", f"{folder}::{tmp_path}", str(artifacts.flat()), "ends", way]
+    return subprocess.run(command, capture_output=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(
+    ("way", "elsewhere"),
+    [("return", 0), ("zero", 0), ("three", 1), ("error", 1), ("at once", 1)],
+)
+def test_a_failure_in_a_container_is_a_trap(way: str, elsewhere: int, tmp_path: Path) -> None:
+    """crun ends with 0 whatever a module exits with; a trap is the one failure that it passes on."""
+    in_container = ended(way, "/", tmp_path)
+    assert in_container.returncode == (TRAPPED if elsewhere else 0)
+    assert in_container.stdout == b"before the end\n"  # all that the program wrote is out
+    assert ended(way, "/data", tmp_path).returncode == elsewhere
