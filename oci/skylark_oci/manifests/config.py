@@ -12,9 +12,23 @@ from msgspec import Meta
 Name = Annotated[str, Meta(pattern=r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$")]
 """A DNS label (RFC 1123) with room for a prefix."""
 FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$")]
-NodeName = Annotated[str, Meta(pattern=r"^[a-z0-9]([-.a-z0-9]{0,38}[a-z0-9])?$")]
-Image = Annotated[str, Meta(pattern=r"^[a-z0-9][^\s@]*(@sha256:[0-9a-f]{64})?$")]
-Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]*(k|M|G|Ki|Mi|Gi)?$")]
+Label = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+"""A DNS label (RFC 1123), as a namespace's name is one."""
+ObjectName = Annotated[
+    str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253)
+]
+"""A DNS subdomain (RFC 1123), as the names of most objects are."""
+NodeName = ObjectName
+Image = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?/|\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?/)?"
+        r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
+        r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?$"
+    ),
+]
+"""As `skylark_oci.reference`, but the registry may be left to the cluster."""
+Size = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]*)(\.[0-9]{1,3})?(k|M|G|T|Ki|Mi|Gi|Ti)?$")]
 Cpu = Annotated[str, Meta(pattern=r"^([1-9][0-9]*m?|[0-9]+\.[0-9]{1,3})$")]
 HostPath = Annotated[str, Meta(pattern=r"^/[^\s:]*$")]
 EventType = Annotated[str, Meta(pattern=r"^[^\s]{1,256}$")]
@@ -67,14 +81,14 @@ class ClusterSection(_Section, frozen=True):
     image: Image
     """The image of `oci/Containerfile`: the proxy and node-info."""
     distribution: Distribution = Distribution.PLAIN
-    namespace: Name = "skylark"
+    namespace: Label = "skylark"
     pod_network: str | None = None
     """The network of the cluster's pods, in CIDR form; the distribution's own if absent."""
     operators: list[str] = []
     """Networks that may reach Redis and node-info by their NodePorts; without any nobody but the proxies may."""
-    runtime_handlers: dict[Literal["wasmtime", "wasmedge"], Name] = {}
+    runtime_handlers: dict[Literal["wasmtime", "wasmedge"], Label] = {}
     """The containerd handler of a RuntimeClass, where it has another name, such as `wasmedge: crun`."""
-    pull_secret: Name | None = None
+    pull_secret: ObjectName | None = None
     """An existing Secret of the type kubernetes.io/dockerconfigjson, for registries that ask who pulls."""
     knative_operator: bool = False
     """Whether the Knative Operator runs Knative, as MicroK8s' addon has it; it would undo changes of its ConfigMaps."""
@@ -93,7 +107,7 @@ class RedisSection(_Section, frozen=True):
     memory: Size = "512Mi"
     """The container's limit; two thirds of it are Redis' `maxmemory`, the rest is for rewriting its file."""
     cpu: Cpu = "100m"
-    secret: Name | None = None
+    secret: ObjectName | None = None
     """An existing Secret with `password` and `users.acl`; one is made if absent."""
 
 
@@ -108,7 +122,7 @@ class ProxySection(_Section, frozen=True):
     cache: Size = "2Gi"
     """The size of the folder for compiled components."""
     cpu: Cpu = "250m"
-    peer_key_secret: Name | None = None
+    peer_key_secret: ObjectName | None = None
     """An existing Secret with `key`; one is made if absent."""
     settings: dict[str, Setting] = {}
     """Settings of the proxy by name, such as `max_latency_ms: 100` for SKYLARK_MAX_LATENCY_MS."""
@@ -192,7 +206,7 @@ class EventsSection(_Section, frozen=True):
     schedule: ScheduleSection | None = None
     retries: Annotated[int, Meta(ge=0, le=100)] = 5
     dead_letter: str | None = None
-    """A URL for events that no retry could deliver."""
+    """The function, or the http URL, that gets the events which no retry could deliver."""
 
 
 class ClusterFile(_Section, frozen=True):

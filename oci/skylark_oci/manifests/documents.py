@@ -104,6 +104,26 @@ def node_affinity(*expressions: tuple[str, str, Sequence[str]]) -> Document:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
 
 
+def nodes_affinity(tiers: Sequence[str], operator: str, nodes: Sequence[str]) -> Document:
+    """Return the affinity for nodes of some tiers that are (`In`) or are not (`NotIn`) among the named ones.
+
+    A label's value has at most 63 characters, so a node with a longer name is chosen by its name and not by its label.
+    """
+    short = [node for node in nodes if len(node) <= names.LONGEST_LABEL]
+    labels = [(names.HOSTNAME_LABEL, operator, short)] if short else []
+    affinity = node_affinity((names.TIER_LABEL, "In", tiers), *labels)
+    # the API takes one value for each field
+    fields = [
+        {"key": "metadata.name", "operator": operator, "values": [node]}
+        for node in nodes
+        if len(node) > names.LONGEST_LABEL
+    ]
+    if fields:
+        terms = affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+        terms[0]["matchFields"] = fields
+    return affinity
+
+
 def pod_security(user: int = USER_ID, group: int | None = None) -> Document:
     """A pod that is not root."""
     return {

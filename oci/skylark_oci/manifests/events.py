@@ -8,6 +8,7 @@ import base64
 from urllib.parse import urlencode
 
 from skylark_oci.manifests import names
+from skylark_oci.manifests.circles import start_type
 from skylark_oci.manifests.config import ClusterConfig, FunctionSection, Run
 from skylark_oci.manifests.documents import Document, document
 from skylark_oci.manifests.pools import pool_of
@@ -21,33 +22,32 @@ _SOURCE = "skylark-schedule"
 
 def event_documents(config: ClusterConfig) -> list[Document]:
     """The part `events`: a broker, a trigger for each function that an event starts, and the source."""
-    started = [function for function in config.file.functions if started_by(config, function) is not None]
+    started = [
+        function for function in config.file.functions if start_type(config.file.functions, function) is not None
+    ]
     if not started and config.file.events.schedule is None:
         return []
     return [_broker(config), *(_trigger(config, function) for function in started), *_schedule(config)]
-
-
-def started_by(config: ClusterConfig, function: FunctionSection) -> str | None:
-    """The type of the events that start a function; None: none do."""
-    if function.after is None:
-        return function.on_event
-    before = next(one for one in config.file.functions if one.name == function.after)
-    return before.replies or names.reply_type(before.called)
 
 
 def _broker(config: ClusterConfig) -> Document:
     events = config.file.events
     delivery = {"retry": events.retries, "backoffPolicy": "exponential", "backoffDelay": "PT1S"}
     if events.dead_letter is not None:
-        delivery["deadLetterSink"] = {"uri": events.dead_letter}
+        delivery["deadLetterSink"] = _dead_letter_sink(config, events.dead_letter)
     space = config.file.cluster.namespace
     return document("Broker", events.broker, namespace=space, api=_EVENTING, spec={"delivery": delivery})
+
+
+def _dead_letter_sink(config: ClusterConfig, dead_letter: str) -> Document:
+    function = next((one for one in config.file.functions if one.name == dead_letter), None)
+    return {"uri": dead_letter} if function is None else _subscriber(config, function)
 
 
 def _trigger(config: ClusterConfig, function: FunctionSection) -> Document:
     spec = {
         "broker": config.file.events.broker,
-        "filter": {"attributes": {"type": started_by(config, function)}},
+        "filter": {"attributes": {"type": start_type(config.file.functions, function)}},
         "subscriber": _subscriber(config, function),
     }
     space = config.file.cluster.namespace
@@ -61,7 +61,7 @@ def _subscriber(config: ClusterConfig, function: FunctionSection) -> Document:
     node = after[0].node if len(after) == 1 else None
     query = f"?{urlencode({'destination': node})}" if node is not None else ""
     if function.run is Run.PROXY:
-        host = names.host_of(f"{names.PROXY}-{pool_of(function)}", space)
+        host = names.host_of(f"{pool_of(config, function).service}", space)
         return {"uri": f"http://{host}:{names.PROXY_PORT}/functions/{function.called}{query}"}
     path = f"/functions/{function.function}" if function.function is not None else "/"
     ref = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": function.name, "namespace": space}

@@ -10,8 +10,8 @@ environment variables" (how the address of the proxy gets into its URL).
 from ipaddress import ip_network
 
 from skylark_oci.manifests import names
-from skylark_oci.manifests.config import ClusterConfig, FunctionSection, Run
-from skylark_oci.manifests.documents import Document, document, field_env, pull_secrets
+from skylark_oci.manifests.config import ClusterConfig, FunctionSection, Run, Tier
+from skylark_oci.manifests.documents import Document, document, field_env, nodes_affinity, pull_secrets
 from skylark_oci.manifests.proxy import pod_network
 
 _FEATURES = ("runtimeclassname", "nodeselector", "affinity", "fieldref", "dnspolicy")
@@ -67,7 +67,7 @@ def service(config: ClusterConfig, function: FunctionSection) -> Document:
             "runtimeClassName": str(function.run),
             "enableServiceLinks": True,  # for the address of the proxy
             "dnsPolicy": "ClusterFirst",
-            "nodeSelector": _node_selector(function),
+            **_placement(function),
             "containerConcurrency": function.concurrency,
             "timeoutSeconds": function.timeout_s,
             **pull_secrets(config),
@@ -94,10 +94,13 @@ def _annotations(function: FunctionSection) -> dict[str, str]:
     }
 
 
-def _node_selector(function: FunctionSection) -> dict[str, str]:
+def _placement(function: FunctionSection) -> Document:
+    """Return the nodes of a function. A label's value is too short for some nodes' names; see `nodes_affinity`."""
     if function.tier is not None:
-        return {names.TIER_LABEL: str(function.tier)}
-    return {names.HOSTNAME_LABEL: str(function.node)}
+        return {"nodeSelector": {names.TIER_LABEL: str(function.tier)}}
+    if len(str(function.node)) <= names.LONGEST_LABEL:
+        return {"nodeSelector": {names.HOSTNAME_LABEL: str(function.node)}}
+    return {"affinity": nodes_affinity([str(tier) for tier in Tier], "In", [str(function.node)])}
 
 
 def _proxy_url(config: ClusterConfig) -> str:

@@ -11,6 +11,8 @@ PRIORITY_CLASS = "skylark-node"
 TIER_LABEL = "node-type"
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 POOL_LABEL = "skylark.io/pool"
+LONGEST_LABEL = 63
+"""The most characters of a label's value."""
 CONFIG_HASH = "skylark.io/config-hash"
 
 COMPONENT = "app.kubernetes.io/name"

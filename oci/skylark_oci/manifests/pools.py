@@ -3,11 +3,16 @@
 A pool is a DaemonSet. Its Service leads to its proxies, as no Service can choose pods by the labels of their nodes.
 """
 
+import hashlib
+from collections import Counter
 from dataclasses import dataclass
 
 from skylark_oci.manifests import names
 from skylark_oci.manifests.config import ClusterConfig, FunctionSection, Run, Tier
-from skylark_oci.manifests.documents import TIERED, Document, node_affinity
+from skylark_oci.manifests.documents import Document, nodes_affinity
+
+_LONGEST = 63 - len(f"{names.PROXY}-node-")
+"""A Service's name has at most 63 characters (RFC 1035)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +34,8 @@ class Pool:
     def affinity(self) -> Document:
         """Its nodes."""
         if self.node is not None:
-            return node_affinity(TIERED, (names.HOSTNAME_LABEL, "In", [self.node]))
-        tier = (names.TIER_LABEL, "In", [str(self.tier)])
-        apart = [(names.HOSTNAME_LABEL, "NotIn", self.apart)] if self.apart else []
-        return node_affinity(tier, *apart)
+            return nodes_affinity([str(tier) for tier in Tier], "In", [self.node])
+        return nodes_affinity([str(self.tier)], "NotIn", self.apart)
 
 
 def pools_of(config: ClusterConfig) -> list[Pool]:
@@ -45,15 +48,30 @@ def pools_of(config: ClusterConfig) -> list[Pool]:
     tiers = [
         Pool(tier.lower(), tier, None, nodes, tuple(one for one in hosted if one.tier is tier)) for tier in sorted(Tier)
     ]
-    own = [Pool(pool_of_node(node), None, node, (), tuple(one for one in hosted if one.node == node)) for node in nodes]
+    called = _names_of(nodes)
+    own = [Pool(called[node], None, node, (), tuple(one for one in hosted if one.node == node)) for node in nodes]
     return tiers + own
 
 
-def pool_of(function: FunctionSection) -> str:
-    """The name of the pool of a function that a proxy hosts."""
-    return function.tier.lower() if function.tier is not None else pool_of_node(str(function.node))
+def pool_of(config: ClusterConfig, function: FunctionSection) -> Pool:
+    """Return the pool of a function that a proxy hosts."""
+    return next(pool for pool in pools_of(config) if function in pool.functions)
 
 
-def pool_of_node(node: str) -> str:
-    """The name of the pool of a node; a name of a node may have dots, one of a Service may not."""
-    return f"node-{node.replace('.', '-')}"
+def _names_of(nodes: tuple[str, ...]) -> dict[str, str]:
+    """Return the name of each node's pool.
+
+    A Service's name has no dots and is shorter than a node's may be. Names that are too long, or that are the same
+    without their dots, get a hash of the node's name.
+    """
+    plain = {node: node.replace(".", "-") for node in nodes}
+    uses = Counter(plain.values())
+    return {
+        node: f"node-{name if len(name) <= _LONGEST and uses[name] == 1 else _hashed(node, name)}"
+        for node, name in plain.items()
+    }
+
+
+def _hashed(node: str, name: str) -> str:
+    digest = hashlib.sha256(node.encode()).hexdigest()[:10]
+    return f"{name[: _LONGEST - len(digest) - 1].rstrip('-')}-{digest}"

@@ -73,7 +73,8 @@ def proxy_environment(config: ClusterConfig) -> dict[str, str]:
 def pool_environment(config: ClusterConfig, pool: Pool) -> dict[str, str]:
     """The settings of a pool's proxies beyond those that are the same on all nodes."""
     redis = f"redis://:$(REDIS_PASSWORD)@{names.host_of(names.REDIS, config.file.cluster.namespace)}:{names.REDIS_PORT}"
-    functions = ",".join(f"oci://{function.reference}" for function in pool.functions)
+    # two functions may be of one component
+    functions = ",".join(dict.fromkeys(f"oci://{function.reference}" for function in pool.functions))
     return {"SKYLARK_REDIS_URL": redis} | ({"SKYLARK_FUNCTIONS": functions} if functions else {})
 
 

@@ -1,20 +1,22 @@
 """Reads `skylark.yaml` and the files that it names, and refuses what cannot be meant."""
 
+import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
 
-from skylark_oci.manifests.config import ClusterConfig, ClusterFile, Distribution, FunctionSection, Run, Tier
+from skylark_oci.manifests.config import ClusterConfig, ClusterFile, Distribution, Run, Tier
 from skylark_oci.manifests.errors import InvalidConfig
 from skylark_oci.manifests.places import DuplicateKey, check_keys, line_of
+from skylark_oci.manifests.sense import contradictions
 
 MAX_EVENT_DATA_BYTES = 512_000
 """An object of the API has at most 1.5 MB (etcd's limit for a request), and Base64 adds a third."""
+MAX_TOPOLOGY_BYTES = 1_000_000
+"""A ConfigMap has at most 1 MiB."""
 
 _PATH = re.compile(r" - at (`key` in )?`\$\.?(?P<path>[^`]*?)(\[\.\.\.\])?`$")
 _FIELD = re.compile(r"Object (?P<what>missing required|contains unknown) field `(?P<name>[^`]*)`")
@@ -35,21 +37,14 @@ _EXPECTED = {
     "cpu": "processors, in quotes, such as '2' or 250m",
     "data": "an absolute path on the node",
     "functions": "a list of functions",
+    "namespace": "at most 63 of a-z 0-9 -, with a letter or digit at both ends",
+    "node": "the name of a node: at most 253 of a-z 0-9 - ., with a letter or digit around each dot",
 } | dict.fromkeys(("memory", "exchange", "cache"), "a size, such as 512Mi")
 _EXPECTED |= dict.fromkeys(
-    ("name", "namespace", "after", "broker", "secret", "peer_key_secret", "pull_secret"),
+    ("name", "after", "broker"),
     "at most 40 of a-z 0-9 -, from a letter on",
 )
-
-
-_OF_THE_PROXY = frozenset(
-    ("node", "host", "port", "topology", "functions", "redis_url", "redis_fsync", "data_dir", "cache_dir", "peer_key")
-)
-_OF_NODE_INFO = frozenset(("node", "topology", "node_info_host", "node_info_port", "node_info_provider"))
-"""Settings that the manifests decide."""
-
-_OF_KNATIVE = frozenset(("PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"))
-"""Variables that a Service may not have (Knative Serving, `pkg/apis/serving/k8s_validation.go`, `reservedEnvVars`)."""
+_EXPECTED |= dict.fromkeys(("secret", "peer_key_secret", "pull_secret"), "the name of a Secret, of a-z 0-9 - .")
 
 
 def read_config(path: Path) -> ClusterConfig:
@@ -74,7 +69,7 @@ def parse_config(text: str, folder: Path) -> ClusterConfig:
     root, content = _loaded(text)
     try:
         file = msgspec.convert(content, ClusterFile)
-        for field, value, expected in _wrong(file):
+        for field, value, expected in contradictions(file):
             raise InvalidConfig(field, value, expected)
         return ClusterConfig(file, _topology(file, folder), _event_data(file, folder))
     except msgspec.ValidationError as error:
@@ -132,78 +127,16 @@ def _value_at(content: Any, path: str) -> object:
     return value if not isinstance(value, dict | list) else type(value).__name__
 
 
-def _wrong(file: ClusterFile) -> Iterator[tuple[str, object, str]]:
-    """What no type tells: field, value and what was expected."""
-    if file.cluster.pod_network is not None and not _is_network(file.cluster.pod_network):
-        yield "cluster.pod_network", file.cluster.pod_network, "a network such as 10.1.0.0/16"
-    for index, network in enumerate(file.cluster.operators):
-        if not _is_network(network):
-            yield f"cluster.operators[{index}]", network, "a network such as 192.168.50.0/24"
-    if file.node_info.provider != "kubernetes" and file.node_info.topology is None:
-        yield "node_info.topology", None, f"a JSON file, for the provider {file.node_info.provider}"
-    yield from _reserved("proxy.settings", file.proxy.settings, _OF_THE_PROXY)
-    yield from _reserved("node_info.settings", file.node_info.settings, _OF_NODE_INFO)
-    names = [function.name for function in file.functions]
-    for index, function in enumerate(file.functions):
-        for field, value, expected in _wrong_function(function, names, index):
-            yield f"functions[{index}].{field}", value, expected
-    yield from _circles(file.functions)
-    if file.events.schedule is not None and len(file.events.schedule.cron.split()) != 5:
-        yield "events.schedule.cron", file.events.schedule.cron, "the five parts of a cron schedule, as */5 * * * *"
-
-
-def _reserved(
-    section: str, settings: Mapping[str, object], taken: Collection[str]
-) -> Iterator[tuple[str, object, str]]:
-    for name, value in settings.items():
-        if name in taken:
-            yield f"{section}.{name}", value, "a setting that does not depend on the pod"
-
-
-def _circles(functions: Sequence[FunctionSection]) -> Iterator[tuple[str, object, str]]:
-    """Functions that start each other for ever."""
-    before = {function.name: function.after for function in functions}
-    for index, function in enumerate(functions):
-        seen, at = {function.name}, function.after
-        while at is not None and at not in seen:
-            seen.add(at)
-            at = before[at]
-        if at == function.name:
-            yield f"functions[{index}].after", function.after, "a chain that begins somewhere, not a circle"
-
-
-def _wrong_function(function: FunctionSection, names: list[str], index: int) -> Iterator[tuple[str, object, str]]:
-    if function.name in names[:index]:
-        yield "name", function.name, "a name that no other function has"
-    if (function.tier is None) == (function.node is None):
-        yield "node" if function.node else "tier", function.node, "exactly one of tier and node"
-    if function.after is not None and function.on_event is not None:
-        yield "on_event", function.on_event, "either after or on_event"
-    if function.after is not None and (function.after not in names or function.after == function.name):
-        yield "after", function.after, f"another function: {', '.join(name for name in names if name != function.name)}"
-    if function.digest is not None and "@" in function.image:
-        yield "digest", function.digest, "one digest; the image has one"
-    if function.run is Run.PROXY and function.environment:
-        yield "environment", dict(function.environment), "none: a hosted component's manifest names its variables"
-    for name in sorted(_OF_KNATIVE & function.environment.keys()):
-        yield f"environment.{name}", function.environment[name], "none: Knative sets it"
-    for name in function.environment:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            yield f"environment.{name}", name, "letters, digits and _"
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ip_network(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _topology(file: ClusterFile, folder: Path) -> str | None:
     if file.node_info.topology is None:
         return None
-    return _content("node_info.topology", folder / file.node_info.topology).decode(errors="replace")
+    field, name = "node_info.topology", file.node_info.topology
+    content = _content(field, folder / name)
+    if len(content) > MAX_TOPOLOGY_BYTES:
+        raise InvalidConfig(field, name, f"a file of at most {MAX_TOPOLOGY_BYTES} bytes; it has {len(content)}")
+    if not _is_json(content):
+        raise InvalidConfig(field, name, "a file with JSON, in UTF-8")
+    return content.decode()
 
 
 def _event_data(file: ClusterFile, folder: Path) -> bytes | None:
@@ -213,7 +146,17 @@ def _event_data(file: ClusterFile, folder: Path) -> bytes | None:
     if len(data) > MAX_EVENT_DATA_BYTES:
         expected = f"a file of at most {MAX_EVENT_DATA_BYTES} bytes; it has {len(data)}"
         raise InvalidConfig("events.schedule.data_file", file.events.schedule.data_file, expected)
+    if file.events.schedule.content_type == "application/json" and not _is_json(data, dict):
+        # Knative refuses it (Eventing, pingsource_validation.go)
+        raise InvalidConfig("events.schedule.data_file", file.events.schedule.data_file, "a file with a JSON object")
     return data
+
+
+def _is_json(content: bytes, kind: type = object) -> bool:
+    try:
+        return isinstance(json.loads(content.decode()), kind)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _content(field: str, path: Path) -> bytes:

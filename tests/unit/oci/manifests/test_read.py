@@ -94,6 +94,47 @@ def test_everything_is_read(tmp_path: Path) -> None:
         (FUNCTION + "    timeout_s: 0\n", "functions[0].timeout_s", "int >= 1", 7),
         (FUNCTION + "    concurrency: many\n", "functions[0].concurrency", "int", 7),
         (FUNCTION + FUNCTION.partition("functions:\n")[2], "functions[1].name", "no other function has", 7),
+        ("cluster: {image: a:b:c}", "cluster.image", "an image", 1),
+        ("cluster: {image: r.example/Upper:1}", "cluster.image", "an image", 1),
+        ("cluster: {image: a, operators: [192.0.2.1]}", "cluster.operators[0]", "192.168.50.0/24", 1),
+        ("cluster: {image: a, pod_network: 10.1.0.0}", "cluster.pod_network", "10.1.0.0/16", 1),
+        ("cluster: {image: a, tolerations: [{key: a b}]}", "cluster.tolerations[0].key", "the key of a taint", 1),
+        ("cluster: {image: a, tolerations: [{key: a, value: a b}]}", "cluster.tolerations[0].value", "63", 1),
+        ("cluster: {image: a, pull_secret: My_Login}", "cluster.pull_secret", "the name of a Secret", 1),
+        ("cluster: {image: a}\nredis: {data: /}", "redis.data", "a folder", 2),
+        ("cluster: {image: a}\nredis: {data: /srv/../etc}", "redis.data", "without ..", 2),
+        ("cluster: {image: a}\nredis: {memory: '512'}", "redis.memory", "1Mi or more", 2),
+        ("cluster: {image: a}\nproxy: {exchange: 2Gi}", "proxy.exchange", "less than proxy.memory", 2),
+        (FUNCTION.replace("tier: Sat", "node: -a"), "functions[0].node", "the name of a node", 6),
+        (FUNCTION.replace("tier: Sat", "node: a..b"), "functions[0].node", "around each dot", 6),
+        (FUNCTION.replace("tier: Sat", f"node: {'a' * 254}"), "functions[0].node", "at most 253", 6),
+        (FUNCTION + "    min_scale: 5\n    max_scale: 2\n", "functions[0].max_scale", "min_scale, 5, or more", 8),
+        (FUNCTION + "    min_scale: -1\n", "functions[0].min_scale", "int >= 0", 7),
+        (FUNCTION + "    max_scale: 1000000\n", "functions[0].max_scale", "int <= 1000", 7),
+        (
+            FUNCTION.replace("run: proxy", "run: wasmedge").replace("one", "skylark-redis"),
+            "functions[0].name",
+            "does not begin with skylark-",
+            3,
+        ),
+        (
+            FUNCTION.replace("run: proxy", "run: wasmedge") + "    environment: {SKYLARK_PROXY_URL: x}\n",
+            "functions[0].environment.SKYLARK_PROXY_URL",
+            "set already",
+            7,
+        ),
+        ("cluster: {image: a}\nevents: {dead_letter: not a url}", "events.dead_letter", "a URL", 2),
+        ("cluster: {image: a}\nevents: {dead_letter: lost}", "events.dead_letter", "the name of a function", 2),
+        ("cluster: {image: a}\nevents: {dead_letter: ftp://lost.example/}", "events.dead_letter", "a URL", 2),
+        ("cluster: {image: a}\nevents: {dead_letter: 'http://'}", "events.dead_letter", "a URL", 2),
+        ("cluster: {image: a}\nevents: {dead_letter: 'http://a:port/'}", "events.dead_letter", "a URL", 2),
+        (
+            "cluster: {image: a}\nevents:\n"
+            "  dead_letter: http://broker-ingress.knative-eventing.svc.cluster.local/skylark/default",
+            "events.dead_letter",
+            "for ever",
+            3,
+        ),
         ("cluster: {image: a}\nevents: {schedule: {cron: daily}}", "events.schedule.cron", "five parts", 2),
         (
             "cluster: {image: a}\nevents: {schedule: {cron: '* * * * *', data_file: x}}",
@@ -116,12 +157,96 @@ def test_what_is_wrong_is_named(text: str, field: str, expected: str, line: int 
     assert field in error.message
 
 
-def test_events_that_go_round_for_ever() -> None:
-    """Functions that start each other in a circle are refused."""
-    second = FUNCTION.partition("functions:\n")[2].replace("one", "two") + "    after: one\n"
-    error = refused(FUNCTION + "    after: two\n" + second)
-    assert (error.field, error.line) == ("functions[0].after", 7)
-    assert "not a circle" in error.expected
+def chain(*functions: str, events: str = "") -> str:
+    """A configuration with functions of proxies, each given by its name and what is particular to it."""
+    made = [f"  - {{run: proxy, image: b, tier: Sat, name: {function}}}" for function in functions]
+    return "\n".join(["cluster: {image: a}", f"events: {{{events}}}", "functions:", *made])
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "way"),
+    [
+        (chain("a, after: b", "b, after: a"), "functions[0].after", "a → b → a"),
+        (chain("a, after: c", "b, after: a", "c, after: b"), "functions[0].after", "a → b → c → a"),
+        (chain("a, on_event: io.skylark.function.b", "b, after: a"), "functions[0].on_event", "a → b → a"),
+        (chain("a, on_event: t, replies: t"), "functions[0].on_event", "a → a"),
+        (chain("a, on_event: io.skylark.function.a"), "functions[0].on_event", "a → a"),
+        (chain("a, function: f, on_event: io.skylark.function.f"), "functions[0].on_event", "a → a"),
+        (
+            chain("first, on_event: x", "a, on_event: u, replies: t", "b, on_event: t, replies: u"),
+            "functions[1].on_event",
+            "a → b → a",
+        ),
+        (
+            chain("a, on_event: dev.knative.sources.ping, replies: dev.knative.sources.ping"),
+            "functions[0].on_event",
+            "a → a",
+        ),
+        (chain("lost", "a, after: lost", events="dead_letter: lost"), "events.dead_letter", "lost → a → lost"),
+        (chain("lost, on_event: x", events="dead_letter: lost"), "functions[0].on_event", "lost → lost"),
+    ],
+)
+def test_events_that_go_round_for_ever(text: str, field: str, way: str) -> None:
+    """Functions that start each other in a circle of any length are refused, and the circle is named."""
+    error = refused(text)
+    assert error.field == field
+    assert error.expected == f"a chain that begins somewhere, not a circle: {way}"
+
+
+def test_a_long_chain_that_ends() -> None:
+    """A chain of more functions than Python's stack has room for is no circle; with its ends joined it is one."""
+    links = [f"f{index}, after: f{index - 1}" for index in range(1, 1500)]
+    assert len(parse_config(chain("f0, on_event: x", *links), Path()).file.functions) == 1500
+    assert refused(chain("f0, after: f1499", *links)).field == "functions[0].after"
+
+
+def test_several_functions_that_one_event_starts() -> None:
+    """Two ways that meet again are no circle."""
+    parse_config(
+        chain("a, on_event: x", "b, after: a, replies: t", "c, after: a, replies: t", "d, on_event: t"), Path()
+    )
+
+
+def test_two_components_with_one_function() -> None:
+    """A proxy does not start with them, so they are refused in one pool, and taken in two; one component may be named
+    twice."""
+    two = chain("a, function: f", "b, function: f")
+    assert len(parse_config(two, Path()).file.functions) == 2
+    other = two[::-1].replace("b :egami", "c :egami", 1)[::-1]
+    error = refused(other)
+    assert (error.field, error.value) == ("functions[1].function", "f")
+    assert "of Sat" in error.expected and "a is b's" in error.expected
+    parse_config(other.replace("tier: Sat", "node: n", 1), Path())
+    assert refused(other.replace("tier: Sat", "node: n")).field == "functions[1].function"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FUNCTION.replace("tier: Sat", "node: ip-10-0-0-1.eu-central-1.compute.internal"),
+        FUNCTION.replace("tier: Sat", f"node: {'a' * 253}"),
+        FUNCTION + "    min_scale: 2\n    max_scale: 2\n",
+        FUNCTION + "    min_scale: 2\n    max_scale: 0\n",
+        FUNCTION + "events: {dead_letter: one}\n",
+        "cluster: {image: a}\nevents: {dead_letter: 'http://lost.example:80/a?b=c'}",
+        "cluster: {image: a}\nredis: {memory: 1.5Gi, secret: my.redis-1}",
+        "cluster: {image: '[::1]:5000/team/a_b.c:v1', namespace: 0space}",
+        "cluster: {image: 'r.example:5000/a@sha256:" + "0" * 64 + "'}",
+    ],
+)
+def test_what_kubernetes_accepts(text: str) -> None:
+    """Names, sizes and images are accepted wherever a cluster accepts them."""
+    assert parse_config(text, Path())
+
+
+def test_files_that_would_be_refused_later(tmp_path: Path) -> None:
+    """A topology that is no JSON would end node-info; Knative refuses an event of that type which is no JSON object."""
+    (tmp_path / "x").write_text("[1")
+    assert refused("cluster: {image: a}\nnode_info: {topology: x}", tmp_path).field == "node_info.topology"
+    text = "cluster: {image: a}\nevents: {schedule: {cron: '* * * * *', data_file: x, content_type: application/json}}"
+    assert refused(text, tmp_path).field == "events.schedule.data_file"
+    (tmp_path / "x").write_text('{"a": 1}')
+    assert parse_config(text, tmp_path).event_data == b'{"a": 1}'
 
 
 def test_a_picture_that_is_too_large(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What is rendered: objects that the API accepts, that fit together, and that do what the configuration says."""
 
+import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from skylark_proxy.nodeinfo.settings import NodeInfoSettings
 from skylark_proxy.signatures import MIN_KEY_BYTES
 
 Json = dict[str, Any]
+RUNS = ("proxy", "wasmtime")
 VERSIONS = kubernetes_validate.utils.all_versions()
 
 
@@ -306,11 +308,61 @@ class TestPods:
         ]
         assert homes == [["cloud"], ["edge"], ["node-sat-one"], ["sat"], []]
 
+    def test_nodes_with_long_names(self, tmp_path: Path) -> None:
+        """Each node has a pool of its own whose name is one of a Service, however long or alike the nodes' names are.
+
+        A name that is too long for a label chooses the node by its field, with one value as the API wants it."""
+        nodes = [
+            "ip-10-0-0-1.eu-central-1.compute.internal",
+            *(f"{'n' * 62}.{letter}" for letter in "ab"),
+            "a.b",
+            "a-b",
+        ]
+        nodes += ["n" * 252 + letter for letter in "ab"]
+        each = "  - {{name: f{0}, run: {1}, image: x, node: {2}, on_event: x}}"
+        lines = [each.format(f"{run}{index}", run, node) for index, node in enumerate(nodes) for run in RUNS]
+        documents = rendered(cluster_of("\n".join([SMALL, "functions:", *lines]), tmp_path))
+        for document in documents:
+            if (document["apiVersion"], document["kind"]) == ("v1", "Service"):
+                assert re.fullmatch("[a-z]([-a-z0-9]{0,61}[a-z0-9])?", document["metadata"]["name"])
+            check_object(document)
+        assert all(len(str(value)) <= 63 for labels in found(documents, "labels") for value in labels.values())
+        selectors = [value for one in found(documents, "nodeSelector") for value in one.values()]
+        assert all(len(value) <= 63 for value in selectors)
+        sets = [one for one in documents if one["kind"] == "DaemonSet" and "proxy" in one["metadata"]["name"]]
+        assert len({one["metadata"]["name"] for one in sets}) == len(sets) == 3 + len(nodes)
+        for index, node in enumerate(nodes):
+            labels = {"node-type": "Sat", "kubernetes.io/hostname": node if len(node) < 64 else "short"}
+            homes = [one["metadata"]["name"] for one in sets if self.fits(one, labels, node)]
+            assert len(homes) == 1
+            (subscriber,) = found(one(documents, "Trigger", f"fproxy{index}"), "subscriber")
+            assert f"//{homes[0]}." in subscriber["uri"]
+        assert all(len(field["values"]) == 1 for fields in found(documents, "matchFields") for field in fields)
+
     @staticmethod
-    def fits(document: Json, labels: Json) -> bool:
-        """Whether a node with these labels is one of a DaemonSet's."""
+    def fits(document: Json, labels: Json, name: str = "") -> bool:
+        """Whether a node with these labels and this name is one of a DaemonSet's."""
         (terms,) = found(document, "matchExpressions")
-        return all((labels.get(term["key"]) in term["values"]) is (term["operator"] == "In") for term in terms)
+        fields = [field for fields in found(document, "matchFields") for field in fields]
+        values = labels | {"metadata.name": name}
+        return all((values.get(term["key"]) in term["values"]) is (term["operator"] == "In") for term in terms + fields)
+
+    def test_a_component_with_two_functions(self, tmp_path: Path) -> None:
+        """The proxy gets it once."""
+        lines = [f"  - {{name: {name}, run: proxy, image: x.example/y, tier: Sat}}" for name in "ab"]
+        sat = one(
+            rendered(cluster_of("\n".join([SMALL, "functions:", *lines]), tmp_path)), "DaemonSet", "skylark-proxy-sat"
+        )
+        (env,) = found(sat, "env")
+        assert [one["value"] for one in env if one["name"] == "SKYLARK_FUNCTIONS"] == ["oci://x.example/y"]
+
+    def test_a_function_for_what_was_not_delivered(self, tmp_path: Path) -> None:
+        """`dead_letter` may name a function, which gets the events as its trigger would."""
+        text = SMALL + "functions:\n  - {name: lost, run: proxy, image: x, tier: Cloud}\n"
+        text += "  - {name: a, run: proxy, image: y, tier: Sat, on_event: x}\nevents: {dead_letter: lost}\n"
+        broker = one(rendered(cluster_of(text, tmp_path)), "Broker", "default")
+        uri = "http://skylark-proxy-cloud.skylark.svc:30002/functions/lost"
+        assert broker["spec"]["delivery"]["deadLetterSink"] == {"uri": uri}
 
 
 class TestFunctions:
@@ -481,7 +533,18 @@ def lets_in(peer: Json, source: Json, namespace: str) -> bool:
     return bool(source["namespace"] == namespace and wanted.items() <= source["labels"].items())
 
 
-@pytest.mark.parametrize(("text", "size"), [("7", 7), ("1k", 1000), ("3M", 3_000_000), ("2Ki", 2048), ("1Gi", 1 << 30)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("7", 7),
+        ("1k", 1000),
+        ("3M", 3_000_000),
+        ("2Ki", 2048),
+        ("1.5Gi", 3 << 29),
+        ("0.5Ti", 1 << 39),
+        ("1Gi", 1 << 30),
+    ],
+)
 def test_quantities(text: str, size: int) -> None:
     """Decimal and binary units."""
     assert size_bytes(text) == size
