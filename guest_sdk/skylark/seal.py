@@ -1,13 +1,17 @@
 """The end of a build: what makes an interpreter with the function's modules fit to be frozen into a component."""
 
 import gc
+import importlib.machinery
 import linecache
+import os
 import selectors
 import sys
+import threading
 import time
 from typing import Any, SupportsIndex
 
 from skylark.functions import REGISTRY
+from skylark.late_modules import LateModules
 
 _SLICE_S = 0.05
 """How long a component waits without looking up: between slices, the host can end a function past its deadline."""
@@ -25,10 +29,30 @@ def seal() -> None:
         raise RuntimeError("no function is registered; decorate at least one with @skylark.function")
     _remember_sources()
     time.sleep = _sleep
+    threading._start_joinable_thread = _no_thread  # type: ignore[attr-defined]
+    _keep_library()
     if "asyncio" in sys.modules:
         _adapt_asyncio()
     gc.collect()
     gc.freeze()
+
+
+def _keep_library() -> None:
+    """Let the standard library import while a function runs what it did not import at the build."""
+    late = LateModules(_loaded_late)
+    late.keep(os.path.dirname(linecache.__file__))  # noqa: PTH120  # that of a frozen module, as `os`, is wrong
+    # Before the finder of files, which would look for each of them in folders that do not exist any more.
+    sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), late)
+
+
+def _loaded_late(name: str) -> None:
+    if name == "asyncio":
+        _adapt_asyncio()
+
+
+def _no_thread(*_arguments: object, **_options: object) -> None:
+    """Say why no thread starts; the system's own error does not."""
+    raise RuntimeError("can't start new thread: a sandbox has no threads")
 
 
 def _adapt_asyncio() -> None:

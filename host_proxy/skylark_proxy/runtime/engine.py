@@ -12,15 +12,15 @@ from pathlib import Path
 
 from wasmtime import Config, WasmtimeError
 from wasmtime import Engine as WasmtimeEngine
+from wasmtime import _ffi as ffi
 from wasmtime.component import Component
 
 from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.runtime.stacks import GUEST_STACK_BYTES
 from skylark_proxy.runtime.world import check_world
 
 TICK_MS = 10
 """How often running guests look at their deadline and quota."""
-
-_STACK_BYTES = 2 << 20
 
 
 class Engine:
@@ -35,7 +35,9 @@ class Engine:
         config = Config()
         config.epoch_interruption = True
         config.wasm_component_model = True
-        config.max_wasm_stack = _STACK_BYTES
+        config.max_wasm_stack = GUEST_STACK_BYTES
+        # wasmtime refuses less than that, although our guests never run on such a stack.
+        ffi.wasmtime_config_async_stack_size_set(config.ptr(), GUEST_STACK_BYTES + (1 << 20))
         self.wasmtime = WasmtimeEngine(config)
         self._cache_dir = cache_dir
         self._ended = threading.Event()

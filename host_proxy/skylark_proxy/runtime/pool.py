@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from skylark_proxy.errors import FunctionFailed
 from skylark_proxy.runtime.sandbox import Sandbox
+from skylark_proxy.runtime.stacks import start_thread
 
 _LOG = logging.getLogger(__name__)
 _KEPT_PER_POOL = 2 * (os.cpu_count() or 1)
@@ -20,8 +21,7 @@ class Preparer:
 
     def __init__(self) -> None:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="sandbox-preparer", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, "sandbox-preparer")
 
     def submit(self, work: Callable[[], None]) -> None:
         """Has `work` done soon; what it raises is logged."""

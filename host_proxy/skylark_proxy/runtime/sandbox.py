@@ -19,6 +19,7 @@ from skylark_proxy.runtime.exchange import ExchangeDirectory
 from skylark_proxy.runtime.guard import Guard
 from skylark_proxy.runtime.imports import CURRENT
 from skylark_proxy.runtime.output import GuestOutput
+from skylark_proxy.runtime.stacks import on_guest_stack
 from skylark_proxy.runtime.values import Case
 
 
@@ -95,7 +96,7 @@ class Sandbox:
             self._store.set_wasi(self._wasi(config.environment))
             self._guard = Guard(self._store, self._exchange.over_quota)
             self._guard.start(config.limits.deadline_ms)
-            instance = linker.instantiate(self._store, component)
+            instance = on_guest_stack(lambda: linker.instantiate(self._store, component))
             self._functions, self._handle = (self._export(instance, name) for name in ("functions", "handle"))
         except WasmtimeError as error:
             self.close()
@@ -106,7 +107,7 @@ class Sandbox:
 
     def functions(self) -> list[str]:
         """The names of the component's functions."""
-        names: list[str] = self._call(self._functions)
+        names: list[str] = on_guest_stack(lambda: self._call(self._functions))
         return names
 
     def invoke(self, invocation: Invocation, state: interface.State) -> Outcome:
@@ -118,6 +119,9 @@ class Sandbox:
                 sandbox must not be used again unless the function raised.
             TooLarge: The request's body exceeds the quota of the exchange directory.
         """
+        return on_guest_stack(lambda: self._invoke(invocation, state))
+
+    def _invoke(self, invocation: Invocation, state: interface.State) -> Outcome:
         name = "+".join(invocation.functions)
         body = self._send_body(invocation.body)
         for output in self._outputs:

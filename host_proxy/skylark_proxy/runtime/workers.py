@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from skylark_proxy.errors import Overloaded, SkylarkError
+from skylark_proxy.runtime.stacks import start_thread
 
 T = TypeVar("T")
 
@@ -103,7 +104,7 @@ class Workers:
             time.sleep(_WATCH_EVERY_S)
 
     def _start_thread(self) -> None:
-        threading.Thread(target=self._work, name="guest-worker", daemon=True).start()
+        start_thread(self._work, "guest-worker")
 
     def _hand_out(self) -> None:
         """Gives the job that waits longest to the worker that became idle last. The lock is held."""
