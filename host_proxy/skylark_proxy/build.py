@@ -6,12 +6,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
+
 import skylark
+from skylark_proxy.build_cache import BuildCache, Folders, Heard, Record
+from skylark_proxy.build_failure import cause
 from skylark_proxy.build_record import NO_TOOLS, append_record
 from skylark_proxy.flat import Report, flattened, silent
 from skylark_proxy.runtime.engine import digest
@@ -19,26 +23,56 @@ from skylark_proxy.source import ENTRY, BuildError, Source, resolve
 from skylark_proxy.target import Target
 
 _POLL_S = 0.05
-_ENTRY_SOURCE = """import sys
+_ENTRY_SOURCE = """from skylark.build_inputs import Recorder
 
-sys.dont_write_bytecode = True  # the source's folder is mounted: a build leaves nothing in it
+recorder = Recorder({folders}, {own})
+recorder.start()
 
 import {module}
 {entry}
+
+recorder.finish("/0/{heard}")
+
 from skylark.seal import seal
 
 seal()
 """
+_HEARD = "heard.json"
+_FIRST = 2
+"""The guest's number of the first folder with modules: before them are the build's own folder and the SDK's."""
 _IGNORED = shutil.ignore_patterns("__pycache__", "wit")
 
 
 @dataclass(frozen=True, slots=True)
+class NotIncluded:
+    """A module that a file names at a line, and that cannot be imported in the sandbox."""
+
+    name: str
+    file: Path
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class Built:
-    """A component, or the module that was made of one. `cached` says whether all of it had been built before."""
+    """A component, or the module that was made of one.
+
+    Attributes:
+        component: The file.
+        size_bytes: Its size.
+        cached: Whether all of it had been built before.
+        not_included: What the source names, and can do without until it comes to it.
+    """
 
     component: Path
     size_bytes: int
     cached: bool
+    not_included: tuple[NotIncluded, ...] = ()
+
+    @property
+    def warning(self) -> str | None:
+        """One line about what is not included; None: there is nothing to say."""
+        names = ", ".join(f"{one.name!r} ({one.file}:{one.line})" for one in self.not_included)
+        return f"not importable in the sandbox: {names}" if names else None
 
 
 def build(
@@ -68,26 +102,34 @@ def build(
     """
     resolved = resolve(source, extra_paths)
     cancelled = cancelled or threading.Event()
-    cached, known, tools = cache_dir / f"{_fingerprint(resolved, target)}.wasm", True, NO_TOOLS
-    if not cached.exists():
+    folders = Folders(resolved.search_path, _FIRST, output.resolve())
+    cache, known, tools = BuildCache(cache_dir, _fingerprint(resolved, target)), True, NO_TOOLS
+    record = cache.find(folders)
+    if record is None:
         report("compiling Python")
-        _build_component(resolved, target, cached, cancelled)
-        known = False
+        record, known = _build_component(resolved, target, cache, folders, cancelled), False
+    made = cache.component(record)
     if target is Target.WASMEDGE:
-        flat = flattened(cached.read_bytes(), str(source), cache_dir, cancelled, report)
-        cached, known, tools = flat.module, known and flat.cached, flat.tools
+        flat = flattened(made.read_bytes(), str(source), cache_dir, cancelled, report)
+        made, known, tools = flat.module, known and flat.cached, flat.tools
     output.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(cached, output)
-    append_record(output, resolved, target, tools)
-    return Built(output, output.stat().st_size, known)
+    shutil.copyfile(made, output)
+    modules = (folders.file(place) for place in record.modules)
+    append_record(output, replace(resolved, modules=tuple(modules)), target, tools)
+    missing = (NotIncluded(one.name, folders.file(one.place), one.line) for one in record.missing)
+    return Built(output, output.stat().st_size, known, tuple(missing))
 
 
-def _build_component(source: Source, target: Target, output: Path, cancelled: threading.Event) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=output.parent) as folder:
-        built = Path(folder) / "component.wasm"
-        _componentize(source, target, Path(folder), built, cancelled)
-        os.replace(built, output)  # noqa: PTH105
+def _build_component(
+    source: Source, target: Target, cache: BuildCache, folders: Folders, cancelled: threading.Event
+) -> Record:
+    cache.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=cache.folder) as name:
+        folder, started_ns = Path(name), time.time_ns()
+        built = folder / "component.wasm"
+        _componentize(source, target, folder, built, cancelled)
+        heard = msgspec.json.decode((folder / _HEARD).read_bytes(), type=Heard)
+        return cache.add(built, heard, Folders(folders.folders, folders.first, folders.output), started_ns)
 
 
 def wit_directory() -> Path:
@@ -97,17 +139,25 @@ def wit_directory() -> Path:
 
 
 def _fingerprint(source: Source, target: Target = Target.HOSTED) -> str:
-    """Names all that goes into a component."""
+    """Names all that goes into a component and is known before it is built."""
     package = Path(skylark.__file__).parent
-    files = (*source.modules, *sorted(package.rglob("*.py")), *sorted(wit_directory().rglob("*.wit")))
+    files = (source.main, *sorted(package.rglob("*.py")), *sorted(wit_directory().rglob("*.wit")))
     contents = [f"{file.name} {digest(file.read_bytes())}" for file in files]
     made_by = f"componentize-py {version('componentize-py')} {target.component.world}"
-    return digest("\n".join([made_by, *contents]).encode())
+    return digest("\n".join([made_by, _entry(source, target), *contents]).encode())
+
+
+def _entry(source: Source, target: Target) -> str:
+    """The main module of a component."""
+    mounts = {folder: f"/{_FIRST + number}" for number, folder in enumerate(source.search_path)}
+    folders, own = tuple(mounts.values()), tuple(mounts[folder] for folder in source.own)
+    entry = target.component.entry
+    return _ENTRY_SOURCE.format(folders=folders, own=own, module=source.main.stem, entry=entry, heard=_HEARD)
 
 
 def _componentize(source: Source, target: Target, folder: Path, output: Path, cancelled: threading.Event) -> None:
     shutil.copytree(Path(skylark.__file__).parent, folder / "sdk" / "skylark", ignore=_IGNORED)
-    (folder / f"{ENTRY}.py").write_text(_ENTRY_SOURCE.format(module=source.main.stem, entry=target.component.entry))
+    (folder / f"{ENTRY}.py").write_text(_entry(source, target))
     tool = [sys.executable, "-c", "import sys, componentize_py; sys.exit(componentize_py.script())"]
     mounted = (folder, folder / "sdk", *source.search_path)
     paths = [argument for path in mounted for argument in ("-p", str(path))]
@@ -125,15 +175,6 @@ def _componentize(source: Source, target: Target, folder: Path, output: Path, ca
             process.kill()
             process.wait()
     if process.returncode != 0 or not output.is_file():
-        reason = "cancelled" if cancelled.is_set() else _cause(log.read_text(errors="replace"), mounted)
-        raise BuildError(f"{source.main}: {reason}")
-
-
-def _cause(text: str, mounted: Sequence[Path]) -> str:
-    """The Python traceback in what componentize-py printed, with the paths of this machine; else the last lines."""
-    cause = (
-        text.partition("AssertionError: ")[2].partition("\nCaused by:")[0].partition("\nStack backtrace:")[0].strip()
-    )
-    for number, path in enumerate(mounted):
-        cause = cause.replace(f'File "/{number}/', f'File "{path}/')
-    return cause or "\n".join(text.strip().splitlines()[-12:]) or "componentize-py failed without a word"
+        if cancelled.is_set():
+            raise BuildError(f"{source.main}: cancelled")
+        raise BuildError(cause(log.read_text(errors="replace"), mounted, source))

@@ -8,13 +8,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from skylark_oci.record import BuildRecord, Distribution, Module, encode_record
+from skylark_proxy.guest_library import PYTHON
 from skylark_proxy.runtime.engine import digest
 from skylark_proxy.source import Source
 from skylark_proxy.target import Target
 
 NO_TOOLS: Mapping[str, str] = MappingProxyType({})
-GUEST_PYTHON = "3.14"
-"""The CPython that componentize-py 0.25 puts into a component; it tells nobody its last number."""
 
 _LICENSE_LIMIT = 120
 """Longer texts in the field `License` are a licence itself, not its name."""
@@ -36,7 +35,7 @@ def append_record(file: Path, source: Source, target: Target, tools: Mapping[str
 def build_record(source: Source, target: Target, tools: Mapping[str, str] = NO_TOOLS) -> BuildRecord:
     """What goes into the component of a source. It has no path of this machine, and no time."""
     site = Path(sysconfig.get_path("purelib"))
-    own = {"componentize-py": version("componentize-py"), "cpython": GUEST_PYTHON, "skylark": version("skylark")}
+    own = {"componentize-py": version("componentize-py"), "cpython": PYTHON, "skylark": version("skylark")}
     modules = (Module(_dotted(path, source.search_path), digest(path.read_bytes())) for path in source.modules)
     used = {path.relative_to(site).as_posix() for path in source.modules if site in path.parents}
     return BuildRecord(

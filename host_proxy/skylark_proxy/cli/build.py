@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from skylark_proxy.build import build
+from skylark_proxy.build import Built, build
 from skylark_proxy.cli.options import Json, messages, print_json
 from skylark_proxy.config import Config
 from skylark_proxy.target import Target
@@ -46,9 +46,17 @@ def build_command(
             report=lambda step: status.update(f"building {component.name} ({_TAKES}): {step}"),
         )
     seconds = time.perf_counter() - started
+    warn(built)
     if as_json:
         result = {"component": str(component), "target": target, "size_bytes": built.size_bytes, "cached": built.cached}
-        print_json(result | {"duration_s": round(seconds, 3)})
+        names = sorted({one.name for one in built.not_included})
+        print_json(result | {"duration_s": round(seconds, 3), "not_included": names})
         return
     how = "from the cache" if built.cached else f"in {seconds:.1f} s"
     typer.echo(f"{component}: {built.size_bytes / 1e6:.1f} MB, built {how}")
+
+
+def warn(built: Built) -> None:
+    """Says on stderr what the source names and its component does not have."""
+    if built.warning is not None:
+        typer.echo(f"warning: {built.warning}", err=True)

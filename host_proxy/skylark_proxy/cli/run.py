@@ -12,6 +12,7 @@ import typer
 import skylark
 from skylark_oci import Reference
 from skylark_proxy.build import build
+from skylark_proxy.cli.build import warn
 from skylark_proxy.cli.options import URL_DEFAULT, Url, messages
 from skylark_proxy.cli.registry import PlainHttp, settings
 from skylark_proxy.cli.serve import serve_node
@@ -57,7 +58,8 @@ def run_command(
 def _built(source: Path, folder: Path) -> Path:
     component = folder / f"{source.stem}.wasm"
     with messages().status(f"building {source.name} (5 to 20 s the first time)"):
-        build(source, component, Config.load().cache_dir / "components")
+        built = build(source, component, Config.load().cache_dir / "components")
+    warn(built)
     return component
 
 
