@@ -24,8 +24,8 @@ def push_command(
         list[Form] | None,
         typer.Option(
             "--form",
-            help="Push only this form, under the tag itself; default: both. Clusters run the artifact only with runwasi "
-            "and containerd 1.6.25, 1.7.7, 2.0 or newer, and not with crun.",
+            help="Push only this form, under the tag itself; default: both. Clusters run the artifact only with "
+            "runwasi and containerd 1.6.25, 1.7.7, 2.0 or newer, and not with crun.",
         ),
     ] = None,
     plain_http: PlainHttp = False,
