@@ -22,7 +22,9 @@ def test_a_printed_line_is_one_write(tmp_path: Path) -> None:
     # Of such a socket each `recv` gives what one `write` wrote.
     log, output = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     environment = {"PORT": str(port), "SKYLARK_HOST": "127.0.0.1", "SKYLARK_NODE": "n1"}
-    process = subprocess.Popen(host_run(module, environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    process = subprocess.Popen(
+        host_run(module, environment), stdin=subprocess.DEVNULL, stdout=output.fileno(), stderr=output.fileno()
+    )
     with log, process:
         output.close()
         log.settimeout(120)
