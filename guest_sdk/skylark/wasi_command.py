@@ -8,6 +8,7 @@ with a layer that always has one.
 """
 
 import asyncio
+import contextlib
 import encodings.idna  # noqa: F401  # for the names of hosts
 import errno
 import os
@@ -20,8 +21,9 @@ from componentize_py_types import Err
 
 from skylark.execution import Execution, measure
 from skylark.functions import REGISTRY
-from skylark.http_answers import Refused
+from skylark.http_answers import Answer, Refused
 from skylark.http_application import Application
+from skylark.http_routes import Call, Head, Page
 from skylark.http_server import HttpServer, serve
 from skylark.http_settings import ServerSettings, Settings
 from skylark.http_transport import KeptConnection
@@ -31,8 +33,9 @@ class Run(wit_command.exports.Run):
     """The exported interface `wasi:cli/run`. It knows two exit codes: 0, and 1 for every error."""
 
     def run(self) -> None:
+        # The guest's streams are not buffered, so each of `print`'s arguments would be a call of the host.
         for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+            stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
         try:
             _serve()
         except SystemExit as ending:
@@ -43,7 +46,25 @@ class Run(wit_command.exports.Run):
             traceback.print_exc()
         else:
             return
+        finally:
+            _flush()
         raise Err(None)
+
+
+class _Application(Application):
+    """Answers as the servers of all targets, and then writes what is left of a line that a function printed."""
+
+    def answer(self, head: Head, asked: Call | Page, body: memoryview) -> Answer:
+        try:
+            return super().answer(head, asked, body)
+        finally:
+            _flush()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads the log any more, or a function has closed it
+            stream.flush()
 
 
 def _serve() -> None:
@@ -57,7 +78,7 @@ def _serve() -> None:
     except Refused as refusal:
         raise SystemExit(f"skylark: {refusal}") from None
     code = measure()
-    server = HttpServer(Application(settings, KeptConnection, REGISTRY, code), own)
+    server = HttpServer(_Application(settings, KeptConnection, REGISTRY, code), own)
     try:
         with asyncio.Runner(loop_factory=_loop) as runner:
             runner.run(serve(server, lambda urls: _started(urls, settings, code)))

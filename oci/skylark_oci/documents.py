@@ -90,13 +90,13 @@ class Index(Document, frozen=True, kw_only=True):
 
 
 class Execution(Document, frozen=True, kw_only=True, rename="pascal"):
-    """How an image is run. `entrypoint` and `cmd` are null in many images."""
+    """How an image is run. Members are null in many images."""
 
     entrypoint: list[str] | None = None
     cmd: list[str] | None = None
     working_dir: str = ""
-    user: str = ""
-    stop_signal: str = ""
+    user: str | None = None
+    stop_signal: str | None = None
 
 
 class RootFilesystem(Document, frozen=True, kw_only=True, rename=None):

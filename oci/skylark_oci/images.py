@@ -120,13 +120,13 @@ def image(
     return _pack(config, IMAGE_CONFIG, layer, compressed, {**annotations, **CRUN_VARIANT})
 
 
-def _stop_signal(wasm: Wasm) -> str:
-    """Return the signal that ends the image's process; empty means SIGTERM."""
+def _stop_signal(wasm: Wasm) -> str | None:
+    """Return the signal that ends the image's process; None means SIGTERM."""
     # A core module or command is process 1 of its namespace, and WASI has no signals. Linux drops a signal that process
     # 1 has no handler for, so SIGTERM would only hold up the end until the grace period is over. Components of
     # wasi:http are served by the runtime, and runwasi's shim does handle SIGTERM.
     runs_itself = wasm.kind is Kind.MODULE or any(export.startswith(_COMMAND) for export in wasm.exports)
-    return "SIGKILL" if runs_itself else ""
+    return "SIGKILL" if runs_itself else None
 
 
 def attached(subject: Packed, content: bytes, media_type: str, file_name: str) -> Packed:

@@ -22,7 +22,11 @@ def push_command(
     reference: Annotated[str, typer.Argument(help="Where to push it, with a tag.", metavar=REFERENCE)],
     forms: Annotated[
         list[Form] | None,
-        typer.Option("--form", help="Push only this form, under the tag itself; default: both."),
+        typer.Option(
+            "--form",
+            help="Push only this form, under the tag itself; default: both. Clusters run the artifact only with "
+            "runwasi and containerd 1.6.25, 1.7.7, 2.0 or newer, and not with crun.",
+        ),
     ] = None,
     plain_http: PlainHttp = False,
     as_json: Json = False,

@@ -56,6 +56,7 @@ def unpacked(content: bytes, path: str = "/app.wasm") -> bytes | None:
         ({"Entrypoint": ["app.wasm"]}, "/app.wasm"),
         ({"Entrypoint": ["app.wasm"], "WorkingDir": "/srv"}, "/srv/app.wasm"),
         ({"Entrypoint": None, "Cmd": ["/app.wasm", "--flag"]}, "/app.wasm"),
+        ({"Entrypoint": ["/app.wasm"], "User": None, "StopSignal": None}, "/app.wasm"),
         ({"Entrypoint": ["/app.wasm#run"], "Cmd": None}, "/app.wasm"),
         ({"Entrypoint": ["/a/../app.wasm"]}, "/app.wasm"),
     ],
