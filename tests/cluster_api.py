@@ -166,6 +166,13 @@ class ClusterApi:
                 self._set(key, after, "apply")
             return copy.deepcopy(after.document), before is None
 
+    def create(self, key: Key, document: Json, manager: str) -> Json:
+        """Creates an object, and refuses one that is there."""
+        with self._changed:
+            if key in self._objects:
+                raise Refused(409, "AlreadyExists", f'{key[1]} "{key[3]}" already exists')
+            return self.apply(key, document, manager, force=False, dry_run=False)[0]
+
     def delete(self, key: Key) -> Json:
         """Begins to delete an object; the controllers end it."""
         with self._changed:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from skylark_oci.cluster import Action, Change, Deployment, connect
-from skylark_oci.manifests import Secrets, render
+from skylark_oci.cluster import Action, Change, Deployment, connect, secrets_of
+from skylark_oci.manifests import render
 from skylark_oci.manifests.redis import purge_document
 from skylark_proxy.cli.manifests import FILE, CheckImages, ConfigFile, checked_config
 from skylark_proxy.cli.options import Json, messages, print_json
@@ -31,7 +31,8 @@ def deploy_command(
 ) -> None:
     """Applies to a cluster what `skylark manifests` would write, and waits until it is ready.
 
-    What an earlier configuration had and this one has not is deleted; secrets that are there stay as they are.
+    What an earlier configuration had and this one has not is deleted; secrets that are there stay as they are, and
+    where one has changed, Redis and the proxies start anew.
     """
     deployment = _deployment(file, context, images)
     changes = deployment.apply(dry_run)
@@ -63,7 +64,8 @@ def undeploy_command(
 def _deployment(file: Path, context: str | None, images: bool = False) -> Deployment:
     config = checked_config(file, images)
     with messages().status("asking the cluster"):
-        return Deployment(connect(context), render(config, Secrets.generate()))
+        cluster = connect(context)
+        return Deployment(cluster, render(config, secrets_of(cluster, config)))
 
 
 def _shown(update: Callable[[str], None]) -> Callable[[Sequence[str]], None]:

@@ -53,6 +53,17 @@ class Rejected(ClusterError):
         self.reason = reason
 
 
+class UnusableSecret(ClusterError):
+    """A Secret that the cluster has is not what the pods need; nothing was applied."""
+
+    code = "invalid-argument"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"the cluster's secret {name} cannot be used: {reason}")
+        self.name = name
+        self.reason = reason
+
+
 class MissingKinds(ClusterError):
     """The cluster does not know some kinds of objects; nothing was applied."""
 
