@@ -38,6 +38,8 @@ KINDS = (
     Kind("v1", "ConfigMap", "configmaps"),
     Kind("v1", "Secret", "secrets"),
     Kind("v1", "Service", "services"),
+    Kind("v1", "Pod", "pods"),
+    Kind("v1", "Event", "events"),
     Kind("v1", "ServiceAccount", "serviceaccounts"),
     Kind("apps/v1", "DaemonSet", "daemonsets"),
     Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),

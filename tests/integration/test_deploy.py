@@ -217,6 +217,31 @@ class TestSecrets:
         assert api.writes == before
 
 
+def _status(name: str, state: dict[str, Any]) -> dict[str, Any]:
+    about = {"name": name, "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+    return about | {"state": state}
+
+
+class TestShared:
+    def test_registries_of_others_stay(self, api: ClusterApi, folder: Path) -> None:
+        """What others have told Knative stays when ours is added, and when ours goes."""
+        (folder / "skylark.yaml").write_text(CONFIG.replace("registry.example/detect", "localhost:5000/detect"))
+        metadata = {"name": "config-deployment", "namespace": "knative-serving"}
+        key = "registries-skipping-tag-resolving"
+        api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: "mine.example"}})
+
+        def skipped() -> str:
+            found = api.find("ConfigMap", "config-deployment")
+            assert found is not None
+            return str(found["data"][key])
+
+        run(folder, "deploy")
+        assert skipped() == "mine.example,localhost:5000"
+        assert changes(run(folder, "deploy", "--json"))["ConfigMap/config-deployment"] == "unchanged"
+        assert changes(run(folder, "undeploy", "--json"))["ConfigMap/config-deployment"] == "changed"
+        assert skipped() == "mine.example"
+
+
 class TestFailures:
     def test_no_cluster(self, folder: Path) -> None:
         """Without a kubeconfig, and with a context that it does not have, the error says how to name one."""
@@ -277,6 +302,26 @@ class TestFailures:
         api.holding = True
         said = failure(run(folder, "deploy", "--timeout-s", "1"))
         assert "daemonset/skylark-redis: not looked at yet" in said and "service/detect" in said
+
+    def test_why_it_is_not_ready(self, api: ClusterApi, folder: Path) -> None:
+        """The cluster's reason is told while it waits, once, and in the end."""
+        api.holding = True
+        api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "skylark"}})
+        labels = {"serving.knative.dev/service": "detect"}
+        waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+        api.put(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "detect-1", "namespace": "skylark", "labels": labels},
+                "spec": {"containers": [{"name": "user-container", "image": "x"}]},
+                "status": {"containerStatuses": [_status("user-container", waiting)]},
+            }
+        )
+        said = run(folder, "deploy", "--timeout-s", "3").stderr
+        line = "service/detect: not looked at yet: user-container: ImagePullBackOff: no such image"
+        assert said.splitlines().count(line) == 1
+        assert f"  {line}" in said.partition("error: ")[2].splitlines()
 
     def test_without_labelled_nodes(self, api: ClusterApi, folder: Path) -> None:
         """A cluster whose nodes have no tier runs nothing, which is an error that says what to do."""

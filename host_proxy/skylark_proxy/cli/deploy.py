@@ -39,7 +39,7 @@ def deploy_command(
     _print(changes, as_json, dry_run)
     if wait and not dry_run:
         with messages().status("waiting") as status:
-            replace(deployment, on_wait=_shown(status.update)).wait(timeout_s)
+            replace(deployment, on_wait=_shown(status.update, _told())).wait(timeout_s)
         messages().print("everything is ready")
 
 
@@ -68,8 +68,25 @@ def _deployment(file: Path, context: str | None, images: bool = False) -> Deploy
         return Deployment(cluster, render(config, secrets_of(cluster, config)))
 
 
-def _shown(update: Callable[[str], None]) -> Callable[[Sequence[str]], None]:
+def _told() -> Callable[[Sequence[str]], None]:
+    """Return what prints each line with a reason once: `daemonset/x: 0 of 1 pods are ready: proxy: ErrImagePull`."""
+    said: set[str] = set()
+
+    def tell(pending: Sequence[str]) -> None:
+        for line in pending:
+            if line.count(": ") > 1 and line not in said:
+                said.add(line)
+                messages().print(line, soft_wrap=True, markup=False)
+
+    return tell
+
+
+def _shown(
+    update: Callable[[str], None], tell: Callable[[Sequence[str]], None] | None = None
+) -> Callable[[Sequence[str]], None]:
     def show(pending: Sequence[str]) -> None:
+        if tell is not None:
+            tell(pending)
         more = f" and {len(pending) - _SHOWN_PENDING} more" if len(pending) > _SHOWN_PENDING else ""
         update(f"waiting for {'; '.join(pending[:_SHOWN_PENDING])}{more}")
 

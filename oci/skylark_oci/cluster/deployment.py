@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from skylark_oci.cluster.api import Cluster, title
 from skylark_oci.cluster.changes import Action, Change, change, compared, is_kept, is_ours
-from skylark_oci.cluster.errors import ClusterUnreachable, MissingKinds, NoNodes, NotReady
+from skylark_oci.cluster.errors import ClusterUnreachable, MissingKinds, NoNodes, NotAllowed, NotReady
 from skylark_oci.cluster.readiness import homeless, missing, waits
+from skylark_oci.cluster.reasons import reason, selector_of
+from skylark_oci.cluster.shared import merged, without_ours
 from skylark_oci.manifests import names
 from skylark_oci.manifests.documents import Document
 from skylark_oci.manifests.render import Part, identity
@@ -127,7 +129,7 @@ class Deployment:
         space = document["metadata"].get("namespace")
         if dry_run and any((one.kind, one.name, one.action) == ("Namespace", space, Action.CREATED) for one in before):
             return change(document, Action.CREATED)  # the server cannot try it in a namespace that is not there
-        return compared(document, live, self.cluster.apply(document, dry_run))
+        return compared(document, live, self.cluster.apply(merged(document, live), dry_run))
 
     def _stale(self) -> Iterator[Document]:
         """Objects of an earlier configuration. Those with an owner were made by others, with copies of our labels."""
@@ -143,8 +145,18 @@ class Deployment:
             live = self.cluster.get(document)
             lacks = "not there" if live is None else missing(live)
             if lacks is not None:
-                pending.append(f"{title(document)}: {lacks}")
+                why = None if live is None else self._reason(live)
+                pending.append(": ".join(filter(None, (title(document), lacks, why))))
         return pending
+
+    def _reason(self, live: Document) -> str | None:
+        """Ask the cluster why an object is not ready; None if it does not say, or not to us."""
+        selector, space = selector_of(live), live["metadata"].get("namespace") or self.namespace
+        try:
+            pods = self.cluster.find("v1", "Pod", space, selector) if selector else []
+            return reason(live, pods, self.cluster.find("v1", "Event", space, ""))
+        except NotAllowed:
+            return None
 
     def _deleted(self, documents: Sequence[Document], deadline: float) -> list[Change]:
         changes, gone = [], []
@@ -155,10 +167,19 @@ class Deployment:
             if is_ours(live):
                 self.cluster.delete(document)
                 gone.append(document)
-            changes.append(change(document, Action.DELETED if is_ours(live) else Action.KEPT))
+                changes.append(change(document, Action.DELETED))
+            else:
+                changes.append(self._left(document, live))
             self.on_change(changes[-1])
         self._until(lambda: [f"{title(one)} is still there" for one in gone if self._is_there(one)], deadline)
         return changes
+
+    def _left(self, document: Document, live: Document) -> Change:
+        """Leave an object of others, without what we have added to their lists."""
+        rest = without_ours(document, live)
+        if rest is None:
+            return change(document, Action.KEPT)
+        return compared(document, live, self.cluster.apply(rest))
 
     def _is_there(self, document: Document) -> bool:
         live = self.cluster.get(document)

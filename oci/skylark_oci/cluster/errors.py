@@ -94,6 +94,6 @@ class NotReady(ClusterError):
     retryable = True
 
     def __init__(self, timeout_s: float, pending: Sequence[str]) -> None:
-        super().__init__(f"after {timeout_s:g} s not all is done: {'; '.join(pending)}")
+        super().__init__(f"after {timeout_s:g} s not all is done:" + "".join(f"\n  {one}" for one in pending))
         self.timeout_s = timeout_s
         self.pending = tuple(pending)

@@ -11,15 +11,32 @@ from ipaddress import ip_network
 
 from skylark_oci.manifests import names
 from skylark_oci.manifests.config import ClusterConfig, FunctionSection, Run, Tier
-from skylark_oci.manifests.documents import Document, document, field_env, nodes_affinity, pull_secrets
+from skylark_oci.manifests.documents import (
+    Document,
+    container_security,
+    document,
+    field_env,
+    nodes_affinity,
+    pull_secrets,
+)
 from skylark_oci.manifests.proxy import pod_network
 
 _FEATURES = ("runtimeclassname", "nodeselector", "affinity", "fieldref", "dnspolicy")
 """What these Services need of Knative's `config-features`. A flag cannot safely be disabled again, says Knative."""
 
 _KNATIVE = "knative-serving"
-_NEVER_RESOLVED = ("kind.local", "ko.local", "dev.local")
+NEVER_RESOLVED = ("kind.local", "ko.local", "dev.local")
 """Knative's own default of `registries-skipping-tag-resolving`."""
+SKIPPED_REGISTRIES = "registries-skipping-tag-resolving"
+
+
+_SECURITY = container_security(
+    # the user that `skylark package` names, for images that name none
+    runAsNonRoot=True,
+    runAsUser=65532,
+    seccompProfile={"type": "RuntimeDefault"},
+)
+"""Knative takes no `runAsGroup` without a flag of its own."""
 
 
 def function_documents(config: ClusterConfig) -> list[Document]:
@@ -36,7 +53,7 @@ def knative_documents(config: ClusterConfig) -> list[Document]:
     local = sorted({registry for one in functions if _is_of_the_node(registry := one.image.split("/")[0])})
     if local:
         # Knative's controller would ask for the tag's digest from its own pod, whose localhost is not the node's
-        settings["deployment"] = {"registries-skipping-tag-resolving": ",".join((*_NEVER_RESOLVED, *local))}
+        settings["deployment"] = {SKIPPED_REGISTRIES: ",".join((*NEVER_RESOLVED, *local))}
     return _operator_documents(settings) if config.file.cluster.knative_operator else _config_maps(settings)
 
 
@@ -124,6 +141,7 @@ def _container(config: ClusterConfig, function: FunctionSection) -> Document:
             {"name": "SKYLARK_PROXY_URL", "value": _proxy_url(config)},
             *own,
         ],
+        "securityContext": _SECURITY,
         "readinessProbe": {"httpGet": {"path": "/health"}, "periodSeconds": 1, "failureThreshold": 30},
         "resources": {
             "requests": {"cpu": function.cpu, "memory": function.memory_limit},
