@@ -241,6 +241,15 @@ class TestShared:
         assert changes(run(folder, "undeploy", "--json"))["ConfigMap/config-deployment"] == "changed"
         assert skipped() == "mine.example"
 
+    def test_registries_that_are_no_longer_needed(self, api: ClusterApi, folder: Path) -> None:
+        """A configuration without functions of that registry takes it away again."""
+        (folder / "skylark.yaml").write_text(CONFIG.replace("registry.example/detect", "localhost:5000/detect"))
+        run(folder, "deploy")
+        (folder / "skylark.yaml").write_text(CONFIG)
+        assert changes(run(folder, "deploy", "--json"))["ConfigMap/config-deployment"] == "changed"
+        found = api.find("ConfigMap", "config-deployment")
+        assert found is not None and found["data"] == {"_example": "# none"}
+
 
 class TestFailures:
     def test_no_cluster(self, folder: Path) -> None:

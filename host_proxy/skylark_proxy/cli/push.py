@@ -24,8 +24,8 @@ def push_command(
         list[Form] | None,
         typer.Option(
             "--form",
-            help="Push only this form, under the tag itself; default: both. Clusters run `artifact` with containerd "
-            "1.6.25, 1.7.7, 2.0 or newer and a shim of runwasi; others, and podman, run `image`.",
+            help="Push only this form, under the tag itself; default: both. `artifact` runs with containerd 1.6.25, "
+            "1.7.7, 2.0 or newer and a shim of runwasi; elsewhere, and with podman, take `image`.",
         ),
     ] = None,
     plain_http: PlainHttp = False,
@@ -34,9 +34,9 @@ def push_command(
     """Pushes a packaged component to a registry.
 
     The platform image gets the tag, the Wasm artifact the tag with `-artifact` after it. To run the artifact takes
-    containerd 1.6.25, 1.7.7, 2.0 or newer with a shim of runwasi; older ones, crun and podman take the image. What the registry has is not
-    sent again. Credentials are those of `docker login` and `podman login`; a registry on this machine is talked to
-    without TLS.
+    containerd 1.6.25, 1.7.7, 2.0 or newer with a shim of runwasi; older ones, crun and podman take the image. What the
+    registry has is not sent again. Credentials are those of `docker login` and `podman login`; a registry on this
+    machine is talked to without TLS.
     """
     where = Reference.parse(reference)
     started = time.perf_counter()

@@ -9,7 +9,7 @@ from skylark_oci.cluster.changes import Action, Change, change, compared, is_kep
 from skylark_oci.cluster.errors import ClusterUnreachable, MissingKinds, NoNodes, NotAllowed, NotReady
 from skylark_oci.cluster.readiness import homeless, missing, waits
 from skylark_oci.cluster.reasons import reason, selector_of
-from skylark_oci.cluster.shared import merged, without_ours
+from skylark_oci.cluster.shared import merged, unnamed, without_ours
 from skylark_oci.manifests import names
 from skylark_oci.manifests.documents import Document
 from skylark_oci.manifests.render import Part, identity
@@ -86,6 +86,8 @@ class Deployment:
                     self.cluster.delete(stale)
                 changes.append(change(stale, Action.DELETED))
                 self.on_change(changes[-1])
+            for shared in unnamed(self.documents):
+                changes += self._taken_back(shared, dry_run)
         except ClusterUnreachable as error:
             done = f"{len(changes)} of {len(self.documents)} objects were applied before"
             raise ClusterUnreachable(error.host, f"{error.reason} ({done}; run it again)") from error
@@ -118,6 +120,8 @@ class Deployment:
         space = [one for one in self.documents if one["kind"] in ("Namespace", "PriorityClass")]
         others = [one for one in reversed(self.documents) if one not in space]
         changes = self._deleted([*others, *self._stale()], deadline)
+        for shared in unnamed(self.documents):
+            changes += self._taken_back(shared)
         if purge is not None and self.cluster.get(space[0]) is not None:
             self._run(purge, deadline)
         return changes + self._deleted(space[::-1], deadline)
@@ -180,6 +184,19 @@ class Deployment:
         if rest is None:
             return change(document, Action.KEPT)
         return compared(document, live, self.cluster.apply(rest))
+
+    def _taken_back(self, shared: Document, dry_run: bool = False) -> list[Change]:
+        """Take what an earlier configuration has added out of an object of others."""
+        try:
+            live = self.cluster.get(shared)
+        except NotAllowed:
+            return []  # then we have added nothing either
+        rest = None if live is None else without_ours(shared, live)
+        if rest is None:
+            return []
+        made = compared(rest, live, self.cluster.apply(rest, dry_run))
+        self.on_change(made)
+        return [made]
 
     def _is_there(self, document: Document) -> bool:
         live = self.cluster.get(document)

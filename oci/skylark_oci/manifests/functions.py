@@ -25,6 +25,7 @@ _FEATURES = ("runtimeclassname", "nodeselector", "affinity", "fieldref", "dnspol
 """What these Services need of Knative's `config-features`. A flag cannot safely be disabled again, says Knative."""
 
 _KNATIVE = "knative-serving"
+OPERATOR = "operator.knative.dev/v1beta1"
 NEVER_RESOLVED = ("kind.local", "ko.local", "dev.local")
 """Knative's own default of `registries-skipping-tag-resolving`."""
 SKIPPED_REGISTRIES = "registries-skipping-tag-resolving"
@@ -66,8 +67,8 @@ def _config_maps(settings: dict[str, dict[str, str]]) -> list[Document]:
 def _operator_documents(settings: dict[str, dict[str, str]]) -> list[Document]:
     """The settings for the Knative Operator, which writes them into the ConfigMaps (Knative, "Configuring Knative by
     using the Operator")."""
-    api, spec = "operator.knative.dev/v1beta1", {"config": settings}
-    return [_of_others(document("KnativeServing", _KNATIVE, namespace=_KNATIVE, api=api, spec=spec))]
+    spec = {"config": settings}
+    return [_of_others(document("KnativeServing", _KNATIVE, namespace=_KNATIVE, api=OPERATOR, spec=spec))]
 
 
 def _of_others(made: Document) -> Document:

@@ -68,6 +68,15 @@ def test_a_flag_that_is_on_already() -> None:
     assert merged(wanted, None) == wanted
 
 
+def test_the_operator_without_registries() -> None:
+    """Where we no longer list any, what others have listed stays in the operator's object."""
+    wanted = operator(None)
+    wanted["spec"]["config"] = {"features": {}}
+    applied = merged(wanted, operator("a.example,localhost:5", "localhost:5"))
+    assert value_of(applied) == "a.example"
+    assert merged(wanted, operator("a.example")) == wanted
+
+
 def test_other_objects_stay_as_they_are() -> None:
     """Our own ConfigMaps are applied as they were rendered."""
     ours = {
