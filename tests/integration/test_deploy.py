@@ -215,6 +215,7 @@ class TestSecrets:
         said = failure(run(folder, "deploy"))
         assert "secret skylark-redis" in said and reason in said
         assert api.writes == before
+        assert run(folder, "undeploy").returncode == 0
 
 
 def _status(name: str, state: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from skylark_oci.cluster import Action, Change, Deployment, connect, secrets_of
-from skylark_oci.manifests import render
+from skylark_oci.cluster import Action, Change, Cluster, Deployment, connect, secrets_of
+from skylark_oci.manifests import ClusterConfig, Secrets, render
 from skylark_oci.manifests.redis import purge_document
 from skylark_proxy.cli.manifests import FILE, CheckImages, ConfigFile, checked_config
 from skylark_proxy.cli.options import Json, messages, print_json
@@ -34,7 +34,7 @@ def deploy_command(
     What an earlier configuration had and this one has not is deleted; secrets that are there stay as they are, and
     where one has changed, Redis and the proxies start anew.
     """
-    deployment = _deployment(file, context, images)
+    deployment = _deployment(file, context, images, secrets_of)
     changes = deployment.apply(dry_run)
     _print(changes, as_json, dry_run)
     if wait and not dry_run:
@@ -61,11 +61,17 @@ def undeploy_command(
     _print(changes, as_json)
 
 
-def _deployment(file: Path, context: str | None, images: bool = False) -> Deployment:
+def _deployment(
+    file: Path,
+    context: str | None,
+    images: bool = False,
+    secrets: Callable[[Cluster, ClusterConfig], Secrets] = lambda _cluster, _config: Secrets.generate(),
+) -> Deployment:
+    """Return what to deploy; to remove it, nobody needs the secrets that are there."""
     config = checked_config(file, images)
     with messages().status("asking the cluster"):
         cluster = connect(context)
-        return Deployment(cluster, render(config, secrets_of(cluster, config)))
+        return Deployment(cluster, render(config, secrets(cluster, config)))
 
 
 def _told() -> Callable[[Sequence[str]], None]:
