@@ -38,6 +38,8 @@ KINDS = (
     Kind("v1", "ConfigMap", "configmaps"),
     Kind("v1", "Secret", "secrets"),
     Kind("v1", "Service", "services"),
+    Kind("v1", "Pod", "pods"),
+    Kind("v1", "Event", "events"),
     Kind("v1", "ServiceAccount", "serviceaccounts"),
     Kind("apps/v1", "DaemonSet", "daemonsets"),
     Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
@@ -165,6 +167,13 @@ class ClusterApi:
             if not dry_run:
                 self._set(key, after, "apply")
             return copy.deepcopy(after.document), before is None
+
+    def create(self, key: Key, document: Json, manager: str) -> Json:
+        """Creates an object, and refuses one that is there."""
+        with self._changed:
+            if key in self._objects:
+                raise Refused(409, "AlreadyExists", f'{key[1]} "{key[3]}" already exists')
+            return self.apply(key, document, manager, force=False, dry_run=False)[0]
 
     def delete(self, key: Key) -> Json:
         """Begins to delete an object; the controllers end it."""

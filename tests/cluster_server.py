@@ -43,6 +43,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
+    def do_POST(self) -> None:
+        self._serve()
+
     def do_PATCH(self) -> None:
         self._serve()
 
@@ -80,11 +83,16 @@ class _Handler(BaseHTTPRequestHandler):
         if not rest or not any((one.api, one.plural) == (api, rest[0]) for one in self.state.kinds()):
             raise Refused(404, "NotFound", "the server could not find the requested resource")
         if len(rest) == 1:
-            self._many(api, rest[0], namespace)
+            self._many(api, rest[0], namespace, body)
         else:
             self._one((api, rest[0], namespace, rest[1]), body)
 
-    def _many(self, api: str, plural: str, namespace: str | None) -> None:
+    def _many(self, api: str, plural: str, namespace: str | None, body: bytes) -> None:
+        if self.command == "POST":
+            created = json.loads(body)
+            key = (api, plural, namespace, created["metadata"]["name"])
+            self._answer(201, self.state.create(key, created, self._query.get("fieldManager", "client")))
+            return
         if "watch" in self._query:
             self._stream(api, plural, int(self._query.get("resourceVersion", "0")))
             return
@@ -151,7 +159,7 @@ def _discovery(parts: list[str], kinds: tuple[Kind, ...]) -> Json | None:
             "singularName": one.name.lower(),
             "namespaced": one.namespaced,
             "kind": one.name,
-            "verbs": ["delete", "get", "list", "patch", "watch"],
+            "verbs": ["create", "delete", "get", "list", "patch", "watch"],
         }
         for one in known
     ]

@@ -34,6 +34,8 @@ _REDIRECTS = 5
 _SHOWN_BYTES = 1 << 16
 _API_HOSTS = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
 
+PLAIN_HTTP_HINT = "say --plain-http"
+
 
 @dataclass(frozen=True, slots=True)
 class _Authorization:
@@ -207,7 +209,7 @@ class Transport:
 
     def _unreachable(self, error: Exception) -> RegistryError:
         cause = _cause(error)
-        hint = "; if it speaks no TLS, say --plain-http" if isinstance(cause, urllib3.exceptions.SSLError) else ""
+        hint = f"; if it speaks no TLS, {PLAIN_HTTP_HINT}" if isinstance(cause, urllib3.exceptions.SSLError) else ""
         return RegistryUnavailable(f"registry {self._host}", f"cannot be reached ({_shown(cause)}){hint}")
 
 

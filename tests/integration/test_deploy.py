@@ -152,6 +152,106 @@ class TestDeploy:
         process.communicate()
 
 
+def hashes(api: ClusterApi) -> dict[str, str]:
+    """What starts the pods of each DaemonSet anew when it changes."""
+    found = {name: api.find("DaemonSet", name) for name in ("skylark-redis", "skylark-proxy-sat", "skylark-node-info")}
+    return {
+        name: document["spec"]["template"]["metadata"]["annotations"]["skylark.io/config-hash"]
+        for name, document in found.items()
+        if document is not None
+    }
+
+
+def put_secret(api: ClusterApi, name: str, **texts: str) -> None:
+    """Makes a Secret, or changes it, as somebody else."""
+    metadata = {"name": name, "namespace": "skylark"}
+    data = {key.replace("_", "."): text for key, text in texts.items()}
+    api.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+
+
+class TestSecrets:
+    def test_a_changed_password_reaches_both_sides(self, api: ClusterApi, folder: Path) -> None:
+        """A password that was changed in the cluster stays, and Redis and the proxies start anew; node-info does
+        not."""
+        run(folder, "deploy")
+        before = hashes(api)
+        put_secret(api, "skylark-redis", password="another", users_acl="user default on >another ~* &* +@all")
+        secret = api.find("Secret", "skylark-redis")
+        made = changes(run(folder, "deploy", "--json"))
+        assert {name for name, action in made.items() if action == "changed"} == {
+            "DaemonSet/skylark-redis",
+            *(f"DaemonSet/skylark-proxy-{tier}" for tier in ("cloud", "edge", "sat")),
+        }
+        after = hashes(api)
+        assert {name for name in before if before[name] != after[name]} == {"skylark-redis", "skylark-proxy-sat"}
+        assert api.find("Secret", "skylark-redis") == secret
+
+    def test_a_secret_of_ones_own(self, api: ClusterApi, folder: Path) -> None:
+        """A Secret that the configuration names is read too, so that its changes reach both sides."""
+        api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "skylark"}})
+        (folder / "skylark.yaml").write_text(CONFIG + "redis: {secret: mine}\n")
+        put_secret(api, "mine", password="one", users_acl="user default on >one ~* &* +@all")
+        run(folder, "deploy")
+        before = hashes(api)
+        assert api.find("Secret", "skylark-redis") is None
+        put_secret(api, "mine", password="two", users_acl="user default on >two ~* &* +@all")
+        run(folder, "deploy")
+        assert hashes(api)["skylark-redis"] != before["skylark-redis"]
+
+    @pytest.mark.parametrize(
+        ("texts", "reason"),
+        [
+            ({"password": "x"}, "no `users.acl`"),
+            ({"password": "x", "users_acl": "user default on >y"}, "both together"),
+        ],
+    )
+    def test_a_secret_that_locks_the_proxies_out(
+        self, texts: dict[str, str], reason: str, api: ClusterApi, folder: Path
+    ) -> None:
+        """A Secret with which no proxy could log in is refused, and nothing is applied."""
+        api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "skylark"}})
+        put_secret(api, "skylark-redis", **texts)
+        before = list(api.writes)
+        said = failure(run(folder, "deploy"))
+        assert "secret skylark-redis" in said and reason in said
+        assert api.writes == before
+        assert run(folder, "undeploy").returncode == 0
+
+
+def _status(name: str, state: dict[str, Any]) -> dict[str, Any]:
+    about = {"name": name, "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+    return about | {"state": state}
+
+
+class TestShared:
+    def test_registries_of_others_stay(self, api: ClusterApi, folder: Path) -> None:
+        """What others have told Knative stays when ours is added, and when ours goes."""
+        (folder / "skylark.yaml").write_text(CONFIG.replace("registry.example/detect", "localhost:5000/detect"))
+        metadata = {"name": "config-deployment", "namespace": "knative-serving"}
+        key = "registries-skipping-tag-resolving"
+        api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {key: "mine.example"}})
+
+        def skipped() -> str:
+            found = api.find("ConfigMap", "config-deployment")
+            assert found is not None
+            return str(found["data"][key])
+
+        run(folder, "deploy")
+        assert skipped() == "mine.example,localhost:5000"
+        assert changes(run(folder, "deploy", "--json"))["ConfigMap/config-deployment"] == "unchanged"
+        assert changes(run(folder, "undeploy", "--json"))["ConfigMap/config-deployment"] == "changed"
+        assert skipped() == "mine.example"
+
+    def test_registries_that_are_no_longer_needed(self, api: ClusterApi, folder: Path) -> None:
+        """A configuration without functions of that registry takes it away again."""
+        (folder / "skylark.yaml").write_text(CONFIG.replace("registry.example/detect", "localhost:5000/detect"))
+        run(folder, "deploy")
+        (folder / "skylark.yaml").write_text(CONFIG)
+        assert changes(run(folder, "deploy", "--json"))["ConfigMap/config-deployment"] == "changed"
+        found = api.find("ConfigMap", "config-deployment")
+        assert found is not None and found["data"] == {"_example": "# none"}
+
+
 class TestFailures:
     def test_no_cluster(self, folder: Path) -> None:
         """Without a kubeconfig, and with a context that it does not have, the error says how to name one."""
@@ -212,6 +312,26 @@ class TestFailures:
         api.holding = True
         said = failure(run(folder, "deploy", "--timeout-s", "1"))
         assert "daemonset/skylark-redis: not looked at yet" in said and "service/detect" in said
+
+    def test_why_it_is_not_ready(self, api: ClusterApi, folder: Path) -> None:
+        """The cluster's reason is told while it waits, once, and in the end."""
+        api.holding = True
+        api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "skylark"}})
+        labels = {"serving.knative.dev/service": "detect"}
+        waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+        api.put(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": "detect-1", "namespace": "skylark", "labels": labels},
+                "spec": {"containers": [{"name": "user-container", "image": "x"}]},
+                "status": {"containerStatuses": [_status("user-container", waiting)]},
+            }
+        )
+        said = run(folder, "deploy", "--timeout-s", "3").stderr
+        line = "service/detect: not looked at yet: user-container: ImagePullBackOff: no such image"
+        assert said.splitlines().count(line) == 1
+        assert f"  {line}" in said.partition("error: ")[2].splitlines()
 
     def test_without_labelled_nodes(self, api: ClusterApi, folder: Path) -> None:
         """A cluster whose nodes have no tier runs nothing, which is an error that says what to do."""

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from skylark_oci.cluster import Action, Change, Deployment, connect
-from skylark_oci.manifests import Secrets, render
+from skylark_oci.cluster import Action, Change, Cluster, Deployment, connect, secrets_of
+from skylark_oci.manifests import ClusterConfig, Secrets, render
 from skylark_oci.manifests.redis import purge_document
 from skylark_proxy.cli.manifests import FILE, CheckImages, ConfigFile, checked_config
 from skylark_proxy.cli.options import Json, messages, print_json
@@ -31,14 +31,15 @@ def deploy_command(
 ) -> None:
     """Applies to a cluster what `skylark manifests` would write, and waits until it is ready.
 
-    What an earlier configuration had and this one has not is deleted; secrets that are there stay as they are.
+    What an earlier configuration had and this one has not is deleted; secrets that are there stay as they are, and
+    where one has changed, Redis and the proxies start anew.
     """
-    deployment = _deployment(file, context, images)
+    deployment = _deployment(file, context, images, secrets_of)
     changes = deployment.apply(dry_run)
     _print(changes, as_json, dry_run)
     if wait and not dry_run:
         with messages().status("waiting") as status:
-            replace(deployment, on_wait=_shown(status.update)).wait(timeout_s)
+            replace(deployment, on_wait=_shown(status.update, _told())).wait(timeout_s)
         messages().print("everything is ready")
 
 
@@ -60,14 +61,38 @@ def undeploy_command(
     _print(changes, as_json)
 
 
-def _deployment(file: Path, context: str | None, images: bool = False) -> Deployment:
+def _deployment(
+    file: Path,
+    context: str | None,
+    images: bool = False,
+    secrets: Callable[[Cluster, ClusterConfig], Secrets] = lambda _cluster, _config: Secrets.generate(),
+) -> Deployment:
+    """Return what to deploy; to remove it, nobody needs the secrets that are there."""
     config = checked_config(file, images)
     with messages().status("asking the cluster"):
-        return Deployment(connect(context), render(config, Secrets.generate()))
+        cluster = connect(context)
+        return Deployment(cluster, render(config, secrets(cluster, config)))
 
 
-def _shown(update: Callable[[str], None]) -> Callable[[Sequence[str]], None]:
+def _told() -> Callable[[Sequence[str]], None]:
+    """Return what prints each line with a reason once: `daemonset/x: 0 of 1 pods are ready: proxy: ErrImagePull`."""
+    said: set[str] = set()
+
+    def tell(pending: Sequence[str]) -> None:
+        for line in pending:
+            if line.count(": ") > 1 and line not in said:
+                said.add(line)
+                messages().print(line, soft_wrap=True, markup=False)
+
+    return tell
+
+
+def _shown(
+    update: Callable[[str], None], tell: Callable[[Sequence[str]], None] | None = None
+) -> Callable[[Sequence[str]], None]:
     def show(pending: Sequence[str]) -> None:
+        if tell is not None:
+            tell(pending)
         more = f" and {len(pending) - _SHOWN_PENDING} more" if len(pending) > _SHOWN_PENDING else ""
         update(f"waiting for {'; '.join(pending[:_SHOWN_PENDING])}{more}")
 

@@ -12,6 +12,7 @@ from skylark_oci.manifests.images import check_images
 from skylark_oci.manifests.node_info import node_info_environment
 from skylark_oci.manifests.pools import pools_of
 from skylark_oci.manifests.proxy import pool_environment, proxy_environment
+from skylark_oci.manifests.write import SECRETS_FOLDER
 from skylark_oci.settings import RegistrySettings
 from skylark_proxy.cli.options import Json, messages, print_json
 from skylark_proxy.config import Config
@@ -44,7 +45,8 @@ def manifests_command(
     """Writes what a Kubernetes cluster needs to run Skylark and its functions.
 
     The folder has plain YAML files for `kubectl apply -f`, and a kustomize base with overlays for MicroK8s, K3s and
-    kind. The secrets of an earlier run in the same folder are kept.
+    kind. The secrets of an earlier run in the same folder are kept. They are in a folder of their own, for
+    `kubectl create`, which leaves those that the cluster has as they are.
     """
     if example:
         typer.echo(files("skylark_oci.manifests").joinpath("example.yaml").read_text(), nl=False)
@@ -55,7 +57,11 @@ def manifests_command(
         return
     for path in written:
         typer.echo(path)
-    messages().print(f"next: kubectl apply --server-side -f {output}", soft_wrap=True)
+    messages().print(f"next: kubectl apply --server-side --force-conflicts -f {output}", soft_wrap=True)
+    if (output / SECRETS_FOLDER).exists():
+        messages().print(
+            f"once, in a cluster that has none yet: kubectl create -f {output / SECRETS_FOLDER}", soft_wrap=True
+        )
 
 
 def checked_config(file: Path, images: bool = False) -> ClusterConfig:
@@ -75,7 +81,9 @@ def checked_config(file: Path, images: bool = False) -> ClusterConfig:
     _check("node_info.settings", NodeInfoSettings.load, node_info_environment(config))
     if images:
         with messages().status("asking for the functions' images"):
-            settings = RegistrySettings(plain_http=Config.load().registry_plain_http)
+            # the proxies' registries are asked as the proxies will ask them
+            plain_http = (*Config.load().registry_plain_http, *Config.load(environment).registry_plain_http)
+            settings = RegistrySettings(plain_http=plain_http)
             check_images(config, settings, lambda why: messages().print(f"not checked: {why}", soft_wrap=True))
     return config
 

@@ -67,7 +67,8 @@ def package_command(
     """Packages a component or core module as an OCI image layout, for registries and container runtimes.
 
     The layout holds it in both accepted forms, a platform image `wasi/wasm` and a Wasm artifact, each with a bill of
-    materials. What the options do not say is taken from the table `[package]` of the component's manifest. The same
+    materials. Name the image's tag to podman, to crun, and to a containerd before 1.6.25 or 1.7.7, which cannot run the
+    artifact. What the options do not say is taken from the table `[package]` of the component's manifest. The same
     component gives the same digests; SOURCE_DATE_EPOCH says when it was made.
 
     Native code that `--aot` adds is for the operating system and processor of this machine, and for the versions of

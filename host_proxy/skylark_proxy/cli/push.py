@@ -33,9 +33,10 @@ def push_command(
 ) -> None:
     """Pushes a packaged component to a registry.
 
-    The platform image gets the tag, the Wasm artifact the tag with `-artifact` after it. What the registry has is not
-    sent again. Credentials are those of `docker login` and `podman login`; a registry on this machine is talked to
-    without TLS.
+    The platform image gets the tag, the Wasm artifact the tag with `-artifact` after it. To run the artifact takes
+    containerd 1.6.25, 1.7.7, 2.0 or newer with a shim of runwasi; older ones, crun and podman take the image. What the
+    registry has is not sent again. Credentials are those of `docker login` and `podman login`; a registry on this
+    machine is talked to without TLS.
     """
     where = Reference.parse(reference)
     started = time.perf_counter()

@@ -8,6 +8,16 @@ from skylark_oci.manifests import names
 from skylark_oci.manifests.documents import Document
 
 _VOLATILE = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid")
+_MANAGED = (
+    "deprecated.daemonset.template.generation",
+    "deployment.kubernetes.io/",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "serving.knative.dev/creator",
+    "serving.knative.dev/lastModifier",
+    "eventing.knative.dev/creator",
+    "eventing.knative.dev/lastModifier",
+)
+"""Annotations that the server writes itself."""
 _SHARED = ("Namespace", "RuntimeClass")
 """Kinds of objects that others may have made for everybody: where they have, theirs stay as they are."""
 
@@ -76,4 +86,6 @@ def differing(before: Any, after: Any, path: str = "") -> list[str]:
 def _lasting(document: Document) -> Document:
     """An object without what every change changes, and without its status."""
     metadata = {key: value for key, value in document["metadata"].items() if key not in _VOLATILE}
+    annotations = metadata.pop("annotations", None) or {}
+    metadata["annotations"] = {key: value for key, value in annotations.items() if not key.startswith(_MANAGED)}
     return {key: value for key, value in document.items() if key != "status"} | {"metadata": metadata}

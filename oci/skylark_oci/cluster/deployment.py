@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from skylark_oci.cluster.api import Cluster, title
 from skylark_oci.cluster.changes import Action, Change, change, compared, is_kept, is_ours
-from skylark_oci.cluster.errors import ClusterUnreachable, MissingKinds, NoNodes, NotReady
+from skylark_oci.cluster.errors import ClusterUnreachable, MissingKinds, NoNodes, NotAllowed, NotReady
 from skylark_oci.cluster.readiness import homeless, missing, waits
+from skylark_oci.cluster.reasons import reason, selector_of
+from skylark_oci.cluster.shared import merged, unnamed, without_ours
 from skylark_oci.manifests import names
 from skylark_oci.manifests.documents import Document
 from skylark_oci.manifests.render import Part, identity
@@ -84,6 +86,8 @@ class Deployment:
                     self.cluster.delete(stale)
                 changes.append(change(stale, Action.DELETED))
                 self.on_change(changes[-1])
+            for shared in unnamed(self.documents):
+                changes += self._taken_back(shared, dry_run)
         except ClusterUnreachable as error:
             done = f"{len(changes)} of {len(self.documents)} objects were applied before"
             raise ClusterUnreachable(error.host, f"{error.reason} ({done}; run it again)") from error
@@ -116,6 +120,8 @@ class Deployment:
         space = [one for one in self.documents if one["kind"] in ("Namespace", "PriorityClass")]
         others = [one for one in reversed(self.documents) if one not in space]
         changes = self._deleted([*others, *self._stale()], deadline)
+        for shared in unnamed(self.documents):
+            changes += self._taken_back(shared)
         if purge is not None and self.cluster.get(space[0]) is not None:
             self._run(purge, deadline)
         return changes + self._deleted(space[::-1], deadline)
@@ -127,7 +133,7 @@ class Deployment:
         space = document["metadata"].get("namespace")
         if dry_run and any((one.kind, one.name, one.action) == ("Namespace", space, Action.CREATED) for one in before):
             return change(document, Action.CREATED)  # the server cannot try it in a namespace that is not there
-        return compared(document, live, self.cluster.apply(document, dry_run))
+        return compared(document, live, self.cluster.apply(merged(document, live), dry_run))
 
     def _stale(self) -> Iterator[Document]:
         """Objects of an earlier configuration. Those with an owner were made by others, with copies of our labels."""
@@ -143,8 +149,18 @@ class Deployment:
             live = self.cluster.get(document)
             lacks = "not there" if live is None else missing(live)
             if lacks is not None:
-                pending.append(f"{title(document)}: {lacks}")
+                why = None if live is None else self._reason(live)
+                pending.append(": ".join(filter(None, (title(document), lacks, why))))
         return pending
+
+    def _reason(self, live: Document) -> str | None:
+        """Ask the cluster why an object is not ready; None if it does not say, or not to us."""
+        selector, space = selector_of(live), live["metadata"].get("namespace") or self.namespace
+        try:
+            pods = self.cluster.find("v1", "Pod", space, selector) if selector else []
+            return reason(live, pods, self.cluster.find("v1", "Event", space, ""))
+        except NotAllowed:
+            return None
 
     def _deleted(self, documents: Sequence[Document], deadline: float) -> list[Change]:
         changes, gone = [], []
@@ -155,10 +171,32 @@ class Deployment:
             if is_ours(live):
                 self.cluster.delete(document)
                 gone.append(document)
-            changes.append(change(document, Action.DELETED if is_ours(live) else Action.KEPT))
+                changes.append(change(document, Action.DELETED))
+            else:
+                changes.append(self._left(document, live))
             self.on_change(changes[-1])
         self._until(lambda: [f"{title(one)} is still there" for one in gone if self._is_there(one)], deadline)
         return changes
+
+    def _left(self, document: Document, live: Document) -> Change:
+        """Leave an object of others, without what we have added to their lists."""
+        rest = without_ours(document, live)
+        if rest is None:
+            return change(document, Action.KEPT)
+        return compared(document, live, self.cluster.apply(rest))
+
+    def _taken_back(self, shared: Document, dry_run: bool = False) -> list[Change]:
+        """Take what an earlier configuration has added out of an object of others."""
+        try:
+            live = self.cluster.get(shared)
+        except NotAllowed:
+            return []  # then we have added nothing either
+        rest = None if live is None else without_ours(shared, live)
+        if rest is None:
+            return []
+        made = compared(rest, live, self.cluster.apply(rest, dry_run))
+        self.on_change(made)
+        return [made]
 
     def _is_there(self, document: Document) -> bool:
         live = self.cluster.get(document)

@@ -53,6 +53,17 @@ class Rejected(ClusterError):
         self.reason = reason
 
 
+class UnusableSecret(ClusterError):
+    """A Secret that the cluster has is not what the pods need; nothing was applied."""
+
+    code = "invalid-argument"
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"the cluster's secret {name} cannot be used: {reason}")
+        self.name = name
+        self.reason = reason
+
+
 class MissingKinds(ClusterError):
     """The cluster does not know some kinds of objects; nothing was applied."""
 
@@ -83,6 +94,6 @@ class NotReady(ClusterError):
     retryable = True
 
     def __init__(self, timeout_s: float, pending: Sequence[str]) -> None:
-        super().__init__(f"after {timeout_s:g} s not all is done: {'; '.join(pending)}")
+        super().__init__(f"after {timeout_s:g} s not all is done:" + "".join(f"\n  {one}" for one in pending))
         self.timeout_s = timeout_s
         self.pending = tuple(pending)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from skylark_oci.cluster.reasons import one_line
 from skylark_oci.manifests import names
 from skylark_oci.manifests.documents import Document
 
@@ -53,4 +54,8 @@ def _condition_missing(status: Document) -> str | None:
         return "no condition Ready yet"
     if ready.get("status") == "True":
         return None
-    return ": ".join(filter(None, (ready.get("reason"), ready.get("message")))) or "not Ready yet"
+    # Ready often says nothing while another condition says why
+    others = [one for one in status["conditions"] if one is not ready and one.get("status") != "True"]
+    others.sort(key=lambda one: one.get("status") != "False")
+    said = (": ".join(filter(None, (one.get("reason"), one.get("message")))) for one in (ready, *others))
+    return one_line(next(filter(None, said), "not Ready yet"))

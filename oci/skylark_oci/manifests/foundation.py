@@ -1,5 +1,7 @@
 """What everything else stands on: the namespace, the priority, the RuntimeClasses and the secrets."""
 
+import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass
 
@@ -18,11 +20,24 @@ class Secrets:
 
     peer_key: str
     redis_password: str
+    users_acl: str | None = None
+    """Redis' users, where they are not the one that is made from the password."""
 
     @classmethod
     def generate(cls) -> "Secrets":
         """New ones, of 32 random bytes each."""
         return cls(secrets.token_hex(32), secrets.token_hex(32))
+
+    @property
+    def users(self) -> str:
+        """Redis' users, in the form of its ACL file."""
+        return self.users_acl or f"user default on >{self.redis_password} ~* &* +@all\n"
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what changes with any of them. Without the key no password can be tried against it."""
+        content = f"{self.redis_password}\n{self.users}".encode()
+        return hmac.new(self.peer_key.encode(), content, hashlib.sha256).hexdigest()[:16]
 
 
 def namespace(config: ClusterConfig) -> Document:
@@ -65,8 +80,7 @@ def secret_documents(config: ClusterConfig, values: Secrets) -> list[Document]:
         data = {"key": values.peer_key}
         made.append(_secret(names.PEER_KEY_SECRET, space, names.PROXY, data))
     if config.file.redis.secret is None:
-        password = values.redis_password
-        data = {"password": password, "users.acl": f"user default on >{password} ~* &* +@all\n"}
+        data = {"password": values.redis_password, "users.acl": values.users}
         made.append(_secret(names.REDIS_SECRET, space, names.REDIS, data))
     return made
 

@@ -11,15 +11,33 @@ from ipaddress import ip_network
 
 from skylark_oci.manifests import names
 from skylark_oci.manifests.config import ClusterConfig, FunctionSection, Run, Tier
-from skylark_oci.manifests.documents import Document, document, field_env, nodes_affinity, pull_secrets
+from skylark_oci.manifests.documents import (
+    Document,
+    container_security,
+    document,
+    field_env,
+    nodes_affinity,
+    pull_secrets,
+)
 from skylark_oci.manifests.proxy import pod_network
 
 _FEATURES = ("runtimeclassname", "nodeselector", "affinity", "fieldref", "dnspolicy")
 """What these Services need of Knative's `config-features`. A flag cannot safely be disabled again, says Knative."""
 
 _KNATIVE = "knative-serving"
-_NEVER_RESOLVED = ("kind.local", "ko.local", "dev.local")
+OPERATOR = "operator.knative.dev/v1beta1"
+NEVER_RESOLVED = ("kind.local", "ko.local", "dev.local")
 """Knative's own default of `registries-skipping-tag-resolving`."""
+SKIPPED_REGISTRIES = "registries-skipping-tag-resolving"
+
+
+_SECURITY = container_security(
+    # the user that `skylark package` names, for images that name none
+    runAsNonRoot=True,
+    runAsUser=65532,
+    seccompProfile={"type": "RuntimeDefault"},
+)
+"""Knative takes no `runAsGroup` without a flag of its own."""
 
 
 def function_documents(config: ClusterConfig) -> list[Document]:
@@ -36,7 +54,7 @@ def knative_documents(config: ClusterConfig) -> list[Document]:
     local = sorted({registry for one in functions if _is_of_the_node(registry := one.image.split("/")[0])})
     if local:
         # Knative's controller would ask for the tag's digest from its own pod, whose localhost is not the node's
-        settings["deployment"] = {"registries-skipping-tag-resolving": ",".join((*_NEVER_RESOLVED, *local))}
+        settings["deployment"] = {SKIPPED_REGISTRIES: ",".join((*NEVER_RESOLVED, *local))}
     return _operator_documents(settings) if config.file.cluster.knative_operator else _config_maps(settings)
 
 
@@ -49,8 +67,8 @@ def _config_maps(settings: dict[str, dict[str, str]]) -> list[Document]:
 def _operator_documents(settings: dict[str, dict[str, str]]) -> list[Document]:
     """The settings for the Knative Operator, which writes them into the ConfigMaps (Knative, "Configuring Knative by
     using the Operator")."""
-    api, spec = "operator.knative.dev/v1beta1", {"config": settings}
-    return [_of_others(document("KnativeServing", _KNATIVE, namespace=_KNATIVE, api=api, spec=spec))]
+    spec = {"config": settings}
+    return [_of_others(document("KnativeServing", _KNATIVE, namespace=_KNATIVE, api=OPERATOR, spec=spec))]
 
 
 def _of_others(made: Document) -> Document:
@@ -124,6 +142,7 @@ def _container(config: ClusterConfig, function: FunctionSection) -> Document:
             {"name": "SKYLARK_PROXY_URL", "value": _proxy_url(config)},
             *own,
         ],
+        "securityContext": _SECURITY,
         "readinessProbe": {"httpGet": {"path": "/health"}, "periodSeconds": 1, "failureThreshold": 30},
         "resources": {
             "requests": {"cpu": function.cpu, "memory": function.memory_limit},

@@ -15,6 +15,7 @@ from skylark_oci.manifests.config import ClusterConfig, FunctionSection, Run
 from skylark_oci.manifests.errors import InvalidConfig
 from skylark_oci.reference import Reference
 from skylark_oci.settings import RegistrySettings, Retries
+from skylark_oci.transport import PLAIN_HTTP_HINT
 from skylark_oci.wasm import Kind
 
 _LOADS = {Run.PROXY: ("hosted",), Run.WASMTIME: ("http", "command"), Run.WASMEDGE: ("wasmedge",)}
@@ -37,7 +38,8 @@ def check_images(config: ClusterConfig, settings: RegistrySettings, unknown: Cal
         try:
             contents = remote_contents(Reference.parse(function.reference), once)
         except PackageError as error:
-            unknown(error.message)
+            # there is no such option here
+            unknown(error.message.replace(PLAIN_HTTP_HINT, "name it in proxy.settings.registry_plain_http"))
             continue
         target = target_of(contents)
         if target is None:

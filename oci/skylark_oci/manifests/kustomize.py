@@ -1,7 +1,6 @@
 """A kustomize base of what every distribution has, and an overlay for each with nothing but what differs there.
 
-The fields of the kustomizations are those that every kubectl since 1.14 understands (kustomize 2.0.3 in kubectl 1.20);
-newer ones print that `bases` and `patchesJson6902` have other names by now.
+Secrets are in none of them: applying one that was made elsewhere would change the password of a Redis that runs.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 from skylark_oci.manifests.config import ClusterConfig, Distribution
 from skylark_oci.manifests.documents import Document
 from skylark_oci.manifests.foundation import Secrets
-from skylark_oci.manifests.render import Part, for_distribution, identity, render
+from skylark_oci.manifests.render import SECRETS_PART, Part, for_distribution, identity, render
 
 _HEAD = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
 
@@ -19,7 +18,10 @@ Key = tuple[str, str, str | None, str]
 
 def kustomizations(config: ClusterConfig, secrets: Secrets) -> dict[str, list[Document]]:
     """The files of the base and of the overlays by their path, each with its documents."""
-    wanted = {one: render(for_distribution(config, one), secrets) for one in Distribution}
+    wanted = {
+        one: [part for part in render(for_distribution(config, one), secrets) if part.name != SECRETS_PART]
+        for one in Distribution
+    }
     common = set.intersection(*(set(_by_identity(parts)) for parts in wanted.values()))
     base = _chosen(wanted[Distribution.PLAIN], lambda key: key in common)
     files = {f"base/{part.name}.yaml": part.documents for part in base}
@@ -40,8 +42,8 @@ def _overlay(folder: str, base: Sequence[Part], wanted: Sequence[Part]) -> dict[
             name = f"{key[1].lower()}-{key[3]}.yaml"
             patches.append({"target": _target(key), "path": name})
             files[f"{folder}/{name}"] = [operations]
-    kustomization: Document = _HEAD | {"bases": ["../../base"], "resources": [f"{part.name}.yaml" for part in further]}
-    files[f"{folder}/kustomization.yaml"] = [kustomization | {"patchesJson6902": patches}]
+    resources = ["../../base", *(f"{part.name}.yaml" for part in further)]
+    files[f"{folder}/kustomization.yaml"] = [_HEAD | {"resources": resources, "patches": patches}]
     return files
 
 

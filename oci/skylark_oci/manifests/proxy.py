@@ -22,6 +22,7 @@ from skylark_oci.manifests.documents import (
     resources,
     secret_env,
 )
+from skylark_oci.manifests.foundation import Secrets
 from skylark_oci.manifests.pools import Pool, pools_of
 
 _KEY_FOLDER = "/etc/skylark/peer"
@@ -30,7 +31,7 @@ _CACHE = "/var/cache/skylark"
 _EVENTING = "knative-eventing"
 
 
-def proxy_documents(config: ClusterConfig) -> list[Document]:
+def proxy_documents(config: ClusterConfig, secrets: Secrets) -> list[Document]:
     """The part `proxy`."""
     space, name = config.file.cluster.namespace, names.PROXY
     pools = pools_of(config)
@@ -39,7 +40,7 @@ def proxy_documents(config: ClusterConfig) -> list[Document]:
         node_port_service(name, space, names.PROXY_PORT, names.PROXY_PORT, names.PROXY_PORT),
         *(_pool_service(pool, space) for pool in pools if pool.functions),
         network_policy(name, config, _ingress(config)),
-        *(_daemon_set(config, pool) for pool in pools),
+        *(_daemon_set(config, pool, secrets) for pool in pools),
     ]
 
 
@@ -97,8 +98,8 @@ def _ingress(config: ClusterConfig) -> Document:
     }
 
 
-def _daemon_set(config: ClusterConfig, pool: Pool) -> Document:
-    read = [proxy_environment(config), pool_environment(config, pool)]
+def _daemon_set(config: ClusterConfig, pool: Pool, secrets: Secrets) -> Document:
+    read = [proxy_environment(config), pool_environment(config, pool), secrets.fingerprint]
     return daemon_set(pool.service, config, names.PROXY, _pod(config, pool), pool=pool.name, settings=read)
 
 

@@ -18,13 +18,14 @@ from skylark_oci.manifests.documents import (
     resources,
     secret_env,
 )
+from skylark_oci.manifests.foundation import Secrets
 from skylark_oci.manifests.quantities import size_bytes
 
 _USER_ID = 999
 """The user `redis` of the official image."""
 
 
-def redis_documents(config: ClusterConfig) -> list[Document]:
+def redis_documents(config: ClusterConfig, secrets: Secrets) -> list[Document]:
     """The part `redis`."""
     space, name = config.file.cluster.namespace, names.REDIS
     settings = {"redis.conf": _settings(config)}
@@ -32,7 +33,8 @@ def redis_documents(config: ClusterConfig) -> list[Document]:
         config_map(name, space, name, settings),
         node_port_service(name, space, names.REDIS_PORT, names.REDIS_PORT, names.REDIS_NODE_PORT),
         network_policy(name, config, _ingress(config), closed_egress=True),
-        daemon_set(name, config, name, _pod(config), settings=settings, grace_s=60),
+        # Redis reads its users at its start, so a new password has to start it anew, as it does the proxies
+        daemon_set(name, config, name, _pod(config), settings=[settings, secrets.fingerprint], grace_s=60),
     ]
 
 

@@ -12,10 +12,12 @@ from skylark_oci.manifests.errors import InvalidConfig
 from skylark_oci.manifests.foundation import Secrets
 from skylark_oci.manifests.kustomize import kustomizations
 from skylark_oci.manifests.names import PEER_KEY_SECRET, REDIS_SECRET
-from skylark_oci.manifests.render import SECRETS_PART, render
+from skylark_oci.manifests.render import SECRETS_PART, Part, render
 
+SECRETS_FOLDER = "secrets"
+"""Apart from the other files, as these are applied again and again, and secrets are created once."""
 _SECRETS_FILE = f"{SECRETS_PART}.yaml"
-_IGNORED = f"# keys and passwords\n{_SECRETS_FILE}\n.gitignore\n"
+_IGNORED = f"# keys and passwords\n{SECRETS_FOLDER}/\n{_SECRETS_FILE}\n.gitignore\n"
 
 
 class _Dumper(yaml.SafeDumper):
@@ -38,7 +40,9 @@ def to_yaml(documents: Sequence[Any]) -> str:
 
 
 def write_manifests(config: ClusterConfig, folder: Path) -> list[Path]:
-    """Writes the objects for the configured distribution into a folder, and beside them `base/` and `overlays/`.
+    """Write the objects for the configured distribution into a folder, and beside them `base/` and `overlays/`.
+
+    Secrets are in `secrets/`, for `kubectl create`, which refuses those that the cluster has already.
 
     Returns:
         The files, in the order of their names.
@@ -48,8 +52,10 @@ def write_manifests(config: ClusterConfig, folder: Path) -> list[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        secrets = _kept(folder / _SECRETS_FILE)
-        files = {f"{part.name}.yaml": part.documents for part in render(config, secrets)}
+        # earlier versions had the secrets among the other files
+        found = (folder / SECRETS_FOLDER / _SECRETS_FILE, folder / _SECRETS_FILE)
+        secrets = _kept(next((path for path in found if path.exists()), found[0]))
+        files = {_path(part): part.documents for part in render(config, secrets)}
         files |= kustomizations(config, secrets)
         _remove_others(folder, set(files))
         for name, documents in files.items():
@@ -58,6 +64,11 @@ def write_manifests(config: ClusterConfig, folder: Path) -> list[Path]:
     except OSError as error:
         raise InvalidConfig("--output", str(folder), f"a folder that can be written ({error.strerror})") from error
     return sorted(folder / name for name in files)
+
+
+def _path(part: Part) -> str:
+    name = f"{part.name}.yaml"
+    return f"{SECRETS_FOLDER}/{name}" if part.name == SECRETS_PART else name
 
 
 def _write(path: Path, documents: Sequence[Document]) -> None:
@@ -71,6 +82,7 @@ def _remove_others(folder: Path, names: set[str]) -> None:
     earlier = {path.relative_to(folder).as_posix() for path in folder.glob("[0-9][0-9]-*.yaml")}
     earlier |= {path.relative_to(folder).as_posix() for path in folder.glob("base/[0-9][0-9]-*.yaml")}
     earlier |= {path.relative_to(folder).as_posix() for path in folder.glob("overlays/*/*.yaml")}
+    earlier |= {path.relative_to(folder).as_posix() for path in folder.glob(f"{SECRETS_FOLDER}/{_SECRETS_FILE}")}
     for name in earlier - names:
         (folder / name).unlink()
 
@@ -87,4 +99,5 @@ def _kept(path: Path) -> Secrets:
             str(path), "its content", f"the secrets of an earlier run, or no such file ({error})"
         ) from error
     peer, redis = found.get(PEER_KEY_SECRET, {}), found.get(REDIS_SECRET, {})
-    return Secrets(peer.get("key", new.peer_key), redis.get("password", new.redis_password))
+    password = redis.get("password", new.redis_password)
+    return Secrets(peer.get("key", new.peer_key), password, redis.get("users.acl"))

@@ -28,6 +28,10 @@ def test_what_the_server_adds_is_no_change() -> None:
     changed = compared(before, before, of_kind("Service", spec={"a": 2}))
     assert (changed.action, changed.fields) == (Action.CHANGED, ("spec.a",))
     assert compared(before, None, after).action is Action.CREATED
+    after["metadata"]["annotations"] = {"deprecated.daemonset.template.generation": "2"}
+    assert compared(before, before, after).action is Action.UNCHANGED
+    after["metadata"]["annotations"]["mine"] = "1"
+    assert compared(before, before, after).fields == ("metadata.annotations.mine",)
 
 
 def test_what_is_kept() -> None:

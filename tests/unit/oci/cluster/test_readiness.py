@@ -42,6 +42,17 @@ def knative(**status: Any) -> dict[str, Any]:
             "A: b",
         ),
         (knative(observedGeneration=2, conditions=[{"type": "Ready", "status": "True"}]), None),
+        (
+            knative(
+                observedGeneration=2,
+                conditions=[
+                    {"type": "Ready", "status": "Unknown"},
+                    {"type": "A", "status": "Unknown", "reason": "Waits"},
+                    {"type": "B", "status": "False", "reason": "Wrong", "message": "no\nbroker"},
+                ],
+            ),
+            "Wrong: no broker",
+        ),
     ],
 )
 def test_what_is_missing(live: dict[str, Any], lacks: str | None) -> None:

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
-from clusters import FULL, cluster_of
+from clusters import FULL, SMALL, cluster_of
+from skylark_oci.errors import RegistryUnavailable
 from skylark_oci.manifests.config import FunctionSection, Run
 from skylark_oci.manifests.images import check_images, mismatch, target_of
+from skylark_oci.reference import Reference
 from skylark_oci.settings import RegistrySettings
+from skylark_oci.transport import PLAIN_HTTP_HINT
+from skylark_proxy.cli.manifests import checked_config
 
 COMPONENT: dict[str, list[str]] = {"exports": [], "imports": []}
 
@@ -68,3 +72,26 @@ def test_a_registry_that_is_away(tmp_path: Path) -> None:
         cluster_of(text.replace("localhost:32000", "127.0.0.1:1"), tmp_path), RegistrySettings(), unknown.append
     )
     assert len(unknown) == 5 and all("127.0.0.1:1" in one for one in unknown)
+
+
+def test_registries_is_plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The registries of `proxy.settings.registry_plain_http` are asked without TLS, as the proxies ask them."""
+    asked: list[RegistrySettings] = []
+    monkeypatch.setattr("skylark_proxy.cli.manifests.check_images", lambda _, settings, __: asked.append(settings))
+    (tmp_path / "skylark.yaml").write_text(SMALL + "proxy: {settings: {registry_plain_http: 'plain.example:5000'}}\n")
+    checked_config(tmp_path / "skylark.yaml", images=True)
+    assert asked[0].is_plain(Reference.parse("plain.example:5000/a"))
+    assert not asked[0].is_plain(Reference.parse("other.example:5000/a"))
+
+
+def test_the_advice_fits_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A registry that speaks no TLS is told with the setting that helps, and not with an option of other commands."""
+
+    def fails(*_: object) -> None:
+        raise RegistryUnavailable("registry r", f"cannot be reached; if it speaks no TLS, {PLAIN_HTTP_HINT}")
+
+    monkeypatch.setattr("skylark_oci.manifests.images.remote_contents", fails)
+    text = SMALL + "functions: [{name: a, run: proxy, image: r.example/a, tier: Sat}]"
+    told: list[str] = []
+    check_images(cluster_of(text, tmp_path), RegistrySettings(), told.append)
+    assert "proxy.settings.registry_plain_http" in told[0] and "--plain-http" not in told[0]

@@ -45,8 +45,9 @@ def test_overlays_have_only_what_differs(tmp_path: Path) -> None:
     """An overlay names its base, and patches the pods' network, Redis' folder and what follows from them."""
     files = kustomizations(cluster_of(SMALL, tmp_path), SECRETS)
     (kustomization,) = files["overlays/microk8s/kustomization.yaml"]
-    assert kustomization["bases"] == ["../../base"]
-    paths = {patch["path"] for patch in kustomization["patchesJson6902"]}
+    assert kustomization["resources"] == ["../../base"]
+    assert not {"bases", "patchesJson6902"} & kustomization.keys()
+    paths = {patch["path"] for patch in kustomization["patches"]}
     assert paths == {
         "configmap-skylark-proxy.yaml",
         "networkpolicy-skylark-proxy.yaml",
@@ -55,7 +56,7 @@ def test_overlays_have_only_what_differs(tmp_path: Path) -> None:
     }
     assert {name.partition("overlays/microk8s/")[2] for name in files} >= paths
     (kind,) = files["overlays/kind/kustomization.yaml"]
-    assert [patch["path"] for patch in kind["patchesJson6902"]] == ["daemonset-skylark-redis.yaml"]
+    assert [patch["path"] for patch in kind["patches"]] == ["daemonset-skylark-redis.yaml"]
 
 
 def test_what_some_have_already(tmp_path: Path) -> None:
@@ -71,4 +72,4 @@ def test_what_some_have_already(tmp_path: Path) -> None:
         **{f"overlays/{name}/02-runtime-classes.yaml": ["wasmtime"] for name in ("plain", "microk8s", "kind")},
     }
     (plain,) = files["overlays/plain/kustomization.yaml"]
-    assert (plain["resources"], plain["patchesJson6902"]) == (["02-runtime-classes.yaml"], [])
+    assert (plain["resources"], plain["patches"]) == (["../../base", "02-runtime-classes.yaml"], [])
