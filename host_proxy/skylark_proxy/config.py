@@ -28,11 +28,18 @@ _SECRET = re.compile("KEY|PASS|SECRET|TOKEN|CREDENTIAL|AUTH|URL|REDIS")
 
 
 def _cache_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skylark"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home("SKYLARK_CACHE_DIR") / ".cache") / "skylark"
 
 
 def _data_dir() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "skylark"
+    return Path(os.environ.get("XDG_DATA_HOME") or _home("SKYLARK_DATA_DIR") / ".local" / "share") / "skylark"
+
+
+def _home(setting: str) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:  # a user id without a name, as in many containers
+        raise ConfigError(setting, None, "a path", f"This user has no home folder: set {setting}.") from error
 
 
 @dataclass(frozen=True, slots=True)
