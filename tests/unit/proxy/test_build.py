@@ -1,6 +1,7 @@
 """What a function may import is found out before anything slow begins, and by file and line."""
 
 import threading
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -241,7 +242,7 @@ def test_a_native_extension_is_named(source: Path, site: Path) -> None:
     )
     write(site, native__init="", native__mod="", native__deep__init="")
     (site / "native" / "deep" / "_fast.cpython-311-x86_64-linux-gnu.so").touch()
-    (site / "single_ext.cpython-311-x86_64-linux-gnu.so").touch()
+    (site / f"single_ext{EXTENSION_SUFFIXES[0]}").touch()  # of the Python that runs this, which would find it
     with pytest.raises(BuildError, match=rf"^{source}:2: 'native' needs the native extension _fast\..*\.so"):
         resolve(source)
     with pytest.raises(BuildError, match=r"single.py:1: 'single_ext' needs the native extension single_ext\."):
