@@ -118,9 +118,12 @@ class HttpBackend:
     def delete(self, key: str) -> bool:
         """See `State.delete`."""
         try:
-            self._request("DELETE", key)
+            reply = self._request("DELETE", key)
         except errors.NotFound:
             return False
+        with self._of_a_proxy():
+            if reply.status != 204:
+                raise ValueError(f"status {reply.status}")
         return True
 
     def node(self) -> str:

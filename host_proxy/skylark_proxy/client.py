@@ -35,10 +35,23 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    url: str = ""
 
     def json(self) -> Any:
-        """The body as JSON."""
-        return msgspec.json.decode(self.body)
+        """Return the body as JSON.
+
+        Raises:
+            ProxyError: It is none: something else than a proxy answers there.
+        """
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise self.stranger() from error
+
+    def stranger(self) -> ProxyError:
+        """Return the error for an answer that no proxy gives."""
+        message = f"what answers at {self.url} is no Skylark proxy, or cuts its answers (status {self.status})"
+        return ProxyError(self.url, self.status, message)
 
 
 class ProxyClient:
@@ -76,17 +89,18 @@ class ProxyClient:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         url = f"{self.url}{path}" + (f"?{urlencode(given)}" if given else "")
         try:
-            response = self._pool.request(method, url, headers=headers, body=body)
+            response = self._pool.request(method, url, headers=headers, body=body, redirect=False)
         except TimeoutError as error:
             what = "cannot be reached" if isinstance(error, NewConnectionError) else "does not answer in time"
             raise ProxyError(self.url, None, f"the proxy at {self.url} {what}: {error}") from error
         except HTTPError as error:
             raise ProxyError(self.url, None, f"the proxy at {self.url} cannot be reached: {error}") from error
-        answer = Answer(
-            response.status, {name.lower(): value for name, value in response.headers.items()}, response.data
-        )
+        received = {name.lower(): value for name, value in response.headers.items()}
+        answer = Answer(response.status, received, response.data, self.url)
         if answer.status >= 400:
             raise _error(self.url, answer)
+        if answer.status >= 300 and path.startswith("/bundles"):  # a function may answer with a redirect of its own
+            raise answer.stranger()
         return answer
 
     def invoke(
@@ -115,24 +129,34 @@ class ProxyClient:
     def get_bundle(self, key: str, fields: Collection[str] = ()) -> tuple[dict[str, memoryview], Mapping[str, str]]:
         """A bundle's fields, and the headers with its metadata."""
         answer = self.request("GET", f"/bundles/{quote(key)}", {"fields": ",".join(fields) or None})
-        return wire.decode(answer.body), answer.headers
+        try:
+            return wire.decode(answer.body), answer.headers
+        except wire.FormatError as error:
+            raise answer.stranger() from error
 
     def put_bundle(self, key: str, fields: Mapping[str, Buffer], **query: object) -> dict[str, Any]:
         """Stores a bundle; returns where it was put, and why."""
         body = b"".join(wire.encode(fields))
-        placed: dict[str, Any] = self.request(
-            "PUT", f"/bundles/{quote(key)}", query, {"Content-Type": wire.MEDIA_TYPE}, body
-        ).json()
-        return placed
+        answer = self.request("PUT", f"/bundles/{quote(key)}", query, {"Content-Type": wire.MEDIA_TYPE}, body)
+        return _checked(answer, answer.json(), "key")
 
     def delete_bundle(self, key: str) -> None:
         """Deletes a bundle."""
-        self.request("DELETE", f"/bundles/{quote(key)}")
+        answer = self.request("DELETE", f"/bundles/{quote(key)}")
+        if answer.status != 204:
+            raise answer.stranger()
 
     def list_bundles(self, chain: str) -> Sequence[dict[str, Any]]:
         """The bundles of a chain that the node holds."""
-        bundles: Sequence[dict[str, Any]] = self.request("GET", "/bundles", {"chain": chain}).json()["bundles"]
+        answer = self.request("GET", "/bundles", {"chain": chain})
+        bundles: Sequence[dict[str, Any]] = _checked(answer, answer.json(), "bundles")["bundles"]
         return bundles
+
+
+def _checked(answer: Answer, content: Any, field: str) -> dict[str, Any]:
+    if not isinstance(content, dict) or field not in content:
+        raise answer.stranger()
+    return content
 
 
 def _error(url: str, answer: Answer) -> ProxyError:

@@ -1,19 +1,21 @@
 """The settings of a node, read once from the environment (and a file `.env`), then from defaults."""
 
 import os
+import re
 import socket
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from dotenv import dotenv_values
-
 from skylark_oci import Reference
 from skylark_proxy.components import parse_component
+from skylark_proxy.environment import is_service_link, read_environment
 from skylark_proxy.errors import ConfigError, InvalidArgument
 from skylark_proxy.model import Ack, Objectives, Policy, check_name
+from skylark_proxy.redis_url import check_url
 from skylark_proxy.signatures import MIN_KEY_BYTES
 
 T = TypeVar("T")
@@ -21,14 +23,23 @@ Parsers = Mapping[str, tuple[Callable[[str], Any], str]]
 
 DEFAULT_PORT = 30002
 _PREFIX = "SKYLARK_"
+_SECRET = re.compile("KEY|PASS|SECRET|TOKEN|CREDENTIAL|AUTH|URL|REDIS")
+"""Variables whose values no error shows: a mistyped name may hold a password."""
 
 
 def _cache_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skylark"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home("SKYLARK_CACHE_DIR") / ".cache") / "skylark"
 
 
 def _data_dir() -> Path:
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "skylark"
+    return Path(os.environ.get("XDG_DATA_HOME") or _home("SKYLARK_DATA_DIR") / ".local" / "share") / "skylark"
+
+
+def _home(setting: str) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:  # a user id without a name, as in many containers
+        raise ConfigError(setting, None, "a path", f"This user has no home folder: set {setting}.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,7 @@ class Config:
     """Components, folders of them, or references `oci://…` to registries, separated by commas."""
     registry_plain_http: tuple[str, ...] = ()
     """Registries without TLS, as host:port, separated by commas; those on this machine need not be named."""
-    redis_url: str | None = None
+    redis_url: str | None = field(default=None, repr=False)
     """An external Redis; without one the node starts its own."""
     redis_fsync: Literal["always", "everysec"] = "always"
     """How the node's own Redis syncs its file: `always` before each answer, or `everysec`."""
@@ -137,14 +148,13 @@ def load_settings(
         others: Settings that may be set as well and are not looked at.
     """
     if environment is None:
-        environment = {key: value for key, value in dotenv_values(".env").items() if value is not None} | os.environ
+        environment = read_environment()
     values: dict[str, object] = {}
     for name, text in environment.items():
         setting = name.removeprefix(_PREFIX).lower()
-        if name.startswith(_PREFIX) and setting not in others:
+        if name.startswith(_PREFIX) and setting not in others and not is_service_link(name, text):
             if setting not in parsers:
-                shown = "<hidden>" if "KEY" in name else text
-                raise ConfigError(name, shown, f"a known setting: {', '.join(sorted(parsers))}")
+                raise _unknown(name, text, parsers)
             if text != "":
                 values[setting] = _parsed(name, text, *parsers[setting])
     values |= {name: value for name, value in overrides.items() if value is not None}
@@ -154,6 +164,13 @@ def load_settings(
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             _parsed(f"{_PREFIX}{setting.upper()}", str(value), parse, expected)
     return settings
+
+
+def _unknown(name: str, text: str, parsers: Parsers) -> ConfigError:
+    secret = _SECRET.search(name) is not None or "@" in text
+    close = get_close_matches(name.removeprefix(_PREFIX).lower(), parsers, n=1)
+    hint = f"; did you mean {_PREFIX}{close[0].upper()}?" if close else ""
+    return ConfigError(name, "<hidden>" if secret else text, f"a known setting: {', '.join(sorted(parsers))}{hint}")
 
 
 def _parsed(name: str, text: str, parse: Callable[[str], T], expected: str) -> T:
@@ -247,6 +264,11 @@ def _hosts(text: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def _redis_url(text: str) -> str:
+    check_url(text)
+    return text
+
+
 def _url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise ValueError(text)
@@ -276,7 +298,7 @@ PARSERS: Parsers = {
     "destination": (_name, _NAME_EXPECTED),
     "functions": (_components, "paths and references separated by commas"),
     "registry_plain_http": (_hosts, "host:port, separated by commas"),
-    "redis_url": (str, "a URL"),
+    "redis_url": (_redis_url, "a URL"),
     "redis_fsync": one_of("always", "everysec"),
     "data_dir": (Path, "a path"),
     "cache_dir": (Path, "a path"),

@@ -41,12 +41,12 @@ class InvalidKey(InvalidArgument):
 
 
 class ConfigError(SkylarkError):
-    """A setting is missing or wrong; raised at start only."""
+    """A setting is missing or wrong; raised at start only. `message`: a sentence for where the usual one misleads."""
 
     code = "config"
 
-    def __init__(self, key: str, value: object, expected: str) -> None:
-        super().__init__(f"{key}={value!r} is not valid; expected {expected}")
+    def __init__(self, key: str, value: object, expected: str, message: str | None = None) -> None:
+        super().__init__(message or f"{key}={value!r} is not valid; expected {expected}")
         self.key = key
         self.value = value
         self.expected = expected
@@ -56,10 +56,7 @@ class NoServer(ConfigError):
     """No Redis server on this machine can be used; the message says what to do."""
 
     def __init__(self, message: str) -> None:
-        SkylarkError.__init__(self, message)
-        self.key = "SKYLARK_REDIS_URL"
-        self.value = None
-        self.expected = "the URL of a Redis, or a Redis server on this machine"
+        super().__init__("SKYLARK_REDIS_URL", None, "the URL of a Redis, or a Redis server on this machine", message)
 
 
 class NotFound(SkylarkError):

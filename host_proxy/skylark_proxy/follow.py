@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 from skylark_proxy.errors import InvalidArgument, SkylarkError
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.nodeinfo.messages import SnapshotJson
-from skylark_proxy.topology import Topology
+from skylark_proxy.topology import Topology, check_addresses
 from skylark_proxy.topology_source import Alone, Provenance, Source, TopologySource
 
 _LOG = logging.getLogger(__name__)
@@ -158,6 +158,7 @@ class FollowedTopology:
         alone = replace(self._local, tier=Tier.EDGE)
         try:
             whole = Topology.build([*topology.nodes.values(), alone], topology.links, topology.epoch)
+            check_addresses((f"node {node.name}", node) for node in whole.nodes.values())
         except InvalidArgument as error:  # another name for this node's address: SKYLARK_NODE is wrong, here or there
             raise NodeInfoUnavailable(self._url, f"its topology does not fit this node ({error})") from error
         return replace(whole, objectives=topology.objectives)

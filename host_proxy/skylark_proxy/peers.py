@@ -262,6 +262,9 @@ class Peers:
                 yield response
                 response.drain_conn()
                 self._measure(node, headers, response, started)
+            except BaseException:
+                response.close()  # what is left of the answer must not be taken for the next one's
+                raise
             finally:
                 response.release_conn()
         except TimeoutError as error:

@@ -250,7 +250,11 @@ def _make_private(folder: Path, data_dir: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise ConfigError("TMPDIR", str(folder), "a folder that belongs to the proxy's user alone")
+        text = (
+            f"Redis' socket needs the folder {folder}, and it is not one that belongs to the proxy's user alone. "
+            "Remove it, or choose a SKYLARK_DATA_DIR with a shorter path."
+        )
+        raise ConfigError("SKYLARK_DATA_DIR", str(data_dir), "a shorter path", text)
 
 
 def _lock(data_dir: Path) -> int:

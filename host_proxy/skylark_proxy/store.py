@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import msgspec
 import redis
-from redis.exceptions import BusyLoadingError, MovedError, NoScriptError, RedisClusterException
+from redis.exceptions import BusyLoadingError, MovedError, NoPermissionError, NoScriptError, RedisClusterException
 from redis.sentinel import SentinelConnectionPool
 
 from skylark.plan import Plan
@@ -38,6 +38,8 @@ MAX_VERSION = 2**53 - 1
 """The largest version: Lua, which compares the versions in Redis, counts in doubles."""
 
 _SCAN_COUNT = 1000
+_PROBE = b"skylark:probe"
+_MAX_PROBES = 4096  # keys to try until each primary of a cluster has one; a primary without slots has none
 
 _COMMIT = b"""
 local current = tonumber(redis.call('HGET', KEYS[1], '@version') or 0)
@@ -346,6 +348,37 @@ class Store:
         for pool in self._pools():
             self._read(pool, (b"PING",))
 
+    def check_writable(self) -> None:
+        """Return once Redis (in a cluster: every primary with slots) has answered that it takes writes.
+
+        The question is a write that changes nothing, `SET … XX` of a key that nobody has: Redis refuses it as any
+        other one, if it is a replica, full, loading, or cannot write its disk, and else puts nothing on its disk.
+
+        Raises:
+            StoreUnavailable: It does not, with its reason.
+        """
+        for pool, key in self._probes():
+            try:
+                self._read(pool, (b"PING",), (b"SET", key, b"", b"XX"))
+            except StoreUnavailable as error:
+                if not isinstance(error.__cause__, NoPermissionError):  # a user that may not ask; it has answered
+                    raise
+
+    def _probes(self) -> Iterator[tuple[Pool, bytes]]:
+        """Yield the pool of each server, with a key that the server takes."""
+        if not self._in_cluster:
+            yield self._client.connection_pool, _PROBE
+            return
+        left = {node.name for node in self._client.get_primaries()}
+        for number in range(_MAX_PROBES):
+            key = b"%s:{%d}" % (_PROBE, number)
+            node = self._client.get_node_from_key(key)
+            if node is not None and node.name in left:
+                left.remove(node.name)
+                yield self._node_pool(node), key
+            if not left:
+                return
+
     def durability(self) -> str | None:
         """Whether what Redis acknowledges is on disk.
 
@@ -412,6 +445,10 @@ class Store:
         try:
             try:
                 return round_trip(self._pool(where), commands)
+            except redis.ReadOnlyError:  # after a failover: the address may lead to the new primary by now
+                self._reconnect(where)
+                if not repeatable:
+                    raise
             except MovedError:  # the cluster's node refused them all: the slot is elsewhere now
                 self._refresh()
             except (redis.ConnectionError, redis.TimeoutError) as error:
@@ -439,6 +476,13 @@ class Store:
     def _node_pool(self, node: Any) -> Pool:
         """The pool of one node of a cluster. (Cluster pipelines block EVAL and SCAN; a node takes every command.)"""
         return cast(Pool, self._client.get_redis_connection(node).connection_pool)
+
+    def _reconnect(self, where: bytes | Pool) -> None:
+        """Close the connections that nobody uses at the moment, so that names are looked up again."""
+        if self._in_cluster:
+            self._refresh()
+        else:
+            self._pool(where).disconnect(inuse_connections=False)
 
     def _refresh(self) -> None:
         if self._in_cluster:

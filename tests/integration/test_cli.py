@@ -510,6 +510,7 @@ class TestServe:
             ({"SKYLARK_WORKERS": "0"}, [], ["SKYLARK_WORKERS='0'"]),
             ({"SKYLARK_SPEED": "1"}, [], ["SKYLARK_SPEED", "a known setting"]),
             ({"SKYLARK_REDIS_URL": "nonsense"}, [], ["redis", "nonsense"]),
+            ({"SKYLARK_REDIS_URL": "redis://app:p@ss#w/r@127.0.0.1:6379"}, [], ["encode the user and the password"]),
             ({"SKYLARK_HOST": "not an address"}, [], ["SKYLARK_HOST", "not an address"]),
             ({}, ["--host", "203.0.113.1"], ["SKYLARK_HOST", "203.0.113.1"]),
             ({}, ["--port", "-1"], ["SKYLARK_PORT='-1'"]),

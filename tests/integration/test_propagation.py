@@ -184,6 +184,66 @@ def moved(topology: Topology, name: str, address: str) -> Topology:
     return Topology.build(nodes, topology.links, topology.epoch)
 
 
+@contextlib.contextmanager
+def answering(raw: bytes) -> Iterator[str]:
+    """The address of something that is no proxy and gives everybody this answer."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.settimeout(5.0)
+                    connection.recv(1 << 20)
+                    connection.sendall(raw)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(1 << 20):
+                        pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield address_of(listener)
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+class TestStrangers:
+    """Something else answers at a node's address."""
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+            b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 2\r\n\r\n{}',
+            b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+            b'HTTP/1.1 200 OK\r\nSkylark-Node: other\r\nETag: "1"\r\nContent-Length: 2\r\n\r\n{}',
+        ],
+        ids=["a page", "a page with an entity tag", "a redirect", "not found", "another node"],
+    )
+    def test_it_is_passed_over(self, chain: str, raw: bytes) -> None:
+        """The bundle stays here and waits for the node itself; what may be at the node is not said to be missing."""
+        with answering(raw) as address:
+            topology = moved(line("sat", "cloud"), "cloud", address)
+            with run_nodes(topology, ["sat"], settings=IMPATIENT) as nodes:
+                placed = put(nodes["sat"], f"{chain}:t1")
+                assert (placed["key"], failed_at(placed)) == (f"{chain}:sat:t1", ["cloud"])
+                assert hops(nodes["sat"], f"{chain}:sat:t1") == (0, "sat")
+                answer = nodes["sat"].http.get(f"/bundles/{chain}:cloud:t2")
+                assert "answers at" in check_error(answer, 503, "unavailable", "cloud")["reason"]
+                put(nodes["sat"], f"{chain}:t3", ack="local")
+                wait_for(lambda: "is tried again" in nodes["sat"].log(), "the outbox has tried")
+                assert nodes["sat"].held(chain) == [f"{chain}:sat:t1", f"{chain}:sat:t3"]
+
+    def test_every_answer_names_its_node(self, nodes: Nodes) -> None:
+        """Good answers and errors, also those of the server below the application, have the node's name."""
+        for path in ("/health", "/bundles/a:nowhere", "/nothing", "/bundles"):
+            assert nodes["sat2"].http.get(path).headers["skylark-node"] == "sat2"
+
+
 class TestSilentPeers:
     def test_a_node_that_takes_a_bundle_and_never_answers(self, chain: str) -> None:
         """After the timeout the next candidate is taken; a request that may have been carried out is not repeated."""
@@ -398,6 +458,29 @@ class TestRedisThatDies:
             assert {answer.json()["status"] for answer in answers} <= {"ready", "not-ready"}
             assert node.http.get("/health/liveness").json() == {"node": "alone", "status": "alive"}
             node.wait_until_ready()
+
+    def test_readiness_while_redis_takes_no_writes(self, chain: str) -> None:
+        """A node whose Redis is a replica, or full, is not ready and refuses stores, with the reason."""
+        with run_proxy() as node, node.redis() as client:
+            put(node, f"{chain}:t1")
+            client.replicaof("127.0.0.1", 9)
+            for path in ("/health", "/health/readiness"):
+                answer = node.http.get(path)
+                assert (answer.status_code, answer.json()["status"]) == (503, "not-ready")
+                assert "read only replica" in answer.json()["reason"]
+            refused = node.http.put(f"/bundles/{chain}:t2", content=BODY)
+            assert "read only replica" in check_error(refused, 503, "unavailable")["message"]
+            assert int(refused.headers["retry-after"]) > 0
+            assert hops(node, f"{chain}:t1") == (0, "alone")
+            client.replicaof("NO", "ONE")
+            assert node.http.get("/health").status_code == 200
+            client.config_set("maxmemory", 1)
+            assert "maxmemory" in node.http.get("/health").json()["reason"]
+            assert node.http.put(f"/bundles/{chain}:t2", content=BODY).status_code == 503
+            assert node.http.delete(f"/bundles/{chain}:t1").status_code == 204
+            client.config_set("maxmemory", 0)
+            assert node.http.get("/health").status_code == 200
+            put(node, f"{chain}:t2")
 
     def test_the_redis_of_the_elected_node_hangs(self, chain: str) -> None:
         """A peer whose Redis does not answer in time is passed over like one that is away."""

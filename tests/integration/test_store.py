@@ -545,6 +545,102 @@ class TestFailures:
             assert keys(server) == []
 
 
+class TestWritable:
+    """Whether Redis takes writes, asked without one."""
+
+    def test_it_writes_nothing(self, server: RedisServer, store: Store) -> None:
+        """Asking leaves no key and adds nothing to the file on disk."""
+        put(store, b"1")
+        with server.client() as client:
+            before = client.info("persistence")["aof_current_size"]
+            for _ in range(10):
+                store.check_writable()
+            assert client.info("persistence")["aof_current_size"] == before
+        assert keys(server) == [b"skylark:bundle:{chain}:task"]
+
+    def test_a_replica(self) -> None:
+        """A Redis that has become a replica is not writable, and is once it is a primary again."""
+        with run_redis() as server, opened(server.url) as store, server.client() as client:
+            store.check_writable()
+            client.replicaof("127.0.0.1", free_port())
+            store.ping()
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match="read only replica"):
+                    store.check_writable()
+            client.replicaof("NO", "ONE")
+            store.check_writable()
+
+    def test_a_full_one(self) -> None:
+        """A full Redis is not writable, takes deletions, and is writable again with room."""
+        with run_redis() as server, opened(server.url) as store, server.client() as client:
+            put(store, b"x" * 1_000_000)
+            client.config_set("maxmemory", client.info("memory")["used_memory"] - 500_000)
+            with pytest.raises(StoreUnavailable, match="maxmemory") as caught:
+                store.check_writable()
+            assert caught.value.full
+            assert store.delete(KEY)
+            wait_for(lambda: is_writable(store), "there is room again")
+
+    def test_one_that_cannot_save(self) -> None:
+        """A Redis that stops writes since its disk refuses them says so, and goes on when it can save again."""
+        with run_redis() as server, opened(server.url) as store, server.client() as client:
+            client.config_set("save", "3600 1")
+            (server.folder / "dump.rdb").mkdir()  # so that no file can have the name
+            client.bgsave()
+            wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", "saving has failed")
+            with pytest.raises(StoreUnavailable, match="MISCONF"):
+                store.check_writable()
+            with pytest.raises(StoreUnavailable, match="MISCONF"):
+                put(store, b"1")
+            (server.folder / "dump.rdb").rmdir()
+            client.bgsave()
+            wait_for(lambda: is_writable(store), "it has saved again")
+
+    def test_one_without_replicas(self) -> None:
+        """A Redis that wants replicas before it writes is not writable without them."""
+        options = {"min-replicas-to-write": "1"}
+        with (
+            run_redis(options=options) as server,
+            opened(server.url) as store,
+            pytest.raises(StoreUnavailable, match="NOREPLICAS"),
+        ):
+            store.check_writable()
+
+    def test_a_user_that_may_not_ask(self) -> None:
+        """Rights that allow no SET say nothing about writes."""
+        options = {"user": "sky on >s3cret ~skylark:* +@all -set"}
+        with (
+            run_redis(port=0, options=options) as server,
+            opened(f"redis://sky:s3cret@127.0.0.1:{server.port}") as store,
+        ):
+            store.check_writable()
+            put(store, b"1")
+
+    def test_an_address_that_leads_to_another_server(self) -> None:
+        """After a failover the next write goes where the address leads now, not to the old server's connections."""
+        with run_redis(port=0) as old, run_redis(port=0) as new, old.client() as client:
+            relay = Relay(old.port or 0)
+            try:
+                with opened(f"redis://127.0.0.1:{relay.port}") as store:
+                    put(store, b"1")
+                    client.replicaof("127.0.0.1", free_port())
+                    relay.lead_to(new.port or 0)
+                    with contextlib.suppress(StoreUnavailable):
+                        put(store, b"2")
+                    put(store, b"3")
+                    assert keys(new) == [b"skylark:bundle:{chain}:task"]
+                    store.check_writable()
+            finally:
+                relay.close()
+
+
+def is_writable(store: Store) -> bool:
+    with contextlib.suppress(StoreUnavailable):
+        store.check_writable()
+        return True
+    return False
+
+
 class Relay:
     """A TCP relay to a Redis that can let a request through and break the connection before the reply."""
 
@@ -566,6 +662,10 @@ class Relay:
             self._threads += [threading.Thread(target=self._pump, args=pair) for pair in ((near, far), (far, near))]
             for thread in self._threads[-2:]:
                 thread.start()
+
+    def lead_to(self, port: int) -> None:
+        """Leads new connections to another server."""
+        self._target = port
 
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with source, contextlib.suppress(OSError):
@@ -667,6 +767,7 @@ class TestCluster:
         """Each chain is on one node, all of it, and is read and listed there."""
         chains = [f"chain{number}" for number in range(20)]
         with opened(f"redis+cluster://127.0.0.1:{nodes[0].port},127.0.0.1:{nodes[1].port}") as store:
+            store.check_writable()
             for chain in chains:
                 for task in ("t1", "t2"):
                     put(store, chain.encode(), StateKey(chain, task))
@@ -707,6 +808,28 @@ def cluster_is_up(client: Any, nodes: int) -> bool:
 
 
 class TestSentinel:
+    def test_sentinels_that_cannot_be_reached(self) -> None:
+        """One short sentence names the service and the Sentinels, and shows no objects and no passwords."""
+        ports = free_port(), free_port()
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
+        with opened(f"redis+sentinel://:s3cret@{hosts}/main?sentinel_password=s3cret") as store:
+            for ask in (store.ping, store.check_writable):
+                with pytest.raises(StoreUnavailable, match="no Sentinel can be reached that knows") as caught:
+                    ask()
+                text = str(caught.value)
+                assert all(f"127.0.0.1:{port}" in text for port in ports)
+                assert "'main'" in text
+                assert len(text) < 250
+                assert not set("<>\n") & set(text)
+                assert "s3cret" not in text
+
+    def test_a_service_that_no_sentinel_knows(self) -> None:
+        """A wrong name of the service is the same sentence."""
+        with run_redis(port=0, mode=["--sentinel"]) as sentinel:
+            url = f"redis+sentinel://127.0.0.1:{sentinel.port}/nobody"
+            with opened(url) as store, pytest.raises(StoreUnavailable, match=r"'nobody'.*no Sentinel"):
+                store.ping()
+
     def test_late_answers(self) -> None:
         """An answer that came too late is never taken for the answer to a later question."""
         with contextlib.ExitStack() as stack:

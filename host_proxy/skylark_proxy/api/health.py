@@ -38,9 +38,12 @@ class HealthApi:
         return json_answer({"node": self.node, "status": "alive" if healthy else "blocked"}, 200 if healthy else 503)
 
     async def readiness(self, _request: Request) -> Response:
-        """503 while Redis does not answer. An old topology does not make a node unready; its age is told."""
+        """503, with the reason, while Redis does not answer or takes no writes.
+
+        An old topology does not make a node unready; its age is told.
+        """
         try:
-            await run_in_threadpool(self.store.ping)
+            await run_in_threadpool(self.store.check_writable)
         except SkylarkError as error:
             return json_answer({"node": self.node, "status": "not-ready", "reason": error.message}, 503)
         return json_answer({"node": self.node, "status": "ready", "topology": topology_json(self.topology)})

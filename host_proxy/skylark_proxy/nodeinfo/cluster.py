@@ -218,7 +218,8 @@ def _connect() -> tuple[Any, Any]:
         except kubernetes.config.ConfigException:
             kubernetes.config.load_kube_config()
     except kubernetes.config.ConfigException as error:
-        raise ConfigError("KUBECONFIG", None, f"to run in a cluster, or a kubeconfig ({error})") from error
+        text = f"The provider kubernetes has to run in a cluster, or to be given a kubeconfig ({error})."
+        raise ConfigError("SKYLARK_NODE_INFO_PROVIDER", "kubernetes", "a cluster", text) from error
     return kubernetes.client.CoreV1Api(), kubernetes.watch.Watch()
 
 

@@ -161,6 +161,14 @@ def test_delete_says_whether_there_was_a_bundle(player: Player, backend: HttpBac
     assert [backend.delete("c:t"), backend.delete("c:t")] == [True, False]
 
 
+@pytest.mark.parametrize("status", [200, 202, 302])
+def test_a_deletion_that_no_proxy_has_done(player: Player, backend: HttpBackend, status: int) -> None:
+    """A page at the proxy's address has deleted nothing."""
+    player.answers = [answer(b"<html>", status=status)]
+    with pytest.raises(errors.Internal, match="no proxy"):
+        backend.delete("c:t")
+
+
 @pytest.mark.parametrize(
     ("status", "details", "raised"),
     [

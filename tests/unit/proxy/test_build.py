@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import threading
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +262,7 @@ def test_packages_with_worlds_of_their_own_stay_out_where_they_are_not_used(sour
     assert resolve(source).search_path == (source.parent, site)
 
 
-NATIVE = "_fast.cpython-311-x86_64-linux-gnu.so"
+NATIVE = f"_fast{EXTENSION_SUFFIXES[0]}"
 
 
 def install(folder: Path, file: str, content: bytes = b"\x7fELF") -> None:

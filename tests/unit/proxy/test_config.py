@@ -175,6 +175,22 @@ def test_without_settings_a_node_is_its_host_and_local(monkeypatch: pytest.Monke
     assert (config.cache_dir, config.data_dir) == (tmp_path / "c" / "skylark", tmp_path / "d" / "skylark")
 
 
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container whose user has no name, the error says which setting is needed; with it there is no error."""
+
+    def homeless(_: type[Path]) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", classmethod(homeless))
+    for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    given = {"SKYLARK_CACHE_DIR": "/c", "SKYLARK_DATA_DIR": "/d"}
+    assert Config.load(given).data_dir == Path("/d")
+    for name in given:
+        with pytest.raises(ConfigError, match=f"no home folder: set {name}"):
+            Config.load({other: value for other, value in given.items() if other != name})
+
+
 def test_the_default_node_name_can_stand_in_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host name that is no name of a node fails at the start, and not in the first key."""
     monkeypatch.setattr("socket.gethostname", lambda: "my host")
