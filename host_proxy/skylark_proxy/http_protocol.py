@@ -9,7 +9,8 @@ import asyncio
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from skylark.http_answers import Refused, refused
 from skylark.http_bodies import Chunks
@@ -150,6 +151,7 @@ class StrictProtocol(HttpToolsProtocol):
         super().__init__(*args, **keywords)
         self.parser: RequestParser = RequestParser(self)  # type: ignore[assignment]
         self._refusal: Refused | None = None
+        self._running: RequestResponseCycle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_of_head = False
 
@@ -180,9 +182,14 @@ class StrictProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._refusal is not None and not self.pipeline and not self.transport.is_closing():
+        answered = self._running is None or self._running.response_complete  # super() may have begun the next one
+        if self._refusal is not None and answered and not self.transport.is_closing():
             self._unset_keepalive_if_required()
             self._send(self._refusal)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _refuse(self, refusal: Refused) -> None:
         """Answer with an error once the requests before this one are answered; drop one whose body is broken."""

@@ -36,7 +36,7 @@ def built(folder: Path, target: Target) -> Path:
 
 @contextlib.contextmanager
 def hosted(node: LiveNode, _folder: Path) -> Iterator[int]:
-    yield node.node.port
+    yield node.http.base_url.port or 0
 
 
 @contextlib.contextmanager
