@@ -6,6 +6,8 @@ a request in the same way, and refuses the same ones with the same JSON.
 """
 
 import asyncio
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import httptools
@@ -24,6 +26,29 @@ LINGER_S = 2.0
 lose the answer (RFC 9112, section 9.6)."""
 
 _LIMITS = ServerSettings()
+_CACHED_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A head that was read, with the parts that the protocol wants as bytes."""
+
+    request: Request
+    url: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+
+    @classmethod
+    def of(cls, block: bytes) -> "_Read":
+        request = read_request(block, MAX_HEADERS)
+        url = request.target if request.target != "*" else "/*"
+        headers = tuple((name.encode(), value.encode("latin-1")) for name, value in request.fields)
+        return cls(request, url.encode(), headers)
+
+
+@lru_cache(maxsize=512)
+def _read_again(block: bytes) -> _Read:
+    """Read a head, or return what it was read as: many clients send the same one again and again."""
+    return _Read.of(block)
 
 
 class RequestParser:
@@ -104,15 +129,16 @@ class RequestParser:
         block = self._heads.take(self._received) if self._received else None
         if block is None:
             return False
-        self._begin(read_request(block, MAX_HEADERS))
+        self._begin(_read_again(block) if len(block) <= _CACHED_BYTES else _Read.of(block))
         return True
 
-    def _begin(self, request: Request) -> None:
-        protocol, self._request = self._protocol, request
+    def _begin(self, read: "_Read") -> None:
+        protocol, request = self._protocol, read.request
+        self._request = request
         protocol.on_message_begin()
-        protocol.on_url((request.target if request.target != "*" else "/*").encode())
-        for name, value in request.fields:
-            protocol.on_header(name.encode(), value.encode("latin-1"))
+        protocol.on_url(read.url)
+        protocol.headers.extend(read.headers)
+        protocol.expect_100_continue = request.awaits_go
         protocol.on_headers_complete()
         if request.size_bytes is None:
             self._chunks = Chunks(self._keep)
