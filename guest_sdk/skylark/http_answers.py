@@ -26,6 +26,7 @@ _STATUS = {
     "length-required": 411,
     "too-large": 413,
     "target-too-long": 414,
+    "coding-not-supported": 415,
     "expectation-failed": 417,
     "function-failed": 422,
     "headers-too-large": 431,
@@ -87,8 +88,16 @@ def refused(refusal: Refused) -> Answer:
     """The answer to a request that is not carried out."""
     told = {name: value for name, value in refusal.details.items() if isinstance(value, str | int | float | tuple)}
     error = told | {"code": refusal.code, "message": str(refusal), "retryable": refusal.code == "overloaded"}
-    headers = {"Allow": str(refusal.details["allowed"])} if refusal.code == "method-not-allowed" else {}
-    return error_answer(_STATUS[refusal.code], error, headers)
+    return error_answer(_STATUS[refusal.code], error, _ways_out(refusal))
+
+
+def _ways_out(refusal: Refused) -> Mapping[str, str]:
+    """Return the headers that tell what would be accepted."""
+    if refusal.code == "method-not-allowed":
+        return {"Allow": str(refusal.details["allowed"])}
+    if refusal.code == "coding-not-supported":
+        return {"Accept-Encoding": "identity"}
+    return {}
 
 
 def defect() -> Answer:

@@ -4,6 +4,7 @@ The room for them grows with what has come, not with what was announced: an anno
 """
 
 import re
+from collections.abc import Callable
 from enum import Enum, auto
 
 from skylark.http_answers import Refused
@@ -120,26 +121,32 @@ class _At(Enum):
     END = auto()
 
 
-class ChunkedBody(_Held):
-    """A body in chunks (RFC 9112, section 7.1). What is said beside the data is read strictly, and dropped."""
+class Chunks:
+    """Reads a body in chunks (RFC 9112, section 7.1). What is said beside the data is read strictly, and dropped.
 
-    def __init__(self, limit_bytes: int, allowance: Allowance) -> None:
-        super().__init__(allowance)
+    Args:
+        keep: Called with each piece of the data. It must not hold on to the piece.
+        limit_bytes: The most data; None for a reader that counts itself.
+    """
+
+    def __init__(self, keep: Callable[[memoryview], None], limit_bytes: int | None = None) -> None:
+        self._keep = keep
         self._limit = limit_bytes
         self._at = _At.SIZE
+        self._size = 0
         self._left = 0
         self._trailers = 0
 
     @property
     def complete(self) -> bool:
-        """Whether all of it is there."""
+        """True if the last chunk and the trailers have come."""
         return self._at is _At.END
 
     def feed(self, data: Buffer) -> int:
-        """Takes of some bytes those that are its own, but for the beginning of a line; returns how many.
+        """Consume as much of `data` as belongs to this body and return the count. An incomplete line is left.
 
         Raises:
-            Refused: They are no chunks, exceed the limit, or there is no memory for them.
+            Refused: These are no chunks, they exceed the limit, or `keep` raises it.
         """
         taken = 0
         while not self.complete:
@@ -147,20 +154,18 @@ class ChunkedBody(_Held):
             if not step:
                 break
             taken += step
-        self.received_bytes += taken
         return taken
 
     def _chunk(self, data: Buffer, start: int) -> int:
         count = min(self._left, len(data) - start)
-        self._allowance.take(count)
-        self._data += memoryview(data)[start : start + count]
+        self._keep(memoryview(data)[start : start + count])
         self._left -= count
         if not self._left:
             self._at = _At.DATA_END
         return count
 
     def _line(self, data: Buffer, start: int) -> int:
-        """Reads the line at `start`, if it is there; returns its length with its end."""
+        """Read the line at `start`, if it is there; return its length with its end."""
         window = bytes(memoryview(data)[start : start + _MAX_LINE_BYTES + 2])
         line, end, _ = window.partition(b"\r\n")
         if not end:
@@ -180,8 +185,9 @@ class ChunkedBody(_Held):
         if match is None:
             raise Refused.invalid("chunk", shown(line), "its size in hexadecimal")
         self._left = int(match[1], 16)
-        if len(self._data) + self._left > self._limit:
-            raise Refused.too_large(len(self._data) + self._left, self._limit)
+        self._size += self._left
+        if self._limit is not None and self._size > self._limit:
+            raise Refused.too_large(self._size, self._limit)
         self._at = _At.DATA if self._left else _At.TRAILER
 
     def _end_chunk(self, line: bytes) -> None:
@@ -197,6 +203,33 @@ class ChunkedBody(_Held):
         if self._trailers > _MAX_TRAILERS:
             raise Refused("headers-too-large", f"the body has more than {_MAX_TRAILERS} trailers", limit=_MAX_TRAILERS)
         read_fields([line], 1)
+
+
+class ChunkedBody(_Held):
+    """A body in chunks, held whole."""
+
+    def __init__(self, limit_bytes: int, allowance: Allowance) -> None:
+        super().__init__(allowance)
+        self._chunks = Chunks(self._keep, limit_bytes)
+
+    @property
+    def complete(self) -> bool:
+        """True if all of it is there."""
+        return self._chunks.complete
+
+    def feed(self, data: Buffer) -> int:
+        """Consume what belongs to this body and return the count; see `Chunks.feed`.
+
+        Raises:
+            Refused: These are no chunks, they exceed the limit, or there is no memory for them.
+        """
+        taken = self._chunks.feed(data)
+        self.received_bytes += taken
+        return taken
+
+    def _keep(self, piece: memoryview) -> None:
+        self._allowance.take(len(piece))
+        self._data += piece
 
 
 Body = SizedBody | ChunkedBody

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from skylark.http_answers import Refused
-from skylark.http_routes import Head, path_of, too_many_headers
+from skylark.http_routes import Head, check_coding, path_of, too_many_headers
 
 END = b"\r\n\r\n"
 
@@ -19,6 +19,7 @@ _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"{1,40}) ([\x21\x22\x24-\x7e]+) HT
 _FIELD = re.compile(rb"(" + _TOKEN + rb"+):([\t\x20-\x7e\x80-\xff]*)")
 _ABSOLUTE = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_HOST = re.compile(r"(?:[\w.~!$&'()*+,;=%-]*|\[[0-9A-Fa-fv:.]+\])(?::[0-9]*)?", re.ASCII)
 _BEGINNING = re.compile(_TOKEN + rb"|\r")
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 _WITH_BODY = ("POST", "PUT", "PATCH")
@@ -29,6 +30,8 @@ class Request:
     """A request before its body.
 
     Attributes:
+        target: Path and query as they were sent, without the authority that a target may begin with.
+        fields: All fields in the order in which they came, the names in lower case.
         size_bytes: The body's length; 0 for none, None if it comes in chunks.
         keeps_alive: Whether the caller may send another request on the connection.
         persistence: The `Connection` of an answer after which it stays open; HTTP/1.0 wants to be told.
@@ -36,6 +39,8 @@ class Request:
     """
 
     head: Head
+    target: str
+    fields: Sequence[tuple[str, str]]
     size_bytes: int | None
     keeps_alive: bool
     persistence: str
@@ -59,13 +64,16 @@ def read_request(block: bytes, max_fields: int) -> Request:
     """
     line, *lines = block.split(b"\r\n")
     method, target, modern = _request_line(line)
-    fields = _Fields(read_fields(lines, max_fields))
-    if modern and len(fields.all("host")) != 1:
-        raise Refused.invalid("Host", fields.all("host"), "one, as in each request of HTTP/1.1")
-    path, query = _target(target)
+    pairs = read_fields(lines, max_fields)
+    fields = _Fields(pairs)
+    _check_host(fields, modern)
+    check_coding(fields.all("content-encoding"))
+    origin = _origin(target)
     wishes = fields.tokens("connection")
     return Request(
-        head=Head(method, path, query, fields.first),
+        head=Head(method, *path_of(origin), fields.first),
+        target=origin,
+        fields=pairs,
         size_bytes=_size(method, fields, modern),
         keeps_alive="close" not in wishes and (modern or "keep-alive" in wishes),
         persistence="" if modern else "keep-alive",
@@ -143,14 +151,23 @@ def _request_line(line: bytes) -> tuple[str, str, bool]:
     return match[1].decode("ascii"), match[2].decode("ascii"), match[4] != b"0"
 
 
-def _target(target: str) -> tuple[str, str]:
-    """Path and query of a target in origin-form, absolute-form or asterisk-form."""
+def _check_host(fields: "_Fields", modern: bool) -> None:
+    """Refuse a request that does not say its host once (RFC 9112, section 3.2); HTTP/1.0 need not say it."""
+    hosts = fields.all("host")
+    if len(hosts) > 1 or (modern and not hosts):
+        raise Refused.invalid("Host", ", ".join(hosts)[:100], "one, as in each request of HTTP/1.1")
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise Refused.invalid("Host", hosts[0][:100], "a host, or host:port")
+
+
+def _origin(target: str) -> str:
+    """Return path and query of a target in origin-form, absolute-form or asterisk-form."""
     origin = _ABSOLUTE.sub("", target, count=1) if not target.startswith("/") else target
     if origin != target and not origin.startswith("/"):
         origin = f"/{origin}"
     if not origin.startswith("/") and origin != "*":
         raise Refused.invalid("target", target[:100], "/path, or http://host/path")
-    return path_of(origin)
+    return origin
 
 
 def _size(method: str, fields: "_Fields", modern: bool) -> int | None:

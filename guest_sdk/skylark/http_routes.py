@@ -1,6 +1,6 @@
 """Requests to a server of functions, read without a look at their bodies. Paths and parameters are the proxy's."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
@@ -46,6 +46,21 @@ class Head:
 def too_many_headers(count: int, limit: int) -> Refused:
     """The refusal of a request with more headers than it may have."""
     return Refused("headers-too-large", f"the request has {count} headers, the limit is {limit}", limit=limit)
+
+
+def check_coding(values: Iterable[str]) -> None:
+    """Refuse a body that is coded, such as by gzip: a function could not tell it from one that is not.
+
+    Args:
+        values: The values of the request's `Content-Encoding` fields.
+
+    Raises:
+        Refused: One names a coding other than `identity` (RFC 9110, section 15.5.16).
+    """
+    for coding in ",".join(values).split(","):
+        if coding.strip(" \t").lower() not in ("", "identity"):
+            message = f"Content-Encoding: {coding.strip()[:100]!r} is not supported; expected a body without a coding"
+            raise Refused("coding-not-supported", message)
 
 
 def path_of(target: str) -> tuple[str, str]:

@@ -12,9 +12,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from skylark.http_answers import Answer
-from skylark.http_application import Application
 from skylark.http_bodies import Allowance
 from skylark.http_connection import Connection
 from skylark.http_routes import Call, Head, Page
@@ -25,6 +25,18 @@ _SCRATCH_BYTES = 65536
 _BACKLOG = 1024
 _OVER_LIMIT = 64
 """How many connections beyond the limit are told so; those beyond that are just closed."""
+
+
+class Application(Protocol):
+    """What answers the requests; see `http_application.Application`."""
+
+    def asked(self, head: Head) -> Call | Page:
+        """Return what a request asks for, or raise Refused. Its body need not be there yet."""
+        ...
+
+    def answer(self, head: Head, asked: Call | Page, body: memoryview) -> Answer:
+        """Answer a request, whatever happens."""
+        ...
 
 
 class HttpServer:

@@ -5,20 +5,22 @@ terminal. The source file and the modules beside it are loaded again when they h
 """
 
 import argparse
+import asyncio
 import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from skylark import errors
 from skylark.functions import NEEDS, REGISTRY, FunctionError
-from skylark.http_answers import Answer, Refused, error_answer, function_failed, refused
+from skylark.http_answers import Answer, Refused, defect, error_answer, function_failed, refused
 from skylark.http_backend import DEFAULT_URL, HttpBackend, Refusal
 from skylark.http_routes import MAX_BODY_BYTES, Call, Head, Page, body_size, route
+from skylark.http_server import HttpServer
 from skylark.http_service import Service
+from skylark.http_settings import ServerSettings
 
 
 class Source:
@@ -63,55 +65,40 @@ class Source:
         return found
 
 
-class NativeServer(HTTPServer):
-    """Serves the functions of one source file."""
+class NativeApplication:
+    """The functions of one source file behind their routes; the file is loaded again when it was saved."""
 
-    def __init__(self, address: tuple[str, int], source: Source, backend: HttpBackend, node: str) -> None:
-        super().__init__(address, _Handler)
-        self.source = source
-        self.service = Service(backend, node, fail=_failed)
+    def __init__(self, source: Source, backend: HttpBackend, node: str, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._source = source
+        self._service = Service(backend, node, fail=_failed)
+        self._max_body_bytes = max_body_bytes
 
+    def asked(self, head: Head) -> Call | Page:
+        """Return what a request asks for; which functions there are is found out when it is answered.
 
-def _failed(error: FunctionError, _refusal: Refusal | None, headers: Mapping[str, str]) -> Answer:
-    """Whatever ended a function, its developer sees where: also of what its caller would only be told the reason."""
-    cause = error.__cause__
-    code = cause.code if isinstance(cause, errors.SkylarkError) else "function-failed"
-    return function_failed(error, headers, code)
+        Raises:
+            Refused: There is no such thing, or the body that is announced is too large.
+        """
+        asked = route(head)
+        body_size(head, self._max_body_bytes)
+        return asked
 
-
-class _Handler(BaseHTTPRequestHandler):
-    server: NativeServer
-    protocol_version = "HTTP/1.1"
-    timeout = 30.0
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def _serve(self) -> None:
-        head = Head.of(self.command, self.path, dict(self.headers))
+    def answer(self, head: Head, asked: Call | Page, body: memoryview) -> Answer:
+        """Answer a request with what the source has now. Ctrl-C ends it, and the server."""
         try:
-            answer = self._answer(head, route(head))
+            if isinstance(asked, Call):
+                return self._load() or self._service.invoke(head, asked, body, REGISTRY)
+            return (self._load() if asked is Page.FUNCTIONS else None) or self._service.page(asked, REGISTRY)
         except Refused as refusal:
-            self.close_connection = True
-            answer = refused(refusal)
-        self._send(answer)
-
-    def _answer(self, head: Head, asked: Call | Page) -> Answer:
-        if isinstance(asked, Call):
-            size = body_size(head, MAX_BODY_BYTES) or 0
-            return self._load() or self.server.service.invoke(head, asked, self._body(size), REGISTRY)
-        return (self._load() if asked is Page.FUNCTIONS else None) or self.server.service.page(asked, REGISTRY)
-
-    def _body(self, size: int) -> memoryview:
-        return memoryview(self.rfile.read(size))
+            return refused(refusal)
+        except Exception:
+            traceback.print_exc()
+            return defect()
 
     def _load(self) -> Answer | None:
-        """Loads the source where it has changed; returns what to answer where it cannot be loaded."""
+        """Load the source where it has changed; return what to answer if it cannot be loaded."""
         try:
-            if self.server.source.refresh():
+            if self._source.refresh():
                 print(f"loaded {', '.join(REGISTRY) or 'no function'}", file=sys.stderr)
         except Exception as error:
             traceback.print_exc()
@@ -119,20 +106,26 @@ class _Handler(BaseHTTPRequestHandler):
             return error_answer(422, details | {"retryable": False, "traceback": traceback.format_exc()})
         return None
 
-    def _send(self, answer: Answer) -> None:
-        """Answers, and closes: a client that kept its connection would keep all others out."""
-        self.send_response(answer.status)
-        own = {"Content-Length": str(len(answer.body)), "Connection": "close"}
-        for name, value in (own | dict(answer.headers)).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer.body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        print(
-            f"{getattr(self, 'command', '-')} {getattr(self, 'path', '')} {args[1] if len(args) > 1 else ''}",
-            file=sys.stderr,
-        )
+def _failed(error: FunctionError, _refusal: Refusal | None, headers: Mapping[str, str]) -> Answer:
+    """Answer with the traceback whatever ended a function: its developer is the caller."""
+    cause = error.__cause__
+    code = cause.code if isinstance(cause, errors.SkylarkError) else "function-failed"
+    return function_failed(error, headers, code)
+
+
+def _serve(server: HttpServer, started: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C.
+
+    The loop is not asyncio.run's, which would keep Ctrl-C from a function: it has the main thread, as a debugger needs.
+    """
+    loop = asyncio.new_event_loop()
+    try:
+        [url] = loop.run_until_complete(server.listen())
+        started(url)
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 def main() -> None:
@@ -150,15 +143,18 @@ def main() -> None:
     except errors.SkylarkError as error:
         node = "native"
         print(f"functions that use state will fail: {error}", file=sys.stderr)
-    with NativeServer((given.host, given.port), Source(given.source), backend, node) as server:
-        print(
-            f"serving {given.source} at http://{given.host}:{server.server_port}, state at {given.proxy}",
-            file=sys.stderr,
-        )
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print("ended", file=sys.stderr)
+    settings = ServerSettings(hosts=(given.host,), port=given.port, log_requests=True)
+    server = HttpServer(NativeApplication(Source(given.source), backend, node), settings, _log)
+    try:
+        _serve(server, lambda url: _log(f"serving {given.source} at {url}, state at {given.proxy}"))
+    except OSError as error:
+        parser.exit(1, f"skylark: cannot listen at {given.host}, port {given.port}: {error.strerror}\n")
+    except KeyboardInterrupt:
+        _log("ended")
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

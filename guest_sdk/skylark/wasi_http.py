@@ -14,7 +14,7 @@ from wit_http.imports.types import IncomingRequest, OutgoingResponse, ResponseOu
 from skylark.functions import REGISTRY
 from skylark.http_answers import BODILESS, Answer, Refused, defect, refused
 from skylark.http_application import Application
-from skylark.http_routes import MAX_HEADERS, Call, Head, body_size, too_many_headers
+from skylark.http_routes import MAX_HEADERS, Call, Head, body_size, check_coding, too_many_headers
 from skylark.http_settings import Settings
 from skylark.wasi_streams import BodyTooLarge, StreamFailed, read_body, write_body
 from skylark.wasi_transport import WasiTransport
@@ -59,11 +59,13 @@ def _merged(entries: list[tuple[str, bytes]]) -> Mapping[str, str]:
     """Headers by name; of those that are given twice, the first counts, as at the proxy.
 
     Raises:
-        Refused: There are too many.
+        Refused: There are too many, or they say that the body is coded.
     """
     if len(entries) > MAX_HEADERS:
         raise too_many_headers(len(entries), MAX_HEADERS)
-    return {name.lower(): value.decode("latin-1") for name, value in reversed(entries)}
+    fields = [(name.lower(), value.decode("latin-1")) for name, value in entries]
+    check_coding(value for name, value in fields if name == "content-encoding")
+    return dict(reversed(fields))
 
 
 def _method(method: types.Method) -> str:

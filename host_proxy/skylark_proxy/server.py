@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from skylark_proxy.errors import ConfigError
+from skylark_proxy.http_protocol import StrictProtocol
 
 _GRACE_S = 10
 _KEEP_ALIVE_S = 120  # other nodes keep their connections; a new one costs a round trip, which may be 200 ms and more
@@ -69,7 +70,8 @@ def serve(
     settings = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=StrictProtocol,
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -39,11 +39,22 @@ async def on_skylark_error(_request: Request, error: Exception) -> Response:
     return error_answer(error)
 
 
-async def on_http_error(_request: Request, error: Exception) -> Response:
-    """An unknown path or method."""
+async def on_disconnect(_request: Request, _error: Exception) -> Response:
+    """Drop the request of a caller that went away before its body had arrived; nobody reads this answer."""
+    return Response(status_code=408)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Answer a request for an unknown path or method."""
     assert isinstance(error, HTTPException)
     code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
-    body = {"error": {"code": code, "message": error.detail, "retryable": False}}
+    path = request.url.path
+    allowed = (error.headers or {}).get("Allow")
+    message = {
+        404: f"no path {path!r}",
+        405: f"{path} does not take {request.method}; it takes {allowed}",
+    }.get(error.status_code, error.detail)
+    body = {"error": {"code": code, "message": message, "retryable": False}}
     return json_answer(body, error.status_code, dict(error.headers or {}))
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from skylark_proxy.api.access import Access
-from skylark_proxy.api.answers import json_answer, on_defect, on_http_error, on_skylark_error
+from skylark_proxy.api.answers import json_answer, on_defect, on_disconnect, on_http_error, on_skylark_error
 from skylark_proxy.api.bundles import BundlesApi
 from skylark_proxy.api.elections import ElectionsApi
 from skylark_proxy.api.functions import FunctionsApi
@@ -47,11 +47,13 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
     handlers = {
         SkylarkError: on_skylark_error,
         HTTPException: on_http_error,
-        ClientDisconnect: _on_disconnect,
+        ClientDisconnect: on_disconnect,
         Exception: on_defect,
     }
     middleware = _middleware(proxy.config)
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
+    app.router.redirect_slashes = False  # a client that does not follow would have run nothing
+    return app
 
 
 def _middleware(config: Config) -> list[Middleware]:
@@ -64,8 +66,3 @@ def _middleware(config: Config) -> list[Middleware]:
 
 async def _openapi(_request: Request) -> Response:
     return json_answer(description())
-
-
-async def _on_disconnect(_request: Request, _error: Exception) -> Response:
-    """The caller went away before its body had arrived: nobody is there to read this answer."""
-    return Response(status_code=408)

@@ -10,13 +10,14 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from skylark_proxy.api import parameters
-from skylark_proxy.api.answers import json_answer, on_defect, on_http_error, on_skylark_error
+from skylark_proxy.api.answers import json_answer, on_defect, on_disconnect, on_http_error, on_skylark_error
 from skylark_proxy.api.json_bodies import json_body
+from skylark_proxy.api.routing import by_method
 from skylark_proxy.errors import InvalidArgument, SkylarkError
 from skylark_proxy.nodeinfo.messages import (
     MeasurementJson,
@@ -38,8 +39,15 @@ def create_node_info_app(service: NodeInfo, on_started: Callable[[], None] | Non
             on_started()
         yield
 
-    handlers = {SkylarkError: on_skylark_error, HTTPException: on_http_error, Exception: on_defect}
-    return Starlette(routes=NodeInfoApi(service).routes(), exception_handlers=handlers, lifespan=lifespan)
+    handlers = {
+        SkylarkError: on_skylark_error,
+        HTTPException: on_http_error,
+        ClientDisconnect: on_disconnect,
+        Exception: on_defect,
+    }
+    app = Starlette(routes=NodeInfoApi(service).routes(), exception_handlers=handlers, lifespan=lifespan)
+    app.router.redirect_slashes = False  # as at the proxy
+    return app
 
 
 def _as_it_is(topology: Topology) -> Topology:
@@ -64,14 +72,12 @@ class NodeInfoApi:
         return [
             Route("/local-node-info", self.local_node_info, methods=["GET"]),
             Route("/cloud-node-info", self.cloud_node_info, methods=["GET"]),
-            Route("/objectives", self.objectives, methods=["GET"]),
-            Route("/objectives", self.set_objectives, methods=["POST"]),
+            by_method("/objectives", GET=self.objectives, POST=self.set_objectives),
             Route("/node-graph", self.node_graph, methods=["GET"]),
             Route("/current-topology", self.current_topology, methods=["GET"]),
             Route("/next-topology", self.next_topology, methods=["GET"]),
             Route("/static-topology", self.static_topology, methods=["GET"]),
-            Route("/sim-settings", self.sim_settings, methods=["GET"]),
-            Route("/sim-settings", self.set_sim_settings, methods=["POST"]),
+            by_method("/sim-settings", GET=self.sim_settings, POST=self.set_sim_settings),
             Route("/measurements", self.measurements, methods=["POST"]),
             Route("/refresh", self.refresh, methods=["POST"]),
             Route("/health", self.health, methods=["GET"]),
