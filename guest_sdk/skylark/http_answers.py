@@ -26,6 +26,7 @@ _STATUS = {
     "length-required": 411,
     "too-large": 413,
     "target-too-long": 414,
+    "unsupported-media-type": 415,
     "expectation-failed": 417,
     "function-failed": 422,
     "headers-too-large": 431,

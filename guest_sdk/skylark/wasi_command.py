@@ -30,8 +30,6 @@ class Run(wit_command.exports.Run):
     """The exported interface `wasi:cli/run`. It knows two exit codes: 0, and 1 for every error."""
 
     def run(self) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         try:
             _serve()
         except SystemExit as ending:
