@@ -23,7 +23,6 @@ LEFT_OUT = frozenset(
         "_apple_support",
         "_ios_support",
         "_osx_support",
-        "_pyrepl",
         "curses",
         "ctypes",
         "idlelib",

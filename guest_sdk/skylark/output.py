@@ -5,6 +5,7 @@ written at once, for a function that does not come back; those that follow quick
 there are many, or the invocation ends.
 """
 
+import contextlib
 import io
 import os
 import sys
@@ -93,10 +94,8 @@ def begin() -> None:
 def flush() -> None:
     """Write out all that was printed, also by a function that has put other streams in place of these."""
     for stream in (*_GATHERING, sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(Exception):  # a function's own stream may raise what it likes
             stream.flush()
-        except Exception:  # noqa: S110  # a function's own stream may raise what it likes, and its answer still counts
-            pass
 
 
 _system_exit, _system_abort = os._exit, os.abort
