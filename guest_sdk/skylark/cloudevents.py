@@ -10,10 +10,13 @@ event in binary mode, of the type `io.skylark.function.NAME`, with `statekey` an
 
 import base64
 import binascii
-from collections.abc import Mapping
-from dataclasses import replace
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote, unquote
 
 from skylark import json_names
 from skylark.http_answers import Refused, to_json
@@ -25,26 +28,62 @@ STRUCTURED = "application/cloudevents+json"
 REPLY_TYPE = "io.skylark.function."
 """What the type of an answer's event begins with; the name of the function follows."""
 
+_FORMATS = "application/cloudevents"
+_BATCH = "application/cloudevents-batch"
+_PREFIX = "ce-"
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_BAD_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F))).translate({ord('"'): None, ord("%"): None})
+"""What stands for itself in a header (HTTP binding 1.0.2, section 3.1.3.2)."""
+
 _REQUIRED = ("id", "source", "specversion", "type")
 
 
 def unwrap(headers: Mapping[str, str], call: Call, body: memoryview) -> tuple[Call, memoryview]:
-    """The call and body that an event stands for; both as they are where the request is no event.
+    """Return the call and body that an event stands for, or both unchanged if the request is no event.
 
     Raises:
-        Refused: The event lacks a required attribute, or is of another version than 1.0.
+        Refused: The event lacks a required attribute, is of another version than 1.0, or has a format or mode that is
+            not read here.
     """
-    if media_type(call.content_type) == STRUCTURED:
+    kind = media_type(call.content_type)
+    if kind == STRUCTURED:
         return _structured(call, body)
+    if kind.startswith(_FORMATS):
+        raise _unsupported(kind)
     if "ce-specversion" in headers:
-        attributes = {name.removeprefix("ce-"): value for name, value in headers.items() if name.startswith("ce-")}
+        names = (name for name in headers if name.startswith(_PREFIX))
+        attributes = {name.removeprefix(_PREFIX): _header_value(name, headers[name]) for name in names}
         return _with_attributes(call, attributes), body
     return call, body
 
 
-def is_event(headers: Mapping[str, str]) -> bool:
-    """Whether a request is an event, in either mode; the names of headers are in lower case."""
-    return "ce-specversion" in headers or media_type(headers.get("content-type", "")) == STRUCTURED
+def _unsupported(kind: str) -> Refused:
+    what = "a batch of events" if kind.startswith(_BATCH) else f"an event in the format {kind!r}"
+    message = f"Content-Type: {what} is not supported; expected one event as {STRUCTURED}, or in headers ({_PREFIX}…)"
+    return Refused("unsupported-media-type", message, content_type=kind, expected=STRUCTURED)
+
+
+def _header_value(name: str, text: str) -> str:
+    """Return what a header of binary mode stands for (HTTP binding 1.0.2, section 3.1.3.2).
+
+    Raises:
+        Refused: A percent sign does not begin an encoded byte, or the bytes are not UTF-8.
+    """
+    if len(text) > 1 and text.startswith('"') and text.endswith('"'):
+        text = _QUOTED_PAIR.sub(r"\1", text[1:-1])
+    if _BAD_PERCENT.search(text):
+        raise Refused.invalid(name, text, "a percent sign as %25")
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError as error:
+        raise Refused.invalid(name, text, f"percent-encoded UTF-8 ({error.reason})") from None
+
+
+def is_event(headers: Mapping[str, str], content_type: str | None = None) -> bool:
+    """True if a request is an event or a batch of them; the names of headers are in lower case."""
+    kind = headers.get("content-type", "") if content_type is None else content_type
+    return "ce-specversion" in headers or media_type(kind).startswith(_FORMATS)
 
 
 def media_type(content_type: str) -> str:
@@ -75,13 +114,15 @@ def reply_headers(
     }
     if key is not None:
         attributes["statekey"] = key
-    return {f"ce-{name}": value for name, value in attributes.items()}
+    return {f"{_PREFIX}{name}": quote(value, safe=_PRINTABLE) for name, value in attributes.items()}
 
 
 def _structured(call: Call, body: memoryview) -> tuple[Call, memoryview]:
     event = _event(body)
     call = _with_attributes(call, event)
-    content_type = event.get("datacontenttype", "application/json")
+    content_type = event.get("datacontenttype")
+    if content_type is None:  # a member that is null is one that is not there (JSON format 1.0.2, section 2.2)
+        content_type = "application/json"
     if not isinstance(content_type, str):
         raise Refused.invalid("datacontenttype", content_type, "a string")
     return replace(call, content_type=content_type), memoryview(_data(event, content_type))
@@ -90,28 +131,62 @@ def _structured(call: Call, body: memoryview) -> tuple[Call, memoryview]:
 def _event(body: memoryview) -> dict[str, Any]:
     start = bytes(body[:20]).decode(errors="replace")
     try:
-        event = json_names.load(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        event = json_names.load(body, parse_constant=_NoNumber, parse_float=_float, parse_int=_int)
+    except ValueError as error:
         raise Refused.invalid("body", start, f"a CloudEvent in JSON ({error})") from error
     if not isinstance(event, dict):
         raise Refused.invalid("body", start, "a CloudEvent in JSON (expected an object)")
+    for place, text in _no_numbers(event):
+        raise Refused.invalid(place, text, "a number that JSON has: no NaN, no Infinity, at most 1.8e308")
     return event
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+@dataclass(frozen=True)
+class _NoNumber:
+    """Stand for a number that is none in JSON, until its place is known."""
+
+    text: str
+
+
+def _float(text: str) -> float | _NoNumber:
+    number = float(text)
+    return number if math.isfinite(number) else _NoNumber(text[:40])
+
+
+def _int(text: str) -> int | _NoNumber:
+    return int(text) if len(text) <= _MAX_DIGITS else _NoNumber(f"{text[:40]}…")
+
+
+def _no_numbers(value: object, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield place and text of what is no number. Nesting is bounded by `json_names`."""
+    if isinstance(value, _NoNumber):
+        yield place or "body", value.text
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            if isinstance(member, _NESTED):
+                yield from _no_numbers(member, f"{place}.{name}" if place else name)
+    elif isinstance(value, list):
+        for index, member in enumerate(value):
+            if isinstance(member, _NESTED):
+                yield from _no_numbers(member, f"{place}[{index}]")
+
+
+_NESTED = (_NoNumber, dict, list)
+_MAX_DIGITS = 4000
+"""Python makes no whole numbers of more than 4,300 digits of text, as that takes the square of their time."""
 
 
 def _data(event: Mapping[str, Any], content_type: str) -> bytes:
     """The bytes of an event's data: JSON where that is its type, else the text or what Base64 stands for."""
-    if "data_base64" in event and "data" in event:
+    data, encoded = event.get("data"), event.get("data_base64")
+    if encoded is not None and data is not None:
         raise Refused.invalid("data_base64", "both", "either data or data_base64")
-    if "data_base64" in event:
+    if encoded is not None:
         try:
-            return base64.b64decode(event["data_base64"], validate=True)
+            return base64.b64decode(encoded, validate=True)
         except (TypeError, ValueError, binascii.Error) as error:
-            raise Refused.invalid("data_base64", event["data_base64"], "bytes in Base64") from error
-    data = event.get("data")
+            shown = encoded[:100] if isinstance(encoded, str) else encoded
+            raise Refused.invalid("data_base64", shown, "bytes in Base64") from error
     if data is None:
         return b""
     subtype = media_type(content_type).rpartition("/")[2]

@@ -26,8 +26,7 @@ class Request:
             max_names: The most names that all its objects may have together.
 
         Raises:
-            ValueError: The body is no JSON, is not in UTF-8, or has more names.
-            RecursionError: It is nested too deeply.
+            ValueError: The body is no JSON, is not in UTF-8, has more names, or is nested more than 200 deep.
         """
         return json_names.load(self.body, max_names)
 

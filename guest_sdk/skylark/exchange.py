@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 
+from skylark.errors import Unavailable
 from skylark.wire import Buffer, joined
 
 FOLDER = "/exchange"
@@ -29,13 +30,24 @@ def read(name: str, folder: str = FOLDER) -> memoryview:
 
 
 def write(name: str, parts: Iterable[Buffer], folder: str = FOLDER) -> None:
-    """Writes parts one after the other; small ones together, so that the number of writes stays small."""
+    """Write parts one after the other; small ones together, so that the number of writes stays small.
+
+    Raises:
+        Unavailable: They do not fit into the exchange directory.
+    """
     fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    written = 0
     try:
         for chunk in joined(parts):
             view, done = memoryview(chunk), 0
             while done < len(view):
                 done += os.write(fd, view[done:])
+            written += done
+    except OSError as error:  # a runtime tells a full disk as "I/O error"
+        raise Unavailable(
+            f"the exchange directory {folder} took {written} bytes of {name!r} and no more ({error.strerror}): the "
+            "node's file system for exchange directories is full"
+        ) from error
     finally:
         os.close(fd)
 

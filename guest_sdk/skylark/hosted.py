@@ -11,7 +11,7 @@ from wit_world.exports.handler import Outcome as WitOutcome
 from wit_world.exports.handler import Response as WitResponse
 from wit_world.imports import bundles, types
 
-from skylark import errors, exchange, wire
+from skylark import errors, exchange, output, wire
 from skylark.context import Request, Response
 from skylark.functions import REGISTRY, FunctionError, Invocation, run_contained
 from skylark.state import Ack, Bundle, Placement, Policy, Stored
@@ -123,6 +123,7 @@ class Handler(wit_world.exports.Handler):
         return list(REGISTRY)
 
     def handle(self, invocation: WitInvocation) -> WitOutcome:
+        output.begin()
         try:
             outcome = run_contained(_invocation(invocation), WitBackend())
             return WitOutcome(outcome.key, _responded(outcome.response))
@@ -130,6 +131,8 @@ class Handler(wit_world.exports.Handler):
             raise Err(_failure(error)) from None
         except BaseException as error:  # whatever leaves an exported function aborts the instance
             raise Err(_failure(FunctionError("+".join(invocation.functions), error))) from None
+        finally:
+            output.flush()
 
 
 def _invocation(invocation: WitInvocation) -> Invocation:

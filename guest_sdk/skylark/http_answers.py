@@ -27,6 +27,7 @@ _STATUS = {
     "too-large": 413,
     "target-too-long": 414,
     "coding-not-supported": 415,
+    "unsupported-media-type": 415,
     "expectation-failed": 417,
     "function-failed": 422,
     "headers-too-large": 431,

@@ -138,9 +138,12 @@ def _absolute(name: str, package: str) -> str:
 
 
 def _may_be_taken(name: str, wanted: Wanted) -> bool:
-    """Tell whether a package's late import belongs to it: its own modules, others in use, the standard library."""
+    """Tell whether a package's late import is made at the build: of its own modules, and of others that are in use.
+
+    The standard library need not be: `late_modules` keeps all of it.
+    """
     top = wanted.module.partition(".")[0]
-    return top == name.partition(".")[0] or top in sys.modules or top in sys.stdlib_module_names
+    return top == name.partition(".")[0] or top in sys.modules
 
 
 def _taken(wanted: Wanted) -> bool:

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from types import ModuleType
+from typing import Any
 
 LEFT_OUT = frozenset(
     {
@@ -22,7 +23,6 @@ LEFT_OUT = frozenset(
         "_apple_support",
         "_ios_support",
         "_osx_support",
-        "_pyrepl",
         "curses",
         "ctypes",
         "idlelib",
@@ -76,7 +76,7 @@ class LateModules(MetaPathFinder, Loader):
             if name in sys.modules:
                 continue
             try:
-                with open(path, "rb") as file:
+                with open(path, "rb") as file:  # noqa: PTH123  # pathlib need not be loaded in the sandbox
                     code = compile(file.read(), path, "exec", dont_inherit=True)
             except (OSError, SyntaxError, ValueError):
                 continue
@@ -100,9 +100,32 @@ class LateModules(MetaPathFinder, Loader):
         self._loaded(module.__name__)
 
 
+def explain_absence() -> None:
+    """Let the error of an import say why the module is not there. A look with `find_spec` still finds None."""
+    bootstrap: Any = sys.modules["_frozen_importlib"]
+    plain = bootstrap._find_and_load_unlocked
+
+    def find_and_load_unlocked(name: str, import_: Any) -> ModuleType:
+        try:
+            module: ModuleType = plain(name, import_)
+        except ModuleNotFoundError as error:
+            if error.name == name and error.msg == f"No module named {name!r}":
+                error.msg += f": {_reason(name)}"
+            raise
+        return module
+
+    bootstrap._find_and_load_unlocked = find_and_load_unlocked
+
+
+def _reason(name: str) -> str:
+    if name.partition(".")[0] in sys.stdlib_module_names:
+        return "the sandbox's Python does not have it"
+    return "no file is read while a function runs; import it at the top of the function's file"
+
+
 def _modules(folder: str, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield the name and file of each module under a folder, without those that are left out."""
-    for entry in sorted(os.listdir(folder)):  # noqa: PTH208  # pathlib need not be loaded in the sandbox
+    for entry in sorted(os.listdir(folder)):  # noqa: PTH208
         path, name = f"{folder}/{entry}", prefix + entry.removesuffix(".py")
         if name in LEFT_OUT or entry == "__pycache__":
             continue

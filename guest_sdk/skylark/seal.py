@@ -10,8 +10,10 @@ import threading
 import time
 from typing import Any, SupportsIndex
 
+from skylark import json_names, output
 from skylark.functions import REGISTRY
-from skylark.late_modules import LateModules
+from skylark.late_modules import LateModules, explain_absence
+from skylark.zones import Zones
 
 _SLICE_S = 0.05
 """How long a component waits without looking up: between slices, the host can end a function past its deadline."""
@@ -31,23 +33,31 @@ def seal() -> None:
     time.sleep = _sleep
     threading._start_joinable_thread = _no_thread  # type: ignore[attr-defined]
     _keep_library()
-    if "asyncio" in sys.modules:
-        _adapt_asyncio()
+    output.write_lines()  # a log handler that was made at the build has these
+    if "skylark.hosted" in sys.modules:
+        output.gather()
+    elif "json" in sys.modules:
+        json_names.bound_all()
     gc.collect()
     gc.freeze()
 
 
 def _keep_library() -> None:
     """Let the standard library import while a function runs what it did not import at the build."""
-    late = LateModules(_loaded_late)
+    late = LateModules(_adapt)
     late.keep(os.path.dirname(linecache.__file__))  # noqa: PTH120  # that of a frozen module, as `os`, is wrong
     # Before the finder of files, which would look for each of them in folders that do not exist any more.
     sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), late)
+    explain_absence()
+    _ZONES.keep()
+    for name in _ADAPTED:
+        if name in sys.modules:
+            _adapt(name)
 
 
-def _loaded_late(name: str) -> None:
-    if name == "asyncio":
-        _adapt_asyncio()
+def _adapt(name: str) -> None:
+    if name in _ADAPTED:
+        _ADAPTED[name]()
 
 
 def _no_thread(*_arguments: object, **_options: object) -> None:
@@ -60,6 +70,11 @@ def _adapt_asyncio() -> None:
     loop: Any = sys.modules["asyncio"].selector_events.BaseSelectorEventLoop
     loop._make_self_pipe = loop._close_self_pipe = loop._write_to_self = lambda self: None
     selectors.DefaultSelector = _SlicedSelector  # type: ignore[misc, assignment]
+
+
+_ZONES = Zones()
+_ADAPTED = {"asyncio": _adapt_asyncio, "zoneinfo": _ZONES.use}
+"""What to do with a module once it is loaded, at the build or later."""
 
 
 class _SlicedSelector(selectors.SelectSelector):

@@ -8,7 +8,6 @@ with a layer that always has one.
 """
 
 import asyncio
-import contextlib
 import encodings.idna  # noqa: F401  # for the names of hosts
 import errno
 import os
@@ -19,6 +18,7 @@ import traceback
 import wit_command.exports
 from componentize_py_types import Err
 
+from skylark import output
 from skylark.execution import Execution, measure
 from skylark.functions import REGISTRY
 from skylark.http_answers import Answer, Refused
@@ -33,9 +33,6 @@ class Run(wit_command.exports.Run):
     """The exported interface `wasi:cli/run`. It knows two exit codes: 0, and 1 for every error."""
 
     def run(self) -> None:
-        # The guest's streams are not buffered, so each of `print`'s arguments would be a call of the host.
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
         try:
             _serve()
         except SystemExit as ending:
@@ -47,7 +44,7 @@ class Run(wit_command.exports.Run):
         else:
             return
         finally:
-            _flush()
+            output.flush()
         raise Err(None)
 
 
@@ -58,13 +55,7 @@ class _Application(Application):
         try:
             return super().answer(head, asked, body)
         finally:
-            _flush()
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # nobody reads the log any more, or a function has closed it
-            stream.flush()
+            output.flush()
 
 
 def _serve() -> None:

@@ -14,14 +14,13 @@ from skylark_oci import Reference
 from skylark_proxy.components import parse_component
 from skylark_proxy.environment import is_service_link, read_environment
 from skylark_proxy.errors import ConfigError, InvalidArgument
-from skylark_proxy.model import Ack, Objectives, Policy, check_name
+from skylark_proxy.model import DEFAULT_PORT, Ack, Objectives, Policy, check_name
 from skylark_proxy.redis_url import check_url
 from skylark_proxy.signatures import MIN_KEY_BYTES
 
 T = TypeVar("T")
 Parsers = Mapping[str, tuple[Callable[[str], Any], str]]
 
-DEFAULT_PORT = 30002
 _PREFIX = "SKYLARK_"
 _SECRET = re.compile("KEY|PASS|SECRET|TOKEN|CREDENTIAL|AUTH|URL|REDIS")
 """Variables whose values no error shows: a mistyped name may hold a password."""

@@ -96,6 +96,17 @@ class TooLarge(SkylarkError):
         self.limit_bytes = limit_bytes
 
 
+class UnsupportedMediaType(SkylarkError):
+    """A request's body is in a format that is not read here; the message names those that are."""
+
+    code = "unsupported-media-type"
+
+    def __init__(self, message: str, content_type: str, expected: str) -> None:
+        super().__init__(message)
+        self.content_type = content_type
+        self.expected = expected
+
+
 class StoreUnavailable(SkylarkError):
     """Redis cannot be reached or refuses to serve; nothing was acknowledged. `full`: it has no memory left."""
 
@@ -248,6 +259,7 @@ HTTP_STATUS: dict[str, int] = {
     "unknown-node": 404,
     "conflict": 409,
     "too-large": 413,
+    "unsupported-media-type": 415,
     "function-failed": 422,
     "too-many-bundles": 429,
     "too-many-requests": 429,

@@ -10,6 +10,9 @@ from skylark.plan import MAX_LENGTH as MAX_PLAN_LENGTH
 from skylark.plan import Plan
 from skylark_proxy.errors import InvalidArgument, InvalidKey
 
+DEFAULT_PORT = 30002
+"""The port of a proxy where an address names none."""
+
 WRITE_ID_PATTERN = r"[0-9a-f]{16}-[1-9][0-9]{0,14}"
 """What the id of a write looks like."""
 

@@ -18,9 +18,8 @@ from typing import Protocol
 
 import msgspec
 
-from skylark_proxy.config import DEFAULT_PORT
 from skylark_proxy.errors import InvalidArgument, UnknownNode
-from skylark_proxy.model import Link, Node, Objectives, Tier, check_name
+from skylark_proxy.model import DEFAULT_PORT, Link, Node, Objectives, Tier, check_name
 from skylark_proxy.topology_json import (
     EXPECTED,
     MAX_LATENCY_MS,

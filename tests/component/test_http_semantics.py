@@ -16,6 +16,16 @@ from typing import Any
 import httpx
 import pytest
 
+from cloud_events import (
+    ATTRIBUTES,
+    HEADERS,
+    NO_EVENTS,
+    OTHER_FORMATS,
+    WRONG_HEADERS,
+    WRONG_MEMBERS,
+    WRONG_NUMBERS,
+    with_data,
+)
 from continuum import LiveNode, Nodes, check_error, four_nodes, run_nodes
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
@@ -23,7 +33,6 @@ from wasi_http import RUNTIMES
 
 SOURCE = Path(__file__).parent / "functions" / "everything.py"
 STRUCTURED = "application/cloudevents+json"
-ATTRIBUTES = {"specversion": "1.0", "id": "1", "source": "/camera", "type": "picture.taken"}
 MEBIBYTE = 1 << 20
 
 
@@ -472,27 +481,39 @@ class TestCloudEvents:
         event = ATTRIBUTES | {"data_base64": base64.b64encode(data).decode()}
         assert own(server.event("relay", event)).content == data
 
-    @pytest.mark.parametrize(
-        ("members", "status", "code", "named"),
-        [
-            ({"specversion": "0.3"}, 400, "invalid-argument", "specversion"),
-            ({"id": 1}, 400, "invalid-argument", "id"),
-            ({"type": ""}, 400, "invalid-argument", "type"),
-            ({"statekey": "one"}, 400, "invalid-key", "statekey"),
-            ({"statekey": 1}, 400, "invalid-argument", "statekey"),
-            ({"statekey": "gone:t1"}, 404, "not-found", "gone:t1"),
-            ({"chainid": "a:b"}, 400, "invalid-argument", "chainid"),
-            ({"datacontenttype": 1}, 400, "invalid-argument", "datacontenttype"),
-            ({"data_base64": "not base64!"}, 400, "invalid-argument", "data_base64"),
-            ({"data_base64": 1}, 400, "invalid-argument", "data_base64"),
-            ({"data": 1, "data_base64": "AA=="}, 400, "invalid-argument", "data"),
-        ],
-    )
+    @pytest.mark.parametrize(("members", "status", "code", "named"), WRONG_MEMBERS)
     def test_wrong_members(self, server: Server, members: dict[str, Any], status: int, code: str, named: str) -> None:
         """A member of an event that is wrong is refused by its name."""
         check_error(server.event("relay", ATTRIBUTES | members), status, code, named)
 
-    @pytest.mark.parametrize("event", [b"", b"{", b"[]", b"1", b'{"id": "\xff"}', b'{"id": NaN}'])
+    @pytest.mark.parametrize("event", NO_EVENTS)
     def test_what_is_no_event(self, server: Server, event: bytes) -> None:
         """A body that says it is an event and is none is refused."""
         check_error(server.event("relay", event), 400, "invalid-argument", "body")
+        assert own(server.call("hello", b"you")).content == b"hello you"
+
+    @pytest.mark.parametrize(("data", "place"), WRONG_NUMBERS.items())
+    def test_numbers_that_are_none(self, server: Server, data: str, place: str) -> None:
+        """A number that JSON does not have is refused by the name of its place, and never passed on as another one."""
+        answer = server.event("relay", with_data(data))
+        check_error(answer, 400, "invalid-argument", place)
+        assert answer.json()["error"]["field"] == place
+
+    @pytest.mark.parametrize("content_type", OTHER_FORMATS)
+    def test_batches_and_other_formats(self, server: Server, content_type: str) -> None:
+        """An event in a format that is not read is refused, with the format that is; it is no body of the function."""
+        answer = server.http.post("/functions/relay", content=b"[]", headers={"Content-Type": content_type})
+        check_error(answer, 415, "unsupported-media-type", STRUCTURED)
+
+    @pytest.mark.parametrize(("value", "stands_for"), HEADERS.items())
+    def test_values_of_headers(self, server: Server, value: str, stands_for: str) -> None:
+        """Headers of binary mode are unquoted and then percent-decoded once."""
+        quoted = {f"ce-{name}": f'"{text}"' for name, text in ATTRIBUTES.items()}
+        answer = own(server.http.post("/functions/relay", headers=quoted | {"ce-chainid": value}))
+        assert (answer.headers["skylark-chain"], answer.headers["ce-chainid"]) == (stands_for, stands_for)
+
+    @pytest.mark.parametrize("value", WRONG_HEADERS)
+    def test_wrong_values_of_headers(self, server: Server, value: str) -> None:
+        """A value that stands for no name is refused by its header's name."""
+        headers = {f"ce-{name}": text for name, text in ATTRIBUTES.items()} | {"ce-chainid": value}
+        check_error(server.http.post("/functions/relay", headers=headers), 400, "invalid-argument", "chainid")

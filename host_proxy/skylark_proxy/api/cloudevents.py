@@ -7,7 +7,7 @@ from pathlib import Path
 from skylark import cloudevents, http_routes
 from skylark.cloudevents import STRUCTURED, media_type
 from skylark.http_answers import Refused
-from skylark_proxy.errors import InvalidArgument, InvalidKey
+from skylark_proxy.errors import InvalidArgument, InvalidKey, UnsupportedMediaType
 from skylark_proxy.invocation import Call
 from skylark_proxy.model import StateKey
 
@@ -17,10 +17,11 @@ def unwrap(headers: Mapping[str, str], call: Call, body: bytearray | Path) -> Ca
 
     Raises:
         InvalidArgument: The event lacks a required attribute, or is of another version than 1.0.
+        UnsupportedMediaType: It is a batch of events, or in another format than JSON.
     """
-    structured = media_type(call.content_type) == STRUCTURED
-    if not structured and "ce-specversion" not in headers:
+    if not cloudevents.is_event(headers, call.content_type):
         return replace(call, body=body)
+    structured = media_type(call.content_type) == STRUCTURED
     data = memoryview((body.read_bytes() if isinstance(body, Path) else body) if structured else b"").toreadonly()
     asked = http_routes.Call(
         functions=call.functions,
@@ -32,6 +33,9 @@ def unwrap(headers: Mapping[str, str], call: Call, body: bytearray | Path) -> Ca
     try:
         read, data = cloudevents.unwrap(headers, asked, data)
     except Refused as refused:
+        if refused.code == UnsupportedMediaType.code:
+            told = refused.details
+            raise UnsupportedMediaType(str(refused), str(told["content_type"]), str(told["expected"])) from None
         kind = InvalidKey if refused.code == InvalidKey.code else InvalidArgument
         details = refused.details
         raise kind(str(details["field"]), details["value"], str(details["expected"])) from None

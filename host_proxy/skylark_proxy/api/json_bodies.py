@@ -66,5 +66,5 @@ def _in_words(expected: str) -> str:
 def _value_at(data: bytes, path: str) -> object:
     try:
         return value_at(json.loads(data), path)
-    except ValueError:  # what msgspec refuses for its type may be no JSON at all further on
+    except (ValueError, RecursionError):  # what msgspec refuses for its type may be no JSON at all further on
         return None

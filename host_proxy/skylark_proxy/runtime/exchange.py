@@ -15,7 +15,7 @@ from pathlib import Path
 
 from skylark.exchange import INLINE_LIMIT_BYTES
 from skylark.wire import Buffer
-from skylark_proxy.errors import InvalidArgument, TooLarge
+from skylark_proxy.errors import InvalidArgument, StoreUnavailable, TooLarge
 from skylark_proxy.runtime.descriptors import OPEN_FILES
 from skylark_proxy.runtime.values import Case
 
@@ -45,6 +45,7 @@ class ExchangeDirectory:
         Raises:
             TooLarge: They exceed the quota.
             InvalidArgument: The guest has made a folder or a link where the file belongs.
+            StoreUnavailable: The file system is full.
         """
         size_bytes = sum(map(len, parts))
         if size_bytes <= INLINE_LIMIT_BYTES:
@@ -61,6 +62,13 @@ class ExchangeDirectory:
             ) from error
         try:
             _write_all(fd, parts)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise StoreUnavailable(
+                f"the exchange directory has no room for {size_bytes} bytes of {name!r}: the file system of "
+                f"{self.path.parent} is full"
+            ) from error
         finally:
             os.close(fd)
         return Case("file", name)

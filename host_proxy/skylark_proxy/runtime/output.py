@@ -8,7 +8,7 @@ _LINES_LIMIT = 1000
 
 
 class GuestOutput:
-    """Takes one stream of a sandbox. What a guest prints beyond 1,000 lines an invocation is dropped, with a note."""
+    """Log one stream of a sandbox: the first 1,000 lines of an invocation, and how many more there were."""
 
     def __init__(self, stream: str) -> None:
         self._stream = stream
@@ -23,6 +23,9 @@ class GuestOutput:
 
     def write(self, data: bytes) -> None:
         """Takes what the guest printed; called by wasmtime."""
+        if self._lines >= _LINES_LIMIT:
+            self._lines += data.count(b"\n")
+            return
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _LINE_LIMIT_BYTES:
             lines.append(self._rest)
@@ -31,15 +34,18 @@ class GuestOutput:
             self._log(line)
 
     def flush(self) -> None:
-        """Logs a last line that has no end."""
+        """Log a last line that has no end, and how many lines were left out."""
         if self._rest:
             self._log(self._rest)
             self._rest = b""
+        if self._lines > _LINES_LIMIT:
+            self._tell(f"({self._lines - _LINES_LIMIT:,} further lines are not logged)")
 
     def _log(self, line: bytes) -> None:
         self._lines += 1
-        if self._lines > _LINES_LIMIT:
-            return
-        text = line.decode(errors="replace") if self._lines < _LINES_LIMIT else "(further output is not logged)"
+        if self._lines <= _LINES_LIMIT:
+            self._tell(line.decode(errors="replace"))
+
+    def _tell(self, text: str) -> None:
         extra = {"function": self._function, "chain_id": self._chain_id, "stream": self._stream}
         _LOG.info("%s %s %s: %s", self._function, self._chain_id, self._stream, text, extra=extra)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skylark import Request
-from skylark.json_names import TooManyNames, count_names, load
+from skylark.json_names import MAX_DEPTH, TooDeep, TooManyNames, check_depth, count_names, load
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text('a":\\{ ü', max_size=5),
@@ -45,3 +45,31 @@ def test_the_body_of_a_request() -> None:
     for body, reason in ((b'{"a": 1, "b": 2}', "more than 1 names"), (b"{", "Expecting"), (b"\xff", "utf-8")):
         with pytest.raises(ValueError, match=reason):
             Request(memoryview(body)).json(max_names=1)
+
+
+@given(JSON, st.integers(MAX_DEPTH - 12, MAX_DEPTH + 12), st.sampled_from(["[{}]", '{{"a":{}}}']))
+def test_nesting_is_counted_outside_strings(value: Any, around: int, shape: str) -> None:
+    """A text is refused if its arrays and objects are nested too deep, and brackets in its strings do not count."""
+    text = json.dumps(value)
+    for _ in range(around):
+        text = shape.replace("{}", text, 1) if shape == "[{}]" else '{"[{\\"[":' + text + "}"
+    if around + depth_of(value) > MAX_DEPTH:
+        with pytest.raises(TooDeep, match="more than 200 deep"):
+            load(text.encode())
+    else:
+        load(text.encode())
+
+
+def depth_of(value: Any) -> int:
+    if isinstance(value, dict | list):
+        return 1 + max(map(depth_of, value.values() if isinstance(value, dict) else value), default=0)
+    return 0
+
+
+def test_nesting_of_what_is_no_json() -> None:
+    """Text that ends early, or closes what it has not opened, is refused in time or left to the parser."""
+    for text in (b"[" * 1_000_000, b'{"a":' * 1000, b"]" * 5 + b"[" * 1000, b'"\\"' + b"[" * 1000):
+        with pytest.raises(ValueError, match=r"nested|Expecting|Unterminated"):
+            load(text)
+    check_depth(b"[]" * 1000)
+    check_depth(b'["' + b"[" * 1000 + b'"]')
