@@ -121,7 +121,9 @@ def _wait(console: Console, nodes: Mapping[str, TestNode]) -> None:
     for name, node in nodes.items():
         state = f"process {node.running.process.pid}" if node.alive else "ended"
         console.print(f"{name}: {node.url} ({node.tier}, {state})", soft_wrap=True)
-    console.print("the nodes run until Ctrl-C; try `skylark invoke`, `skylark bundle` and `curl` with --url", soft_wrap=True)
+    console.print(
+        "the nodes run until Ctrl-C; try `skylark invoke`, `skylark bundle` and `curl` with --url", soft_wrap=True
+    )
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
     console.print("ending")
