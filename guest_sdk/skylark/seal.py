@@ -18,6 +18,9 @@ from skylark.zones import Zones
 _SLICE_S = 0.05
 """How long a component waits without looking up: between slices, the host can end a function past its deadline."""
 
+_FREE_BLOCKS = ((1 << 20, 8), (1 << 18, 16), (1 << 16, 32), (1 << 12, 512), (1 << 10, 1024))
+"""Sizes in bytes and numbers of blocks that together fill the memory that a build frees."""
+
 _plain_sleep = time.sleep
 
 
@@ -39,7 +42,14 @@ def seal() -> None:
     elif "json" in sys.modules:
         json_names.bound_all()
     gc.collect()
+    _clear_free_memory()
     gc.freeze()
+
+
+def _clear_free_memory() -> None:
+    """Overwrite with zeros what the build has freed: zeros take no room in a component, and what is left there does."""
+    held = [bytes(size) for size, count in _FREE_BLOCKS for _ in range(count)]
+    del held
 
 
 def _keep_library() -> None:
