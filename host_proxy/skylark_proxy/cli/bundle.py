@@ -1,5 +1,6 @@
 """`skylark bundle`."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from skylark.wire import Buffer
 from skylark_proxy.cli.options import URL_DEFAULT, Destination, Json, PolicyName, Url, policy, print_json, results
 from skylark_proxy.client import ProxyClient
 from skylark_proxy.errors import InvalidArgument
@@ -34,9 +36,7 @@ def get_command(
         typer.get_binary_stream("stdout").write(fields[field])
         return
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        for name, data in fields.items():
-            (output / check_name("field", name)).write_bytes(data)
+        _write(output, fields)
     info = {
         "key": headers["skylark-key"],
         "version": int(headers["etag"].strip('"')),
@@ -103,13 +103,22 @@ def list_command(
     results().print(table)
 
 
+def _write(folder: Path, fields: Mapping[str, Buffer]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in fields.items():
+            (folder / check_name("field", name)).write_bytes(data)
+    except OSError as error:
+        raise InvalidArgument("--output", str(folder), f"a folder that can be written ({error.strerror})") from error
+
+
 def _field(text: str) -> tuple[str, bytes]:
     name, equals, value = text.partition("=")
     if not equals:
         raise InvalidArgument("--field", text, "NAME=TEXT or NAME=@FILE")
     check_name("--field", name)
     if not value.startswith("@"):
-        return name, value.encode()
+        return name, value.encode(errors="surrogateescape")  # the bytes that were given, UTF-8 or not
     try:
         return name, Path(value[1:]).read_bytes()
     except OSError as error:
