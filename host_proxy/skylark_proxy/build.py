@@ -17,8 +17,8 @@ import skylark
 from skylark_proxy.build_cache import BuildCache, Folders, Heard, Record
 from skylark_proxy.build_failure import cause
 from skylark_proxy.build_record import NO_TOOLS, append_record
-from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.flat import Report, flattened, silent
+from skylark_proxy.outputs import prepare_file, writing
 from skylark_proxy.runtime.engine import digest
 from skylark_proxy.source import ENTRY, BuildError, Source, resolve
 from skylark_proxy.target import Target
@@ -102,6 +102,7 @@ def build(
             the component cannot be made a module.
     """
     resolved = resolve(source, extra_paths)
+    prepare_file("--output", output)
     cancelled = cancelled or threading.Event()
     folders = Folders(resolved.search_path, _FIRST, output.resolve())
     cache, known, tools = BuildCache(cache_dir, _fingerprint(resolved, target)), True, NO_TOOLS
@@ -113,19 +114,12 @@ def build(
     if target is Target.WASMEDGE:
         flat = flattened(made.read_bytes(), str(source), cache_dir, cancelled, report)
         made, known, tools = flat.module, known and flat.cached, flat.tools
-    _copy(made, output)
     modules = (folders.file(place) for place in record.modules)
-    append_record(output, replace(resolved, modules=tuple(modules)), target, tools)
+    with writing("--output", output):
+        shutil.copyfile(made, output)
+        append_record(output, replace(resolved, modules=tuple(modules)), target, tools)
     missing = (NotIncluded(one.name, folders.file(one.place), one.line) for one in record.missing)
     return Built(output, output.stat().st_size, known, tuple(missing))
-
-
-def _copy(made: Path, output: Path) -> None:
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(made, output)
-    except OSError as error:
-        raise InvalidArgument("--output", str(output), f"a file that can be written ({error.strerror})") from error
 
 
 def _build_component(

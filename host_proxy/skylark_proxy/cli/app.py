@@ -6,6 +6,8 @@ import sys
 import traceback
 
 import typer
+from rich.console import Console
+from typer import rich_utils
 
 from skylark_oci import PackageError
 from skylark_proxy.cli import (
@@ -58,6 +60,9 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(experiment.app, name="experiment")
 
 _FAILED = 1
+_HELP_COLUMNS = 80
+# On a narrower terminal the tables of `--help` would cut off the names of variables and defaults.
+rich_utils.MAX_WIDTH = max(_HELP_COLUMNS, Console().width)
 
 
 def main() -> None:

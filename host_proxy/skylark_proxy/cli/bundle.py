@@ -13,6 +13,7 @@ from skylark_proxy.cli.options import URL_DEFAULT, Destination, Json, PolicyName
 from skylark_proxy.client import ProxyClient
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import StateKey, check_name
+from skylark_proxy.outputs import FOLDER, writing
 
 app = typer.Typer(help="Reads and writes state bundles of a node, and through it of others.", no_args_is_help=True)
 
@@ -104,12 +105,10 @@ def list_command(
 
 
 def _write(folder: Path, fields: Mapping[str, Buffer]) -> None:
-    try:
+    with writing("--output", folder, FOLDER):
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in fields.items():
             (folder / check_name("field", name)).write_bytes(data)
-    except OSError as error:
-        raise InvalidArgument("--output", str(folder), f"a folder that can be written ({error.strerror})") from error
 
 
 def _field(text: str) -> tuple[str, bytes]:

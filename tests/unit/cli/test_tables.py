@@ -2,6 +2,7 @@
 
 import os
 import pty
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -160,10 +161,9 @@ def narrow(monkeypatch: Patch) -> None:
 
 def printed(arguments: list[str], monkeypatch: Patch) -> None:
     monkeypatch.setattr(sys, "argv", ["skylark", *arguments])
-    try:
+    with pytest.raises(SystemExit) as ended:
         main()
-    except SystemExit as ended:
-        assert not ended.code, arguments
+    assert not ended.value.code, arguments
 
 
 @pytest.mark.parametrize("name", PRINTING)
@@ -224,3 +224,15 @@ def test_a_cell_is_printed_as_it_is(text: str, monkeypatch: Patch, capfd: pytest
     output = capfd.readouterr().out
     assert f"{text} " in output
     assert text * 2 in output
+
+
+@pytest.mark.parametrize("command", [["bundle", "list"], ["serve"], ["manifests"], ["pull"]])
+def test_help_on_a_narrow_terminal_is_whole(command: list[str]) -> None:
+    """Names of variables, defaults and forms of values can be read."""
+    environment = {name: value for name, value in os.environ.items() if name != "TERMINAL_WIDTH"}
+    skylark = [sys.executable, "-m", "skylark_proxy", *command, "--help"]
+    text = subprocess.run(skylark, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "…" not in text
+    if "bundle" in command:
+        assert "SKYLARK_PROXY_URL" in text
+        assert "http://127.0.0.1:30002" in text
