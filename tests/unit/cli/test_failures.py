@@ -14,7 +14,8 @@ import pytest
 
 from skylark_oci import pull
 from skylark_oci.images import Form
-from skylark_proxy.cli import bundle, main
+from skylark_proxy.cli import main
+from skylark_proxy.client import ProxyClient
 
 KEY = "chain:node:task"
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -40,7 +41,7 @@ def work(tmp_path: Path, monkeypatch: Patch) -> Path:
     Path("not-text.wasm").write_bytes(COMPONENT)
     Path("app.py").write_text("import skylark\n\n\n@skylark.function\ndef f(ctx, event):\n    return event\n")
     Path("skylark.yaml").write_bytes(files("skylark_oci.manifests").joinpath("example.yaml").read_bytes())
-    monkeypatch.setattr(bundle.ProxyClient, "get_bundle", lambda *_: ({"f": b"content"}, HEADERS))
+    monkeypatch.setattr(ProxyClient, "get_bundle", lambda *_: ({"f": b"content"}, HEADERS))
     monkeypatch.setattr(pull, "Registry", lambda *_: SimpleRegistry())
     layers = SimpleNamespace(layers=[SimpleNamespace(size=len(COMPONENT))])
     monkeypatch.setattr(pull, "resolve", lambda *_: pull.Resolved("r", layers, "d", Form.ARTIFACT))  # type: ignore[arg-type]
@@ -95,7 +96,7 @@ READING: list[tuple[list[str], list[str]]] = [
     (["experiment", "report"], [""]),
     (["manifests", "-f"], ["", ".yaml"]),
     (["deploy", "-f"], [""]),
-    (["inspect"], [""]),
+    (["inspect"], [".wasm"]),
     (["package"], ["", ".wasm"]),
     (["build"], [".py"]),
     (["run"], [".py", ".wasm"]),
@@ -109,7 +110,7 @@ INPUTS = [
     (arguments, f"{name}{ending}")
     for arguments, endings in READING
     for ending in endings
-    for name in ("missing", "folder", "not-text", "text.txt/x")
+    for name in ("missing", "folder", "not-text", "./text.txt/x")
 ]
 INPUTS += [
     (arguments, f"{start}{name}") for arguments, start in SENDING for name in ("missing", "folder", "text.txt/x")
@@ -122,14 +123,15 @@ def test_an_output_that_cannot_be_written_is_named(
     arguments: list[str], output: str, monkeypatch: Patch, capfd: Captured
 ) -> None:
     """A folder, a device, what lies under a file, and where nothing can be made, are each told in one sentence."""
-    if not Path(output).is_absolute() or Path(output).parents[-2].exists():
-        status, errors = failed([*arguments, output], monkeypatch, capfd)
-        assert status in (1, 2)
-        assert "Traceback" not in errors
-        assert "internal error" not in errors
-        assert output in errors
-        assert ".partial" not in errors
-        assert not Path("/dev/full").is_file()
+    if output.startswith("/") and not Path(output[:5]).exists():
+        pytest.skip(f"there is no {output[:5]}")
+    status, errors = failed([*arguments, output], monkeypatch, capfd)
+    assert status in (1, 2)
+    assert "Traceback" not in errors
+    assert "internal error" not in errors
+    assert output in errors
+    assert ".partial" not in errors
+    assert not Path("/dev/full").is_file()
 
 
 @pytest.mark.parametrize(("arguments", "name"), INPUTS, ids=str)
@@ -141,7 +143,9 @@ def test_an_input_that_cannot_be_read_is_named(
     assert status in (1, 2)
     assert "Traceback" not in errors
     assert "internal error" not in errors
-    assert (arguments[1] if arguments[0] == "push" else name.removeprefix("f=@")) in errors
+    assert (
+        arguments[1] if arguments[0] == "push" else name.removeprefix("f=@").removeprefix("./").removesuffix(".wasm")
+    ) in errors
 
 
 @pytest.mark.parametrize("value", ["text/plain\r\nX: y", "a\nb", "a\0b", "text/é", "\x7f"])
@@ -178,7 +182,7 @@ def test_an_error_is_one_sentence(
     error: BaseException, status: int, said: str, monkeypatch: Patch, capfd: Captured
 ) -> None:
     """What the system and libraries refuse is told without a traceback."""
-    monkeypatch.setattr(bundle.ProxyClient, "list_bundles", raising(error))
+    monkeypatch.setattr(ProxyClient, "list_bundles", raising(error))
     found, errors = failed(["bundle", "list", "chain"], monkeypatch, capfd)
     assert found == status
     assert said in errors
@@ -187,7 +191,7 @@ def test_an_error_is_one_sentence(
 
 def test_a_defect_shows_where_it_is(monkeypatch: Patch, capfd: Captured) -> None:
     """A report of it needs the traceback."""
-    monkeypatch.setattr(bundle.ProxyClient, "list_bundles", raising(KeyError("nobody [red] expects it")))
+    monkeypatch.setattr(ProxyClient, "list_bundles", raising(KeyError("nobody [red] expects it")))
     status, errors = failed(["bundle", "list", "chain"], monkeypatch, capfd)
     assert status == 1
     assert "Traceback" in errors

@@ -17,9 +17,12 @@ from skylark_proxy.bench.invoke import InvokeResult
 from skylark_proxy.bench.package import PackageResult
 from skylark_proxy.bench.state import StateResult
 from skylark_proxy.bench.targets import LoadResult, TargetResult
-from skylark_proxy.cli import bench, bundle, demo, experiment, inspect, main, testbed, testbed_check
+from skylark_proxy.cli import bench, demo, experiment, inspect, main, testbed_check
 from skylark_proxy.cli.options import results
+from skylark_proxy.client import ProxyClient
 from skylark_testbed.check import Check
+from skylark_testbed.control import Control
+from skylark_testbed.experiments import report
 from skylark_testbed.fusion import FusionResult
 from skylark_testbed.simulation.run import SimulationResult
 
@@ -67,11 +70,11 @@ def returning(value: Any) -> Callable[..., Any]:
 
 
 def of_client(patch: Patch) -> None:
-    patch.setattr(bundle.ProxyClient, "list_bundles", returning([BUNDLE]))
+    patch.setattr(ProxyClient, "list_bundles", returning([BUNDLE]))
 
 
 def of_status(patch: Patch) -> None:
-    patch.setattr(testbed.Control, "status", returning(STATUS))
+    patch.setattr(Control, "status", returning(STATUS))
 
 
 def of_check(patch: Patch) -> None:
@@ -81,9 +84,9 @@ def of_check(patch: Patch) -> None:
 
 def of_report(patch: Patch) -> None:
     found = [SimpleNamespace(figures=[FIGURE], checks=[], losses=[])]
-    patch.setattr(experiment.report, "write_report", returning(Path("/r" * 60)))
-    patch.setattr(experiment.report, "read_results", returning(found))
-    patch.setattr(experiment.report, "verdict", returning("v" * 90))
+    patch.setattr(report, "write_report", returning(Path("/r" * 60)))
+    patch.setattr(report, "read_results", returning(found))
+    patch.setattr(report, "verdict", returning("v" * 90))
 
 
 def of_simulation(patch: Patch) -> None:
@@ -219,14 +222,14 @@ def test_a_terminal_gets_codes_only_where_it_wants_them(
 @pytest.mark.parametrize("text", ["[red]", "[/]", "[/red]", "[link=x]", ":warning:", "a\\[b]"])
 def test_a_cell_is_printed_as_it_is(text: str, monkeypatch: Patch, capfd: pytest.CaptureFixture[str]) -> None:
     """What people named is no markup: nothing of it is lost, and nothing of it fails."""
-    monkeypatch.setattr(bundle.ProxyClient, "list_bundles", returning([BUNDLE | {"key": text, "fields": [text * 2]}]))
+    monkeypatch.setattr(ProxyClient, "list_bundles", returning([BUNDLE | {"key": text, "fields": [text * 2]}]))
     printed(["bundle", "list", CHAIN], monkeypatch)
     output = capfd.readouterr().out
     assert f"{text} " in output
     assert text * 2 in output
 
 
-@pytest.mark.parametrize("command", [["bundle", "list"], ["serve"], ["manifests"], ["pull"]])
+@pytest.mark.parametrize("command", [["bundle", "list"], ["manifests"]])
 def test_help_on_a_narrow_terminal_is_whole(command: list[str]) -> None:
     """Names of variables, defaults and forms of values can be read."""
     environment = {name: value for name, value in os.environ.items() if name != "TERMINAL_WIDTH"}
