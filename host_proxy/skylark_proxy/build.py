@@ -18,6 +18,7 @@ from skylark_proxy.build_cache import BuildCache, Folders, Heard, Record
 from skylark_proxy.build_failure import cause
 from skylark_proxy.build_record import NO_TOOLS, append_record
 from skylark_proxy.flat import Report, flattened, silent
+from skylark_proxy.outputs import prepare_file, writing
 from skylark_proxy.runtime.engine import digest
 from skylark_proxy.source import ENTRY, BuildError, Source, resolve
 from skylark_proxy.target import Target
@@ -96,11 +97,12 @@ def build(
         report: Is told each step as it begins.
 
     Raises:
-        InvalidArgument: The source does not exist or is no Python file.
+        InvalidArgument: The source does not exist or is no Python file, or the output cannot be written.
         BuildError: It was cancelled, has a syntax error or no function, imports what cannot be in one, or raises; or
             the component cannot be made a module.
     """
     resolved = resolve(source, extra_paths)
+    prepare_file("--output", output)
     cancelled = cancelled or threading.Event()
     folders = Folders(resolved.search_path, _FIRST, output.resolve())
     cache, known, tools = BuildCache(cache_dir, _fingerprint(resolved, target)), True, NO_TOOLS
@@ -112,10 +114,10 @@ def build(
     if target is Target.WASMEDGE:
         flat = flattened(made.read_bytes(), str(source), cache_dir, cancelled, report)
         made, known, tools = flat.module, known and flat.cached, flat.tools
-    output.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(made, output)
     modules = (folders.file(place) for place in record.modules)
-    append_record(output, replace(resolved, modules=tuple(modules)), target, tools)
+    with writing("--output", output):
+        shutil.copyfile(made, output)
+        append_record(output, replace(resolved, modules=tuple(modules)), target, tools)
     missing = (NotIncluded(one.name, folders.file(one.place), one.line) for one in record.missing)
     return Built(output, output.stat().st_size, known, tuple(missing))
 

@@ -116,7 +116,14 @@ class ProxyClient:
         fuse: bool = True,
         content_type: str = "application/octet-stream",
     ) -> Answer:
-        """Runs a function, or several of one component, joined by `+`."""
+        """Runs a function, or several of one component, joined by `+`.
+
+        Raises:
+            InvalidArgument: `content_type` cannot be a header's value.
+            ProxyError: The proxy cannot be reached, or answered with a status of 400 or more.
+        """
+        if not (content_type.isascii() and content_type.isprintable()):
+            raise InvalidArgument("--content-type", content_type, "a media type: ASCII without control characters")
         query = {"key": key, "chain": chain, "destination": destination, "plan": plan, "policy": policy}
         query |= {"fuse": None if fuse else "false"}
         return self.request("POST", f"/functions/{quote(functions)}", query, {"Content-Type": content_type}, body)

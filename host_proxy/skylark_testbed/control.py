@@ -28,6 +28,7 @@ from skylark_proxy.config import Config
 from skylark_proxy.errors import HTTP_STATUS, InvalidArgument, SkylarkError
 from skylark_proxy.nodeinfo.messages import Name
 from skylark_proxy.outbox import Outbox
+from skylark_proxy.outputs import FOLDER, writing
 from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_server import EmbeddedRedis
 from skylark_proxy.store import Store
@@ -80,12 +81,14 @@ def prepare_folder(folder: Path) -> Path:
     if len(os.fsencode(folder / _SOCKET)) > _SOCKET_PATH_BYTES:
         expected = f"a path of at most {_SOCKET_PATH_BYTES - len(_SOCKET) - 1} bytes, as a unix socket is in it"
         raise InvalidArgument("--folder", str(folder), expected)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with writing("--folder", folder, FOLDER):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(folder.iterdir()) and not (folder / _LOCK).exists():
         raise InvalidArgument("--folder", str(folder), "a folder that is empty, or was a testbed's")
     if is_claimed(folder):
         raise _taken(folder)
-    (folder / _LOCK).touch(mode=0o600)
+    with writing("--folder", folder, FOLDER):
+        (folder / _LOCK).touch(mode=0o600)
     return folder
 
 

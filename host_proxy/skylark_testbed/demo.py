@@ -13,6 +13,7 @@ import msgspec
 from skylark.plan import Step
 from skylark_proxy.config import Config
 from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.outputs import prepare_file, writing
 from skylark_proxy.workflow import Workflow, WorkflowRun
 from skylark_testbed.builds import Progress
 from skylark_testbed.description import load
@@ -54,9 +55,11 @@ def run_demo(
         stay: Is called before the nodes end, with the nodes.
 
     Raises:
-        InvalidArgument: The picture cannot be read, or there is no node `kill`.
+        InvalidArgument: The picture cannot be read, or the annotated one not written; or there is no node `kill`.
         BuildError, NodeFailed, WorkflowFailed, ProxyError: A part of the demo failed.
     """
+    if annotated is not None:
+        prepare_file("--output", annotated)
     client = _picture_module()
     picture = picture or _sample(client)
     body = _encoded(client, picture)
@@ -70,8 +73,9 @@ def run_demo(
             stay(testbed.nodes)
     event = msgspec.json.decode(run.steps[-1].answer.body)
     target = annotated or Path("demo-out") / f"{picture.stem}-annotated.png"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    client.annotate(picture, event, target)
+    with writing("--output", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        client.annotate(picture, event, target)
     return DemoResult(run, event, target)
 
 

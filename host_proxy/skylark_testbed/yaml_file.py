@@ -36,7 +36,7 @@ def read_yaml(path: Path) -> YamlFile:
         DescriptionError: It cannot be read, is no YAML, or has a key twice.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DescriptionError(path, 1, "", str(path), f"a file that can be read ({error})") from error
     lines: dict[str, int] = {}

@@ -3,6 +3,9 @@
 An error says whether a retry can help (`retryable`), and carries what it names as attributes.
 """
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -50,6 +53,19 @@ class InvalidPackage(PackageError):
         super().__init__(f"{where}: expected {expected}")
         self.where = where
         self.expected = expected
+
+
+@contextlib.contextmanager
+def writable(output: Path, expected: str) -> Iterator[None]:
+    """Have the system's error be one about the output: what it names itself may be a temporary file beside it.
+
+    Raises:
+        InvalidPackage: What is done in this context failed with an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InvalidPackage(str(output), f"{expected} ({error.strerror or error})") from error
 
 
 class DigestMismatch(PackageError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skylark_oci.documents import INDEX, REF_NAME, Descriptor, Index, Manifest, decode
-from skylark_oci.errors import DigestMismatch, InvalidPackage
+from skylark_oci.errors import DigestMismatch, InvalidPackage, writable
 
 _MARKER = "oci-layout"
 _MARKER_CONTENT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -69,9 +69,14 @@ def write_layout(layout: Layout, output: Path) -> None:
     An earlier layout of that name is replaced.
 
     Raises:
-        InvalidPackage: Something else is there.
+        InvalidPackage: Something else is there, or it cannot be written.
     """
     files = _files(layout)
+    with writable(output, "a place that can be written"):
+        _replace(output, files)
+
+
+def _replace(output: Path, files: Mapping[str, bytes]) -> None:
     parent = output.absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".layout-", dir=parent) as scratch:

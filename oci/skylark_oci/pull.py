@@ -9,7 +9,7 @@ from io import BufferedRandom
 from pathlib import Path
 
 from skylark_oci.documents import DOCKER_INDEX, INDEX, Descriptor, Index, Manifest, decode, digest_of
-from skylark_oci.errors import InvalidPackage
+from skylark_oci.errors import InvalidPackage, writable
 from skylark_oci.images import Form, form_of
 from skylark_oci.progress import Progress, silent
 from skylark_oci.reference import Reference
@@ -68,7 +68,7 @@ def pull(reference: Reference, output: Path, settings: RegistrySettings, progres
     """Pulls a component in either form to a file, which is there only when it is whole and verified.
 
     Raises:
-        InvalidPackage: What the reference means is no component.
+        InvalidPackage: What the reference means is no component, or the file cannot be written.
         DigestMismatch: A content is not what its digest names.
         RegistryError: The registry did not give it.
     """
@@ -115,13 +115,16 @@ def _download_image(
 @contextlib.contextmanager
 def _new_file(output: Path) -> Iterator[BufferedRandom]:
     """A file that gets its name when all went well, and is gone otherwise."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".partial-", dir=output.parent)
-    try:
-        with os.fdopen(descriptor, "w+b") as file:
-            yield file
-        os.chmod(name, 0o644)  # noqa: PTH101
-        os.replace(name, output)  # noqa: PTH105
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with writable(output, "a file that can be written"):
+        if output.exists() and not output.is_file():
+            raise InvalidPackage(str(output), "a file or nothing; it is a folder or a device")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".partial-", dir=output.parent)
+        try:
+            with os.fdopen(descriptor, "w+b") as file:
+                yield file
+            os.chmod(name, 0o644)  # noqa: PTH101
+            os.replace(name, output)  # noqa: PTH105
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise

@@ -1,9 +1,13 @@
 """The command `skylark`: its commands put together, and the one way in which they fail."""
 
+import contextlib
+import os
 import sys
+import traceback
 
 import typer
-from rich.markup import escape
+from rich.console import Console
+from typer import rich_utils
 
 from skylark_oci import PackageError
 from skylark_proxy.cli import (
@@ -56,15 +60,61 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(experiment.app, name="experiment")
 
 _FAILED = 1
+_HELP_COLUMNS = 80
+# On a narrower terminal the tables of `--help` would cut off the names of variables and defaults.
+rich_utils.MAX_WIDTH = max(_HELP_COLUMNS, Console().width)
 
 
 def main() -> None:
-    """Runs the command. An error of Skylark is one sentence on stderr and status 1, Ctrl-C is status 130."""
+    """Run the command. An error is one sentence on stderr and status 1, Ctrl-C is status 130."""
     try:
-        app()
-    except (SkylarkError, PackageError) as error:
-        messages().print(f"[red]error:[/red] {escape(error.message)}", soft_wrap=True)
-        sys.exit(_FAILED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(_FAILED)
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a full disk can still be told
+    except BrokenPipeError:  # whoever reads has enough; there is nothing to say
+        _drop_output()
+    except Exception as error:
+        _drop_output()
+        _tell(error)
+    else:
+        return
+    sys.exit(_FAILED)
+
+
+def _tell(error: Exception) -> None:
+    """Print what went wrong, in a sentence.
+
+    A library's ValueError is about what it was given. What nobody expected is a defect of Skylark: the traceback stays
+    visible, as a report of the defect needs it.
+    """
+    if not isinstance(error, SkylarkError | PackageError | OSError | ValueError):
+        traceback.print_exception(error)
+    console = messages()
+    console.print("error:", style="red", end=" ")
+    console.print(_sentence(error), soft_wrap=True)
+
+
+def _sentence(error: Exception) -> str:
+    match error:
+        case SkylarkError() | PackageError():
+            return error.message
+        case OSError(strerror=str(reason)):
+            paths = [os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes)]
+            return f"{', '.join(paths) or 'the operating system says'}: {reason}"
+        case UnicodeEncodeError():
+            return f"a text cannot be written in {error.encoding} ({error.reason}); PYTHONIOENCODING=utf-8 may help"
+        case UnicodeDecodeError():
+            return f"a text is not valid; expected {error.encoding} ({error.reason} at byte {error.start})"
+        case OSError() | ValueError():
+            return " ".join(str(error).split()) or type(error).__name__
+    return f"internal error: {type(error).__name__}: {error}; please report it"
+
+
+def _drop_output() -> None:
+    """Close stdout, if it cannot be written: the interpreter would try again at its end, and complain itself."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.close()

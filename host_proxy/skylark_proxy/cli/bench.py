@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from skylark_oci import Reference
@@ -199,4 +200,4 @@ def _print(table: Table, rounds: int) -> None:
 def _progress() -> Iterator[Callable[[str], None]]:
     console = messages()
     with console.status("starting") as status:
-        yield status.update
+        yield lambda text: status.update(escape(text))

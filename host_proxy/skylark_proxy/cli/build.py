@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from skylark_proxy.build import Built, build
 from skylark_proxy.cli.options import Json, messages, print_json
@@ -35,15 +36,16 @@ def build_command(
     It takes 5 to 20 seconds; a source that was built before comes from the cache.
     """
     component = output or source.with_suffix(target.file_suffix)
+    doing = escape(f"building {component.name}")
     started = time.perf_counter()
-    with messages().status(f"building {component.name} ({_TAKES})") as status:
+    with messages().status(f"{doing} ({_TAKES})") as status:
         built = build(
             source,
             component,
             Config.load().cache_dir / "components",
             tuple(path or ()),
             target=target,
-            report=lambda step: status.update(f"building {component.name} ({_TAKES}): {step}"),
+            report=lambda step: status.update(f"{doing} ({_TAKES}): {escape(step)}"),
         )
     seconds = time.perf_counter() - started
     warn(built)

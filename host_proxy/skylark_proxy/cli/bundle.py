@@ -1,5 +1,6 @@
 """`skylark bundle`."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -7,10 +8,12 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from skylark.wire import Buffer
 from skylark_proxy.cli.options import URL_DEFAULT, Destination, Json, PolicyName, Url, policy, print_json, results
 from skylark_proxy.client import ProxyClient
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import StateKey, check_name
+from skylark_proxy.outputs import FOLDER, writing
 
 app = typer.Typer(help="Reads and writes state bundles of a node, and through it of others.", no_args_is_help=True)
 
@@ -34,9 +37,7 @@ def get_command(
         typer.get_binary_stream("stdout").write(fields[field])
         return
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        for name, data in fields.items():
-            (output / check_name("field", name)).write_bytes(data)
+        _write(output, fields)
     info = {
         "key": headers["skylark-key"],
         "version": int(headers["etag"].strip('"')),
@@ -103,13 +104,20 @@ def list_command(
     results().print(table)
 
 
+def _write(folder: Path, fields: Mapping[str, Buffer]) -> None:
+    with writing("--output", folder, FOLDER):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in fields.items():
+            (folder / check_name("field", name)).write_bytes(data)
+
+
 def _field(text: str) -> tuple[str, bytes]:
     name, equals, value = text.partition("=")
     if not equals:
         raise InvalidArgument("--field", text, "NAME=TEXT or NAME=@FILE")
     check_name("--field", name)
     if not value.startswith("@"):
-        return name, value.encode()
+        return name, value.encode(errors="surrogateescape")  # the bytes that were given, UTF-8 or not
     try:
         return name, Path(value[1:]).read_bytes()
     except OSError as error:

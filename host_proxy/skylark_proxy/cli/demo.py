@@ -50,7 +50,7 @@ def demo_command(
 
         def progress(text: str) -> None:
             status.update(escape(text))
-            console.print(f"[dim]• {escape(text)}[/dim]", soft_wrap=True)
+            console.print(f"• {text}", style="dim", soft_wrap=True)
 
         def wait(nodes: Mapping[str, TestNode]) -> None:
             status.stop()
@@ -76,13 +76,13 @@ def _print(console: Console, result: DemoResult, max_latency_ms: float) -> None:
         console.print(
             f"{step.step.function}'s bundle is at {_where(placed)}: {_why(placed, max_latency_ms)}", soft_wrap=True
         )
-    console.print(f"\n[bold]T(W) {run.duration_ms:.0f} ms[/bold]\n[dim]{_LEGEND}[/dim]\n", soft_wrap=True)
+    console.print(f"\n[bold]T(W) {run.duration_ms:.0f} ms[/bold]\n[dim]{_LEGEND}[/dim]\n", markup=True, soft_wrap=True)
     for event in run.events:
-        console.print(f"[yellow]instead:[/yellow] {escape(event)}", soft_wrap=True)
+        console.print(f"[yellow]instead:[/yellow] {escape(event)}", markup=True, soft_wrap=True)
     data = result.event["data"]
     found = f"{len(data['spots'])} hot spots, best score {data['score']:.2f}" if data["spots"] else "no hot spot"
     colour, word = ("red", "FIRE ALARM") if data["alarm"] else ("green", "no alarm")
-    console.print(f"[bold {colour}]{word}[/bold {colour}]: {found} ({result.event['type']})")
+    console.print(f"[bold {colour}]{word}[/bold {colour}]: {found} ({escape(result.event['type'])})", markup=True)
     console.print(f"annotated picture: {result.annotated}", soft_wrap=True)
 
 

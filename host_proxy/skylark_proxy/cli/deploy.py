@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from skylark_oci.cluster import Action, Change, Cluster, Deployment, connect, secrets_of
 from skylark_oci.manifests import ClusterConfig, Secrets, render
@@ -82,7 +83,7 @@ def _told() -> Callable[[Sequence[str]], None]:
         for line in pending:
             if line.count(": ") > 1 and line not in said:
                 said.add(line)
-                messages().print(line, soft_wrap=True, markup=False)
+                messages().print(line, soft_wrap=True)
 
     return tell
 
@@ -94,7 +95,7 @@ def _shown(
         if tell is not None:
             tell(pending)
         more = f" and {len(pending) - _SHOWN_PENDING} more" if len(pending) > _SHOWN_PENDING else ""
-        update(f"waiting for {'; '.join(pending[:_SHOWN_PENDING])}{more}")
+        update(f"waiting for {escape('; '.join(pending[:_SHOWN_PENDING]))}{more}")
 
     return show
 

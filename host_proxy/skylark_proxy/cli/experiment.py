@@ -37,7 +37,7 @@ def list_command(as_json: Json = False) -> None:
         return
     table = Table("experiment", "runs", "question", box=None)
     for task in tasks:
-        table.add_row(task.definition.name, str(task.runs()), escape(task.definition.question))
+        table.add_row(task.definition.name, str(task.runs()), task.definition.question)
     results().print(table)
 
 
@@ -139,13 +139,15 @@ def _report(folder: Path, as_json: bool) -> None:
         comparison, unit = figure.comparison, figure.comparison.unit
         published = "–" if comparison.published is None else f"{comparison.published:g} {unit}"
         measured = "–" if figure.measured is None else f"{figure.measured:,.2f} {unit}"
-        table.add_row(escape(comparison.what), published, measured, str(figure.cases), report.verdict(figure))
+        table.add_row(comparison.what, published, measured, str(figure.cases), report.verdict(figure))
     console.print(table)
     for check in (check for one in found for check in one.checks if not check.holds):
-        console.print(f"[red]does not hold:[/red] {escape(check.what)}: {escape(check.detail)}", soft_wrap=True)
+        console.print(
+            f"[red]does not hold:[/red] {escape(check.what)}: {escape(check.detail)}", markup=True, soft_wrap=True
+        )
     for loss in (loss for one in found for loss in one.losses):
         text = f"{loss.variant} is {loss.percent:.0f} % slower than stateless: {describe(loss.case)}"
-        console.print(f"[yellow]loses:[/yellow] {escape(text)}", soft_wrap=True)
+        console.print(f"[yellow]loses:[/yellow] {escape(text)}", markup=True, soft_wrap=True)
     console.print(f"report: {path}", soft_wrap=True)
 
 

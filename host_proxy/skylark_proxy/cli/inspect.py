@@ -51,7 +51,7 @@ def _print(value: object, depth: int) -> None:
     for key, one in items:
         if isinstance(one, dict | list | tuple):
             if one:
-                results().print(f"{indent}{key}", markup=False, soft_wrap=True)
+                results().print(f"{indent}{key}", soft_wrap=True)
                 _print(one, depth + 1)
         elif one is not None:
-            results().print(f"{indent}{key} {one}", markup=False, soft_wrap=True)
+            results().print(f"{indent}{key} {one}", soft_wrap=True)

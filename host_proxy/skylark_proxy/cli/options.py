@@ -27,20 +27,30 @@ URL_DEFAULT = DEFAULT_URL
 
 _UNBOUNDED = 1 << 16
 """Columns that no line of ours reaches. Rich drops columns and cuts off cells where a table is wider than that."""
+_ROWS = 25
+"""Rich takes a width only together with a height where the terminal is a dumb one; nothing of ours depends on it."""
 
 
 def results(*, stderr: bool = False) -> Console:
     """Return the console for results, which never wraps a line or cuts off a cell.
 
     Lines can be longer than the terminal: a terminal wraps them itself, and what stands in them (a key, a digest, a
-    URL) can still be copied whole. Text is taken as it is: `:b:` in a key is no emoji.
+    URL) can still be copied whole. Text is taken as it is: `[red]` in a key is no markup, and `:b:` is no emoji.
     """
-    return Console(stderr=stderr, highlight=False, emoji=False, color_system=_colours(), width=_UNBOUNDED)
+    return Console(
+        stderr=stderr,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        color_system=_colours(),
+        width=_UNBOUNDED,
+        height=_ROWS,
+    )
 
 
 def messages() -> Console:
-    """Return the console for progress and errors, which go to stderr."""
-    return Console(stderr=True, highlight=False, emoji=False, color_system=_colours())
+    """Return the console for progress and errors, which go to stderr. Printed text is taken as it is."""
+    return Console(stderr=True, highlight=False, emoji=False, markup=False, color_system=_colours())
 
 
 def _colours() -> Literal["auto"] | None:
@@ -62,7 +72,7 @@ def read_input(path: Path | None, text: str | None) -> bytes:
     if path is not None and text is not None:
         raise InvalidArgument("--data", text, "either --input or --data")
     if path is None:
-        return (text or "").encode()
+        return (text or "").encode(errors="surrogateescape")  # the bytes that were given, UTF-8 or not
     try:
         return typer.get_binary_stream("stdin").read() if str(path) == "-" else path.read_bytes()
     except OSError as error:

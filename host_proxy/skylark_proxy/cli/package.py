@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from skylark_oci import Metadata
 from skylark_oci.layout import write_layout
@@ -84,9 +85,11 @@ def package_command(
     ahead = Ahead(WasmEdge.find(wasmedge), optimize or Optimization.USUAL, native_cpu) if aot else None
     name = _name(component, target)
     layout = output or component.with_name(f"{name}{'.aot' if aot else ''}.oci")
-    with sigterm_as_interrupt(), messages().status(f"packaging {component.name}") as status:
-        content = _content(component, target, tuple(path or ()), ahead, lambda step: status.update(f"{name}: {step}"))
-        status.update(f"packaging {name}")
+    with sigterm_as_interrupt(), messages().status(escape(f"packaging {component.name}")) as status:
+        content = _content(
+            component, target, tuple(path or ()), ahead, lambda step: status.update(escape(f"{name}: {step}"))
+        )
+        status.update(escape(f"packaging {name}"))
         packed = _packed(content, component, name, Metadata(title, version, source, description, licenses), tag)
         write_layout(packed.layout(), layout)
     if as_json:

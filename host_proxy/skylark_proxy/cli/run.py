@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 import skylark
 from skylark_oci import Reference
@@ -57,7 +58,7 @@ def run_command(
 
 def _built(source: Path, folder: Path) -> Path:
     component = folder / f"{source.stem}.wasm"
-    with messages().status(f"building {source.name} (5 to 20 s the first time)"):
+    with messages().status(escape(f"building {source.name} (5 to 20 s the first time)")):
         built = build(source, component, Config.load().cache_dir / "components")
     warn(built)
     return component

@@ -13,6 +13,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from skylark_proxy.cli.options import Json, messages, print_json, results
 from skylark_proxy.cli.testbed_check import check_command
@@ -68,7 +69,7 @@ def up_command(
 
             def progress(text: str) -> None:
                 status.update(escape(text))
-                status.console.print(f"[dim]• {escape(text)}[/dim]", soft_wrap=True)
+                status.console.print(f"• {text}", style="dim", soft_wrap=True)
 
             testbed = stack.enter_context(open_testbed(description, claimed, progress))
         listener = stack.enter_context(listen_in(claimed))
@@ -92,14 +93,16 @@ def status_command(folder: Folder = None, as_json: Json = False) -> None:
     nodes = Table("node", "tier", "url", "state", "waiting", box=SIMPLE_HEAD)
     for node in status["nodes"]:
         waiting = "-" if node["waiting"] is None else str(node["waiting"])
-        nodes.add_row(node["name"], node["tier"], node["url"], "alive" if node["alive"] else "[red]ended", waiting)
+        nodes.add_row(
+            node["name"], node["tier"], node["url"], "alive" if node["alive"] else Text("ended", "red"), waiting
+        )
     links = Table("link", "latency ms", "Mbps", "carried MB", "", box=SIMPLE_HEAD)
     for link in status["links"]:
         carried = ", ".join(f"{size / 1e6:.1f} to {name}" for name, size in link["carried_bytes"].items())
         speed = f"{link['latency_ms']:g}", f"{link['bandwidth_mbps']:g}"
         links.add_row(" – ".join(link["between"]), *speed, carried, "changed" if link["slowed"] else "")
     for pair in status["cut"]:
-        links.add_row(" – ".join(pair), "", "", "", "[red]cut")
+        links.add_row(" – ".join(pair), "", "", "", Text("cut", "red"))
     for table in (nodes, links):
         results().print(table)
     results().print(f"topology of epoch {status['epoch']}, in {status['folder']}", soft_wrap=True)

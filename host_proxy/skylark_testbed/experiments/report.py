@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.outputs import FOLDER, writing
 from skylark_testbed.experiments import rows as rows_module
 from skylark_testbed.experiments.checks import Check, Loss, checks, describe, losses
 from skylark_testbed.experiments.definition import Case, Comparison
@@ -129,6 +130,11 @@ def write_report(folder: Path) -> Path:
         InvalidArgument: There are no results, or matplotlib is not installed.
     """
     results = read_results(folder)
+    with writing("results", folder, FOLDER):
+        return _write(folder, results)
+
+
+def _write(folder: Path, results: Sequence[Results]) -> Path:
     pictures: dict[str, str] = {}
     for one in results:
         _write_tables(folder / one.name, one)

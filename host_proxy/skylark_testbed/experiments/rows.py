@@ -10,6 +10,7 @@ import msgspec
 
 from skylark_proxy.bench.machine import describe
 from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.outputs import FOLDER, writing
 from skylark_testbed.experiments.definition import Definition, Value
 
 ROWS = "rows.jsonl"
@@ -61,7 +62,8 @@ class Journal:
             InvalidArgument: There are rows of another definition, or there are rows and none were expected.
         """
         self._path = folder / ROWS
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing("--out", folder, FOLDER):
+            folder.mkdir(parents=True, exist_ok=True)
         there = read(folder) if self._path.exists() else None
         if there is not None and not resume:
             raise InvalidArgument("--out", str(folder), "a folder without results, or --resume to go on with them")
@@ -70,8 +72,9 @@ class Journal:
             raise InvalidArgument("--resume", str(self._path), expected)
         self.rows: list[Row] = list(there[1]) if there is not None else []
         self._header = there[0] if there is not None else header
-        self._rewrite()
-        self._file = self._path.open("ab")
+        with writing("--out", folder, FOLDER):
+            self._rewrite()
+            self._file = self._path.open("ab")
 
     def __enter__(self) -> "Journal":
         return self
@@ -83,9 +86,10 @@ class Journal:
 
     def append(self, row: Row) -> None:
         """Adds a row."""
-        self._file.write(msgspec.json.encode(row) + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with writing("--out", self._path.parent, FOLDER):
+            self._file.write(msgspec.json.encode(row) + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self.rows.append(row)
 
     def has(self, run_id: str) -> bool:
@@ -113,7 +117,7 @@ def read(folder: Path) -> tuple[Header, Sequence[Row]]:
         return header, [msgspec.json.decode(line, type=Row) for line in lines[:-1]]
     except OSError as error:
         raise InvalidArgument("results", str(path), f"a file that can be read ({error.strerror})") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError) as error:
         raise InvalidArgument(str(path), str(error), "the rows of an experiment") from error
 
 

@@ -54,7 +54,7 @@ def read_config(path: Path) -> ClusterConfig:
         InvalidConfig: A file cannot be read, or a field is wrong; the error names it and its line.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidConfig("--file", str(path), f"a readable YAML file ({error})") from error
     return parse_config(text, path.parent)
