@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from skylark_oci.documents import INDEX, REF_NAME, Descriptor, Index, Manifest, decode
+from skylark_oci.documents import DOCKER_INDEX, INDEX, REF_NAME, Descriptor, Index, Manifest, decode
 from skylark_oci.errors import DigestMismatch, InvalidPackage
 
 _MARKER = "oci-layout"
@@ -54,7 +54,7 @@ class Layout:
         return [
             (entry, decode(self.read(entry, where), Manifest, f"{where}: {entry.digest}"))
             for entry in self.index.manifests
-            if entry.media_type != INDEX
+            if entry.media_type not in (INDEX, DOCKER_INDEX)
         ]
 
     def tag_of(self, digest: str) -> str | None:
