@@ -275,7 +275,7 @@ def _limited(response: urllib3.BaseHTTPResponse, what: str) -> bytes:
 
 
 def _media_type(header: str, content: bytes) -> str:
-    """Return what a manifest is: what the header says, else the document itself. Plain web servers know no such type."""
+    """Return what a manifest is: what the header says, else the document, where a server knows no such type."""
     said = header.partition(";")[0].strip().lower()
     if said in _MANIFEST_TYPES:
         return said
