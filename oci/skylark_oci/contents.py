@@ -82,7 +82,7 @@ def _manifest(entry: Descriptor, manifest: Manifest, config: bytes) -> dict[str,
         "type": manifest.artifact_type,
         "subject": manifest.subject.digest if manifest.subject else None,
         "annotations": manifest.annotations,
-        "config": as_json(config, f"{entry.digest}: configuration"),
+        "config": as_json(config or b"{}", f"{entry.digest}: configuration"),
         "layers": [
             {"digest": layer.digest, "type": layer.media_type, "size_bytes": layer.size} for layer in manifest.layers
         ],

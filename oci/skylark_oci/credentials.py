@@ -7,6 +7,7 @@ is set; else `${XDG_RUNTIME_DIR}/containers/auth.json`, `${XDG_CONFIG_HOME}/cont
 
 import base64
 import binascii
+import codecs
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ import msgspec
 
 from skylark_oci.errors import InvalidCredentials
 
-_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _DOCKER_HUB_SERVER = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"  # noqa: S105
 """A credential helper's user name for a secret that is an identity token (docker-credential-helpers)."""
@@ -44,16 +45,18 @@ class Credentials:
 
 
 class _Entry(msgspec.Struct, rename="lower"):
-    auth: str = ""
-    username: str = ""
-    password: str = ""
-    identitytoken: str = ""
+    auth: str | None = None
+    username: str | None = None
+    password: str | None = None
+    identitytoken: str | None = None
 
 
 class _File(msgspec.Struct, rename="camel"):
-    auths: dict[str, _Entry] = {}
-    cred_helpers: dict[str, str] = {}
-    creds_store: str = ""
+    """A file of credentials. Programs in Go write what is empty as null."""
+
+    auths: dict[str, _Entry | None] | None = None
+    cred_helpers: dict[str, str | None] | None = None
+    creds_store: str | None = None
 
 
 class _Answer(msgspec.Struct, rename="pascal"):
@@ -94,21 +97,23 @@ def auth_files(environment: Mapping[str, str]) -> Iterator[Path]:
 
 def _in_file(path: Path, host: str, repository: str, environment: Mapping[str, str]) -> tuple[Credentials, str] | None:
     try:
-        file = msgspec.json.decode(path.read_bytes(), type=_File)
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8).strip()
+        file = (msgspec.json.decode(content, type=_File | None) if content else None) or _File()
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidCredentials(str(path), f"not a readable credentials file ({error})") from error
-    entries = {_plain(key): entry for key, entry in file.auths.items()}
-    helper = file.cred_helpers.get(host) or ""
-    if helper:
-        found = _ask(helper, host, environment)
-        return None if found is None else (found, f"{path}, helper {helper}")
+    entries = _by_plain_key(file.auths or {})
+    for key, helper in (file.cred_helpers or {}).items():
+        if helper and _plain(key) in _names(host):
+            found = _ask(helper, key, environment)
+            if found is not None:
+                return found, f"{path}, helper {helper}"
     for key in _keys(host, repository):
         if key in entries:
             decoded = _decoded(entries[key], f"{path}: {key}")
             if decoded is not None:
                 return decoded, str(path)
     if file.creds_store:
-        server = _DOCKER_HUB_SERVER if host in _DOCKER_HUB else host
+        server = _DOCKER_HUB_SERVER if host in DOCKER_HUB else host
         found = _ask(file.creds_store, server, environment)
         return None if found is None else (found, f"{path}, helper {file.creds_store}")
     return None
@@ -116,14 +121,25 @@ def _in_file(path: Path, host: str, repository: str, environment: Mapping[str, s
 
 def _plain(key: str) -> str:
     """A key of `auths` without what Docker wrote into it in its time: a scheme, and `/v1/` or `/v2/` at the end."""
-    return re.sub(r"^https?://|/v[12]/?$|/$", "", key)
+    plain = re.sub(r"^https?://", "", key)
+    return re.sub(r"/v[12]/?$|/$", "", plain) if plain == key else plain.partition("/")[0]
+
+
+def _by_plain_key(auths: Mapping[str, _Entry | None]) -> dict[str, _Entry]:
+    """Return the entries by their plain keys; one that is written so already wins over older forms."""
+    ordered = sorted(auths.items(), key=lambda item: _plain(item[0]) == item[0])
+    return {_plain(key): entry for key, entry in ordered if entry is not None}
+
+
+def _names(host: str) -> tuple[str, ...]:
+    return (host, *(name for name in DOCKER_HUB if name != host)) if host in DOCKER_HUB else (host,)
 
 
 def _keys(host: str, repository: str) -> Iterator[str]:
     """The keys that a repository's credentials may have, the narrowest first."""
-    for name in _DOCKER_HUB if host in _DOCKER_HUB else (host,):
-        parts = [name, *repository.split("/")]
-        yield from ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+    parts = repository.split("/")
+    for count in range(len(parts), -1, -1):
+        yield from ("/".join((name, *parts[:count])) for name in _names(host))
 
 
 def _decoded(entry: _Entry, where: str) -> Credentials | None:
@@ -131,7 +147,7 @@ def _decoded(entry: _Entry, where: str) -> Credentials | None:
     if entry.identitytoken:
         return Credentials(identity_token=entry.identitytoken)
     if not entry.auth:
-        return Credentials(entry.username, entry.password) if entry.username else None
+        return Credentials(entry.username, entry.password or "") if entry.username else None
     try:
         username, colon, password = base64.b64decode(entry.auth, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError) as error:
@@ -160,14 +176,17 @@ def _ask(helper: str, server: str, environment: Mapping[str, str]) -> Credential
         raise InvalidCredentials(name, str(error)) from error
     output = run.stdout.decode(errors="replace").strip()
     if run.returncode != 0:
-        if _NO_CREDENTIALS in output:
+        said = output or run.stderr.decode(errors="replace").strip()
+        if _NO_CREDENTIALS in said:
             return None
-        said = (output or run.stderr.decode(errors="replace").strip()).partition("\n")[0]
+        said = said.partition("\n")[0]
         raise InvalidCredentials(name, f"failed with status {run.returncode}: {said}")
     try:
         answer = msgspec.json.decode(run.stdout, type=_Answer)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidCredentials(name, "did not answer with JSON of Username and Secret") from error
+    if not (answer.username or answer.secret):
+        return None
     if answer.username == _TOKEN_USER:
         return Credentials(identity_token=answer.secret)
     return Credentials(answer.username, answer.secret)

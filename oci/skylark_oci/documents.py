@@ -54,8 +54,8 @@ Size = Annotated[int, msgspec.Meta(ge=0)]
 class Platform(Document, frozen=True, kw_only=True):
     """What a manifest of an index is for."""
 
-    architecture: str = ""
-    os: str = ""
+    architecture: str | None = None
+    os: str | None = None
 
 
 class Descriptor(Document, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class Execution(Document, frozen=True, kw_only=True, rename="pascal"):
 
     entrypoint: list[str] | None = None
     cmd: list[str] | None = None
-    working_dir: str = ""
+    working_dir: str | None = None
     user: str | None = None
     stop_signal: str | None = None
 
@@ -102,18 +102,18 @@ class Execution(Document, frozen=True, kw_only=True, rename="pascal"):
 class RootFilesystem(Document, frozen=True, kw_only=True, rename=None):
     """The digests of the layers before compression."""
 
-    type: str
-    diff_ids: list[str]
+    type: str | None = None
+    diff_ids: list[str] | None = None
 
 
 class ImageConfig(Document, frozen=True, kw_only=True):
     """The configuration of a platform image."""
 
     created: str | None = None
-    architecture: str
-    os: str
-    config: Execution = Execution()
-    rootfs: RootFilesystem
+    architecture: str | None = None
+    os: str | None = None
+    config: Execution | None = None
+    rootfs: RootFilesystem | None = None
 
 
 class ComponentInterface(Document, frozen=True, kw_only=True):

@@ -145,12 +145,17 @@ def attached(subject: Packed, content: bytes, media_type: str, file_name: str) -
 
 
 def form_of(manifest: Manifest) -> Form | None:
-    """The form of a manifest, by its configuration; None: it is neither."""
+    """Return the form of a manifest, by its configuration or its only layer; None where it is neither."""
     if manifest.subject is not None:
         return None
-    if manifest.config.media_type == WASM_CONFIG:
+    if manifest.config.media_type == WASM_CONFIG or _is_wasm(manifest.layers):
         return Form.ARTIFACT
     return Form.IMAGE if manifest.config.media_type in (IMAGE_CONFIG, documents.DOCKER_CONFIG) else None
+
+
+def _is_wasm(layers: list[Descriptor]) -> bool:
+    """True for one layer of Wasm: other tools push it with configurations of their own (wasm-to-oci, oras, wkg)."""
+    return len(layers) == 1 and (layers[0].media_type == WASM_LAYER or layers[0].media_type.endswith("+wasm"))
 
 
 def _pack(config: bytes, config_type: str, layer: Descriptor, content: bytes, annotations: Mapping[str, str]) -> Packed:

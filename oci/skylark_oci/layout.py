@@ -11,8 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+<<<<<<< HEAD
 from skylark_oci.documents import INDEX, REF_NAME, Descriptor, Index, Manifest, decode
 from skylark_oci.errors import DigestMismatch, InvalidPackage, writable
+=======
+from skylark_oci.documents import DOCKER_INDEX, INDEX, REF_NAME, Descriptor, Index, Manifest, decode
+from skylark_oci.errors import DigestMismatch, InvalidPackage
+>>>>>>> h-registry
 
 _MARKER = "oci-layout"
 _MARKER_CONTENT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -54,7 +59,7 @@ class Layout:
         return [
             (entry, decode(self.read(entry, where), Manifest, f"{where}: {entry.digest}"))
             for entry in self.index.manifests
-            if entry.media_type != INDEX
+            if entry.media_type not in (INDEX, DOCKER_INDEX)
         ]
 
     def tag_of(self, digest: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from io import BufferedRandom
 from pathlib import Path
 
-from skylark_oci.documents import DOCKER_INDEX, INDEX, Descriptor, Index, Manifest, decode, digest_of
+from skylark_oci.documents import ARCHITECTURE, DOCKER_INDEX, INDEX, Descriptor, Index, Manifest, decode, digest_of
 from skylark_oci.errors import InvalidPackage, writable
 from skylark_oci.images import Form, form_of
 from skylark_oci.progress import Progress, silent
@@ -17,6 +17,11 @@ from skylark_oci.registry import Registry
 from skylark_oci.settings import RegistrySettings
 from skylark_oci.unpack import CONTENT_LIMIT_BYTES, layers_of, unpack
 from skylark_oci.wasm import read_wasm
+
+_DEPTH = 4
+_ENTRIES = 64
+_ATTESTATION = "vnd.docker.reference.type"
+"""The annotation by which BuildKit marks what is no image (BuildKit, `docs/attestations/attestation-storage.md`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +51,45 @@ def resolve(registry: Registry, reference: Reference) -> Resolved:
     """
     content, media_type = registry.manifest(reference.target)
     pinned = reference.pinned(digest_of(content))
-    if media_type in (INDEX, DOCKER_INDEX):
-        candidates = [
-            entry.digest
-            for entry in decode(content, Index, str(pinned)).manifests
-            if entry.platform is None or entry.platform.architecture == "wasm"
-        ]
-    else:
-        candidates = [digest_of(content)]
-    for digest in candidates:
-        if digest != digest_of(content):
-            content, _ = registry.manifest(digest)
-        manifest = decode(content, Manifest, f"{reference.host}/{reference.repository}@{digest}")
+    refused: InvalidPackage | None = None
+    for digest, manifest in _manifests(registry, content, media_type, str(pinned), {digest_of(content)}):
         form = form_of(manifest)
-        if form is not None:
-            return Resolved(pinned, manifest, digest, form)
-    raise InvalidPackage(str(pinned), "a Wasm artifact, or an image of the platform wasi/wasm")
+        if form is None:
+            continue
+        if form is Form.IMAGE and digest != pinned.digest:
+            try:
+                layers_of(manifest, registry.blob(manifest.config), str(pinned))
+            except InvalidPackage as error:
+                refused = refused or error
+                continue
+        return Resolved(pinned, manifest, digest, form)
+    raise refused or InvalidPackage(str(pinned), "a Wasm artifact, or an image of the platform wasi/wasm")
+
+
+def _manifests(
+    registry: Registry, content: bytes, media_type: str, where: str, seen: set[str], depth: int = 0
+) -> Iterator[tuple[str, Manifest]]:
+    """Read the manifests that a document leads to: itself, or those of an index and of the indexes in it."""
+    if media_type not in (INDEX, DOCKER_INDEX):
+        yield digest_of(content), decode(content, Manifest, where)
+        return
+    if depth >= _DEPTH:
+        raise InvalidPackage(where, f"at most {_DEPTH} indexes in each other")
+    for entry in decode(content, Index, where).manifests:
+        if entry.digest in seen or not _may_be_wasm(entry):
+            continue
+        seen.add(entry.digest)
+        if len(seen) > _ENTRIES:
+            raise InvalidPackage(where, f"at most {_ENTRIES} manifests to look at")
+        inner, inner_type = registry.manifest(entry.digest)
+        yield from _manifests(registry, inner, inner_type, f"{where}: {entry.digest}", seen, depth + 1)
+
+
+def _may_be_wasm(entry: Descriptor) -> bool:
+    """True if an entry of an index may be a component. Attestations of builds stand beside the images."""
+    if _ATTESTATION in (entry.annotations or {}):
+        return False
+    return entry.platform is None or entry.platform.architecture in (None, "", ARCHITECTURE)
 
 
 def pull(reference: Reference, output: Path, settings: RegistrySettings, progress: Progress = silent) -> Resolved:

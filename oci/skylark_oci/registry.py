@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import IO, Self, TypeVar
 from urllib.parse import urlencode
 
+import msgspec
 import urllib3
 
 from skylark_oci.documents import (
@@ -41,7 +42,8 @@ T = TypeVar("T")
 Advance = Callable[[int], None]
 """Is told how many bytes of a content are done; the number can fall where a part is sent anew."""
 
-_MANIFESTS = ", ".join((MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
+_MANIFEST_TYPES = (MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
+_MANIFESTS = ", ".join(_MANIFEST_TYPES)
 _CHUNK_BYTES = 1 << 18
 _PROGRESS_BYTES = 1 << 16
 """Bytes by which a download has to advance for its failures to be counted anew."""
@@ -77,7 +79,7 @@ class Registry:
         expected = target if ":" in target else headers.get("Docker-Content-Digest", "")
         if expected.startswith("sha256:") and digest_of(content) != expected:
             raise DigestMismatch(what, expected, digest_of(content))
-        return content, headers.get("Content-Type", "").partition(";")[0].strip()
+        return content, _media_type(headers.get("Content-Type", ""), content)
 
     def put_manifest(self, target: str, content: bytes, media_type: str) -> bool:
         """Stores a manifest under a tag or its digest.
@@ -270,6 +272,20 @@ def _limited(response: urllib3.BaseHTTPResponse, what: str) -> bytes:
     finally:
         response.close()
     return bytes(content)
+
+
+def _media_type(header: str, content: bytes) -> str:
+    """Return what a manifest is: what the header says, else the document, where a server knows no such type."""
+    said = header.partition(";")[0].strip().lower()
+    if said in _MANIFEST_TYPES:
+        return said
+    try:
+        document = msgspec.json.decode(content, type=dict)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return said
+    if document.get("mediaType") in _MANIFEST_TYPES:
+        return str(document["mediaType"])
+    return INDEX if "manifests" in document else MANIFEST if "layers" in document else said
 
 
 def _fallback_tag(digest: str) -> str:

@@ -5,8 +5,11 @@ Protocol: OCI distribution specification 1.1. Authorization: Basic, and the toke
 """
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import IO, Any, Literal
 from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -15,8 +18,8 @@ import msgspec
 import urllib3
 from urllib3.util import Retry, Timeout
 
-from skylark_oci.challenge import Challenge, parse_challenge
-from skylark_oci.credentials import Credentials, find_credentials
+from skylark_oci.challenge import Challenge, parse_challenges, preferred
+from skylark_oci.credentials import DOCKER_HUB, Credentials, find_credentials
 from skylark_oci.errors import AccessDenied, NotInRegistry, RegistryError, RegistryUnavailable
 from skylark_oci.reference import Reference
 
@@ -56,7 +59,7 @@ class Transport:
         self, reference: Reference, access: Access, plain_http: bool = False, credentials: Finder = find_credentials
     ) -> None:
         self._host = reference.host
-        self._repository = reference.repository
+        self._repository = _official(reference)
         self._access = access
         self._find = credentials
         self._scheme = "http" if plain_http else "https"
@@ -104,7 +107,7 @@ class Transport:
         response = self._send(method, url, headers, body, stream)
         if response.status == 401 and self._is_ours(url):
             response.drain_conn()
-            self._authorize(parse_challenge(response.headers.get("WWW-Authenticate", "")), what)
+            self._authorize(preferred(parse_challenges(response.headers.get("WWW-Authenticate", ""))), what)
             if body is not None and not isinstance(body, bytes):
                 body.seek(0)
             response = self._send(method, url, headers, body, stream)
@@ -152,8 +155,9 @@ class Transport:
 
     def _token(self, challenge: Challenge, credentials: Credentials | None, source: str, what: str) -> str:
         realm = challenge.parameters.get("realm", "")
-        if urlsplit(realm).scheme != "https" and self._scheme == "https":
-            raise AccessDenied(what, f"{self._host} wants credentials sent to {realm!r}, without TLS", 401)
+        if not _is_service(realm, ("https",) if self._scheme == "https" else ("https", "http")):
+            expected = "https:// and a host, without TLS none are sent" if self._scheme == "https" else "a whole URL"
+            raise AccessDenied(what, f"{self._host} wants credentials sent to {realm!r}; expected {expected}", 401)
         asked = {
             "service": challenge.parameters.get("service", self._host),
             "scope": f"repository:{self._repository}:{self._access}",
@@ -165,7 +169,8 @@ class Transport:
                 f"token service {realm}", f"cannot be reached ({_shown(_cause(error))})"
             ) from error
         if response.status in _TRANSIENT:
-            raise RegistryUnavailable(f"token service {realm}", f"status {response.status}", response.status)
+            after = _retry_after_s(response.headers.get("Retry-After", ""))
+            raise RegistryUnavailable(f"token service {realm}", f"status {response.status}", response.status, after)
         token = _token_in(response.data) if response.status == 200 else None
         if token is None:
             raise AccessDenied(what, f"{realm} gives no token ({_said(response)}); {self._whose(source)}", 401)
@@ -202,8 +207,7 @@ class Transport:
             wish = "pushing" if self._access == "pull,push" else "pulling"
             return AccessDenied(what, f"{wish} is denied ({said}); {self._whose(source)}", status)
         if status in _TRANSIENT:
-            seconds = response.headers.get("Retry-After", "")
-            after = float(seconds) if seconds.isdecimal() else None
+            after = _retry_after_s(response.headers.get("Retry-After", ""))
             return RegistryUnavailable(what, f"the registry cannot serve it now ({said})", status, after)
         return RegistryError(what, f"the registry refuses ({said})", status)
 
@@ -211,6 +215,34 @@ class Transport:
         cause = _cause(error)
         hint = f"; if it speaks no TLS, {PLAIN_HTTP_HINT}" if isinstance(cause, urllib3.exceptions.SSLError) else ""
         return RegistryUnavailable(f"registry {self._host}", f"cannot be reached ({_shown(cause)}){hint}")
+
+
+def _official(reference: Reference) -> str:
+    """Return the repository as the registry calls it: Docker Hub has names without a user under `library/`."""
+    short = reference.host in DOCKER_HUB and "/" not in reference.repository
+    return f"library/{reference.repository}" if short else reference.repository
+
+
+def _is_service(realm: str, schemes: tuple[str, ...]) -> bool:
+    """True if a realm is a whole URL: a registry can send anything."""
+    try:
+        parts = urlsplit(realm)
+        return parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _retry_after_s(text: str) -> float | None:
+    """Return how long a `Retry-After` says to wait: seconds, or until a date (RFC 9110, section 10.2.3)."""
+    text = text.strip()
+    if text.isascii() and text.isdecimal():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, IndexError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - time.time())
 
 
 def _pools(scheme: str, reference: Reference) -> urllib3.PoolManager:

@@ -1,17 +1,18 @@
 """Finds the component in the layers of a platform image."""
 
 import posixpath
+import re
 import shutil
 import tarfile
 import zlib
 from gzip import BadGzipFile, GzipFile
 from io import BufferedRandom, RawIOBase
-from typing import IO
+from typing import IO, cast
 
 from skylark_oci.documents import (
-    DOCKER_LAYER,
     IMAGE_LAYER,
     Descriptor,
+    Execution,
     ImageConfig,
     Manifest,
     decode,
@@ -22,21 +23,36 @@ CONTENT_LIMIT_BYTES = 512 << 20
 """The largest layer, and the largest root filesystem that is looked through: no archive unpacks without an end."""
 
 
+_LAYER = re.compile(
+    r"application/vnd\.oci\.image\.layer\.(?:nondistributable\.)?v1\.tar(?:\+gzip)?"
+    r"|application/vnd\.docker\.image\.rootfs\.(?:foreign\.)?diff\.tar(?:\.gzip)?"
+)
+"""Layers as tar archives, gzipped or not (image specification, "Layer Media Types"; Docker's image manifest)."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD_HINT = "pack it anew with gzip, such as with skopeo copy --dest-compress-format gzip"
+_LINKS = 8
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+"""Names that hide a file, or all of a folder, in the layers below (image specification, "Whiteouts")."""
+
+
 def layers_of(manifest: Manifest, config: bytes, where: str) -> tuple[str, list[Descriptor]]:
     """The path of the component in an image's root filesystem, and the layers to look in, the uppermost first.
 
     Raises:
-        InvalidPackage: Its entrypoint is no `.wasm` file, or a layer is compressed in another way than with gzip.
+        InvalidPackage: Its entrypoint is no `.wasm` file, or a layer is neither a tar archive nor a gzipped one.
     """
-    execution = decode(config, ImageConfig, f"{where}: configuration").config
+    execution = decode(config, ImageConfig, f"{where}: configuration").config or Execution()
     command = [*(execution.entrypoint or ()), *(execution.cmd or ())]
     first = command[0].partition("#")[0] if command else ""  # a shim's form PATH#FUNCTION
     if not first.endswith(".wasm"):
         raise InvalidPackage(where, f"an entrypoint that ends in .wasm, not {first!r}")
     for layer in manifest.layers:
-        if layer.media_type not in (IMAGE_LAYER, DOCKER_LAYER):
-            raise InvalidPackage(where, f"layers of {IMAGE_LAYER}, not {layer.media_type}")
-    return posixpath.normpath(posixpath.join("/", execution.working_dir, first)), manifest.layers[::-1]
+        if not _LAYER.fullmatch(layer.media_type):
+            hint = f"; {_ZSTD_HINT}" if "zstd" in layer.media_type else ""
+            raise InvalidPackage(where, f"layers of {IMAGE_LAYER}, or without +gzip, not {layer.media_type}{hint}")
+    return posixpath.normpath(posixpath.join("/", execution.working_dir or "", first)), manifest.layers[::-1]
 
 
 def unpack(compressed: IO[bytes], path: str, output: BufferedRandom, where: str) -> bool:
@@ -48,24 +64,75 @@ def unpack(compressed: IO[bytes], path: str, output: BufferedRandom, where: str)
     Raises:
         InvalidPackage: The layer is damaged, too large, or has something else than a file under that path.
     """
+    start = path
     try:
-        with GzipFile(fileobj=compressed) as raw, tarfile.open(fileobj=_Bounded(raw, where), mode="r|") as archive:
-            for member in archive:
-                if posixpath.normpath(posixpath.join("/", member.name)) == path:
-                    content = archive.extractfile(member) if member.isfile() else None
-                    if content is None:
-                        raise InvalidPackage(where, f"a file {path} in its layer")
-                    shutil.copyfileobj(content, output)
-                    return True
+        for _ in range(_LINKS):
+            link, hidden = _scan(compressed, path, output, where)
+            if link is None and (output.tell() or not (hidden or path != start)):
+                return output.tell() > 0
+            if link is None:
+                raise InvalidPackage(where, f"a file {path}; a layer removes it or links to where it is not")
+            path = link
     except (BadGzipFile, tarfile.TarError, zlib.error, EOFError, UnicodeDecodeError) as error:
-        raise InvalidPackage(where, f"layers that are gzipped tar archives ({error})") from error
-    return False
+        raise InvalidPackage(where, f"layers that are tar archives, gzipped or not ({error})") from error
+    raise InvalidPackage(where, f"a file {start}, not links to links")
+
+
+def _scan(compressed: IO[bytes], path: str, output: BufferedRandom, where: str) -> tuple[str | None, bool]:
+    """Look for a file in a layer, and copy it. Of several, the last one counts, as for whoever extracts the archive.
+
+    Returns:
+        The path that it links to, if it is a link, and whether the layer hides it in those below.
+    """
+    link, hidden = None, False
+    with tarfile.open(fileobj=_Bounded(_decompressed(compressed, where), where), mode="r|") as archive:
+        for member in archive:
+            name = posixpath.normpath(posixpath.join("/", member.name)).replace("//", "/")
+            hidden = hidden or _hides(member, name, path)
+            if name == path:
+                output.seek(0)
+                output.truncate()
+                link = _target(member, name)
+                content = archive.extractfile(member) if member.isfile() else None
+                if content is not None:
+                    shutil.copyfileobj(content, output)
+                elif link is None:
+                    raise InvalidPackage(where, f"a file {path} in its layer")
+    return link, hidden
+
+
+def _target(member: tarfile.TarInfo, name: str) -> str | None:
+    """Return the path that a hard or symbolic link names; None for what is no link."""
+    if member.islnk():
+        return posixpath.normpath(posixpath.join("/", member.linkname))
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)) if member.issym() else None
+
+
+def _hides(member: tarfile.TarInfo, name: str, path: str) -> bool:
+    """True if an entry hides a path of the layers below: by a whiteout, or by something else in a folder's place."""
+    folder, base = posixpath.split(name)
+    if base == _OPAQUE:
+        return path.startswith(folder.rstrip("/") + "/")
+    if base.startswith(_WHITEOUT):
+        gone = posixpath.join(folder, base.removeprefix(_WHITEOUT))
+        return path == gone or path.startswith(gone + "/")
+    return path.startswith(name.rstrip("/") + "/") and not member.isdir()
+
+
+def _decompressed(compressed: IO[bytes], where: str) -> IO[bytes]:
+    """Open a layer by how it begins: its media type does not always say how it is compressed."""
+    compressed.seek(0)
+    magic = compressed.read(len(_ZSTD_MAGIC))
+    compressed.seek(0)
+    if magic == _ZSTD_MAGIC:
+        raise InvalidPackage(where, f"layers that are tar archives, gzipped or not, not zstd; {_ZSTD_HINT}")
+    return cast(IO[bytes], GzipFile(fileobj=compressed)) if magic.startswith(_GZIP_MAGIC) else compressed
 
 
 class _Bounded(RawIOBase):
     """A stream that ends in an error instead of going on beyond the limit."""
 
-    def __init__(self, stream: GzipFile, where: str) -> None:
+    def __init__(self, stream: IO[bytes], where: str) -> None:
         super().__init__()
         self._stream = stream
         self._where = where

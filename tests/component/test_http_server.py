@@ -279,5 +279,5 @@ def test_the_command(tmp_path: Path, http_component: Path) -> None:
 
 
 def test_the_size_of_a_component(component: Path) -> None:
-    """A component is as large as a hosted one, whoever has the server in it."""
-    assert component.stat().st_size < 25_000_000
+    """A component is as large as a hosted one, whoever has the server in it; 3 MB are the standard library's code."""
+    assert component.stat().st_size < 26_000_000

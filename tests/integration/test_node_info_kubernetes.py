@@ -181,4 +181,5 @@ def test_it_does_not_start_without_nodes(tmp_path: Path, refusing: int | None, n
 
 
 def end(name: str, tier: str = "Sat") -> dict[str, str]:
-    return {"node_name": name, "node_ip": "192.0.2.1", "node_type": tier}
+    address = {"sat1": "192.0.2.1", "cloud1": "192.0.2.2"}.get(name, "192.0.2.3")
+    return {"node_name": name, "node_ip": address, "node_type": tier}
