@@ -11,13 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-<<<<<<< HEAD
-from skylark_oci.documents import INDEX, REF_NAME, Descriptor, Index, Manifest, decode
-from skylark_oci.errors import DigestMismatch, InvalidPackage, writable
-=======
 from skylark_oci.documents import DOCKER_INDEX, INDEX, REF_NAME, Descriptor, Index, Manifest, decode
-from skylark_oci.errors import DigestMismatch, InvalidPackage
->>>>>>> h-registry
+from skylark_oci.errors import DigestMismatch, InvalidPackage, writable
 
 _MARKER = "oci-layout"
 _MARKER_CONTENT = b'{"imageLayoutVersion":"1.0.0"}'
