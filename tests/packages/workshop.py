@@ -25,9 +25,9 @@ import skylark
 
 @skylark.function
 def answer(bundle, ctx):
-    return skylark.Response(json.dumps(call()).encode())
+    return skylark.Response(json.dumps(call(), sort_keys=True).encode())
 """
-_NATIVE = "import json, function; print(json.dumps(function.call()))"
+_NATIVE = "import json, function; print(json.dumps(function.call(), sort_keys=True))"
 
 
 class DoesNotWork(Exception):
