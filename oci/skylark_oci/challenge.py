@@ -21,11 +21,6 @@ class Challenge:
     parameters: dict[str, str]
 
 
-def parse_challenge(header: str) -> Challenge | None:
-    """Return the first challenge of a header; None where it has none."""
-    return next(iter(parse_challenges(header)), None)
-
-
 def parse_challenges(header: str) -> list[Challenge]:
     """Read all challenges of a header, or of several that are joined by commas. What is none is passed over."""
     found: list[Challenge] = []
