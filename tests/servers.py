@@ -35,17 +35,23 @@ def is_running(pid: int) -> bool:
     return bool(state.strip()) and not state.startswith("Z")
 
 
+# What Redis adds to a port for the bus of its cluster.
+_CLUSTER_BUS_OFFSET = 10_000
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on; port + 10000, a cluster's bus, is a port too."""
+    """Find a port of 127.0.0.1 that nobody listens on, and whose cluster bus is free too."""
     for _ in range(100):
-        port = random.randint(20000, 32000)
-        with socket.socket() as listener:
+        # Both ports stay below 32768: from there on Linux gives ports to outgoing connections.
+        port = random.randint(20000, 22700)
+        with socket.socket() as listener, socket.socket() as bus:
             try:
                 listener.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + _CLUSTER_BUS_OFFSET))
             except OSError:
                 continue
             return port
-    raise AssertionError("no free port between 20000 and 32000")
+    raise AssertionError("no free port between 20000 and 22700")
 
 
 class RedisServer:
