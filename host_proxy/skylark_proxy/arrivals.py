@@ -1,8 +1,6 @@
 """Bundles that are on their way to this node: a fetch waits for one instead of going back over the link for it."""
 
-import threading
-import time
-
+from skylark_proxy.machine import REAL, Machine
 from skylark_proxy.model import StateKey
 
 
@@ -15,15 +13,17 @@ class Arrivals:
             for need threads to arrive; further fetches look elsewhere.
     """
 
-    def __init__(self, max_wait_s: float, max_waiting: int = 24) -> None:
+    def __init__(self, max_wait_s: float, max_waiting: int = 24, machine: Machine = REAL) -> None:
         self._max_wait_s = max_wait_s
-        self._free = threading.Semaphore(max_waiting)
+        self._max_waiting = max_waiting
+        self._waiting = 0
+        self._machine = machine
         self._expected: dict[StateKey, float] = {}
-        self._changed = threading.Condition()
+        self._changed = machine.condition()
 
     def expect(self, key: StateKey, for_s: float | None = None) -> None:
-        """Announces a bundle: it is expected for `for_s` from now; None: as long as a fetch waits at most."""
-        now_s = time.monotonic()
+        """Announce a bundle: it is expected for `for_s` from now; None: as long as a fetch waits at most."""
+        now_s = self._machine.monotonic_s()
         with self._changed:
             overdue = [name for name, until_s in self._expected.items() if until_s < now_s]
             for name in overdue:
@@ -31,28 +31,29 @@ class Arrivals:
             self._expected[key.anywhere()] = now_s + (self._max_wait_s if for_s is None else for_s)
 
     def settle(self, key: StateKey) -> None:
-        """The bundle has arrived, or will not come: whoever waits for it looks again."""
+        """Let those who wait for a bundle look again: it has arrived, or will not come."""
         with self._changed:
             if self._expected.pop(key.anywhere(), None) is not None:
                 self._changed.notify_all()
 
     def expects(self, key: StateKey) -> bool:
-        """Whether a bundle is expected; to be asked before it is looked for, since it may arrive in between."""
+        """Return True if a bundle is expected. Ask before you look for it, since it may arrive in between."""
         return key.anywhere() in self._expected
 
     def wait(self, key: StateKey) -> bool:
-        """Waits for a bundle that is expected; False at once if it is not, or if too many wait already."""
+        """Wait for a bundle that is expected; return False at once if it is not, or if too many wait already."""
         name = key.anywhere()
         with self._changed:
             until_s = self._expected.get(name)
-            if until_s is None or not self._free.acquire(blocking=False):
+            if until_s is None or self._waiting >= self._max_waiting:
                 return False
+            self._waiting += 1
             try:
-                end_s = min(until_s, time.monotonic() + self._max_wait_s)
-                while name in self._expected and (rest_s := end_s - time.monotonic()) > 0:
+                end_s = min(until_s, self._machine.monotonic_s() + self._max_wait_s)
+                while name in self._expected and (rest_s := end_s - self._machine.monotonic_s()) > 0:
                     self._changed.wait(rest_s)
             finally:
-                self._free.release()
+                self._waiting -= 1
             return True
 
     def __len__(self) -> int:

@@ -60,16 +60,20 @@ class NoServer(ConfigError):
 
 
 class NotFound(SkylarkError):
-    """What was asked for does not exist at any place where it was looked for."""
+    """What was asked for does not exist at any place where it was looked for.
+
+    `deleted_version` is the version of its deletion, if it was deleted.
+    """
 
     code = "not-found"
 
-    def __init__(self, what: str, name: str, looked_at: tuple[str, ...] = ()) -> None:
+    def __init__(self, what: str, name: str, looked_at: tuple[str, ...] = (), deleted_version: int = 0) -> None:
         where = f" (looked at: {', '.join(looked_at)})" if looked_at else ""
         super().__init__(f"no {what} {name!r}{where}")
         self.what = what
         self.name = name
         self.looked_at = looked_at
+        self.deleted_version = deleted_version
 
 
 class Conflict(SkylarkError):
@@ -82,6 +86,30 @@ class Conflict(SkylarkError):
         self.key = key
         self.expected = expected
         self.actual = actual
+
+
+class Superseded(SkylarkError):
+    """A bundle has a later version than its writer knew of when it began; nothing was written."""
+
+    code = "superseded"
+
+    def __init__(self, key: str, actual: int) -> None:
+        super().__init__(f"bundle {key!r} has version {actual}, of which its writer did not know")
+        self.key = key
+        self.actual = actual
+
+
+class Stale(SkylarkError):
+    """Only copies that are older than what the reader has seen can be had at the moment."""
+
+    code = "unavailable"
+    retryable = True
+
+    def __init__(self, key: str, version: int, seen: int, reason: str) -> None:
+        super().__init__(f"bundle {key!r} is here with version {version} only, and {seen} was seen before: {reason}")
+        self.key = key
+        self.version = version
+        self.seen = seen
 
 
 class TooLarge(SkylarkError):
@@ -121,6 +149,10 @@ class StoreTimeout(StoreUnavailable):
     code = "timed-out"
 
 
+class StoreBrokenOff(StoreUnavailable):
+    """The connection to Redis broke; a write may or may not have happened."""
+
+
 class OutboxFull(SkylarkError):
     """So many transfers wait for links that no further one is accepted; nothing was stored."""
 
@@ -134,10 +166,11 @@ class OutboxFull(SkylarkError):
 
 
 class PeerUnreachable(SkylarkError):
-    """Another node's proxy cannot be reached."""
+    """Another node's proxy cannot be reached. `in_doubt`: what was asked of it may have happened, or yet happen."""
 
     code = "unavailable"
     retryable = True
+    in_doubt = False
 
     def __init__(self, node: str, reason: str) -> None:
         super().__init__(f"node {node!r} cannot be reached: {reason}")
@@ -149,6 +182,7 @@ class PeerTimeout(PeerUnreachable):
     """Another node's proxy did not answer in time."""
 
     code = "timed-out"
+    in_doubt = True
 
 
 class UnknownNode(SkylarkError):
@@ -258,6 +292,7 @@ HTTP_STATUS: dict[str, int] = {
     "not-found": 404,
     "unknown-node": 404,
     "conflict": 409,
+    "superseded": 409,
     "too-large": 413,
     "unsupported-media-type": 415,
     "function-failed": 422,

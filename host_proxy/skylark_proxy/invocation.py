@@ -31,6 +31,7 @@ from skylark_proxy.runtime import (
 _LOG = logging.getLogger(__name__)
 _REPORTS_KEPT = 1024
 _GRACE_S = 2.0
+_MAX_SEEN = 16  # versions that travel with a chain; further ones are seen at this node only
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class ChainState:
         self._chains = chains
         self._plan = call.plan
         self._fetched = call.state_key is None
+        self._seen: dict[StateKey, int] = {}
         self.failed: SkylarkError | None = None
 
     def fetch(self, key: str, fields: Sequence[str]) -> Fetched:
@@ -152,9 +154,20 @@ class ChainState:
         fetched = self._propagation.fetch(self._allowed(key), [check_name("fields", name) for name in fields])
         self._report.fetches.append(fetched)
         info = fetched.info
+        self._see(info)
         if self._call.state_key == StateKey.parse(key):
-            self._plan, self._fetched = self._plan or info.plan, True
-        return Fetched(str(info.key), info.version, info.origin, fetched.hops, fetched.fields)
+            self._plan, self._fetched = self._plan or info.meta.plan, True
+        return Fetched(str(info.public_key), info.version, info.meta.origin, fetched.hops, fetched.fields)
+
+    def _see(self, info: BundleInfo) -> None:
+        """Remember versions for the chain's next function, but for those of its own tasks, which are written once."""
+        for key, version in {**info.meta.seen, info.key: info.version}.items():
+            if self._call.state_key is None or key.task_id != self._call.state_key.task_id:
+                self._note(key, version)
+
+    def _note(self, key: StateKey, version: int) -> None:
+        if key.node is not None and (key in self._seen or len(self._seen) < _MAX_SEEN):
+            self._seen[key] = max(version, self._seen.get(key, 0))
 
     def _store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
         own = StateKey(self._report.chain_id, self._report.task_id)
@@ -173,9 +186,12 @@ class ChainState:
                 policy=placement.policy or self._call.policy,
                 ttl_ms=placement.ttl_ms if placement.ttl_ms is not None else self._call.ttl_ms,
                 expected_version=placement.expected_version,
+                seen=dict(self._seen),
             )
         )
         self._report.placements.append(placed)
+        if placement.key is not None:
+            self._note(placed.key, placed.version)
         return Stored(str(placed.key), placed.version)
 
     def _allowed(self, text: str) -> StateKey:
@@ -305,7 +321,7 @@ def _is_what_failed(error: SkylarkError, failure: FunctionFailed) -> bool:
 def _plan_or_none(key: StateKey, head: Callable[[StateKey], BundleInfo]) -> Plan | None:
     """The plan that a bundle brings; None also where the bundle cannot be had, which the fetch will say."""
     try:
-        return head(key).plan
+        return head(key).meta.plan
     except SkylarkError as error:
         _LOG.info("the plan of %s is not known: %s", key, error)
         return None

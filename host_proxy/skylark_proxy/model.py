@@ -1,6 +1,7 @@
 """The words of Skylark as types. This module knows no other of the proxy but the errors."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -8,7 +9,8 @@ from skylark.names import EXPECTED_NAME, MAX_KEY_LENGTH, NAME, is_name
 from skylark.plan import EXPECTED as EXPECTED_PLAN
 from skylark.plan import MAX_LENGTH as MAX_PLAN_LENGTH
 from skylark.plan import Plan
-from skylark_proxy.errors import InvalidArgument, InvalidKey
+from skylark.wire import Buffer
+from skylark_proxy.errors import InvalidArgument, InvalidKey, NotFound
 
 DEFAULT_PORT = 30002
 """The port of a proxy where an address names none."""
@@ -58,6 +60,17 @@ class Ack(StrEnum):
     """Once the elected node and the cloud have it."""
 
 
+class Read(StrEnum):
+    """What a fetch may be content with."""
+
+    NEAREST = "nearest"
+    """The nearest copy that is no older than what the reader has seen. Its age is told."""
+    LATEST = "latest"
+    """The owner's bundle. Where the owner cannot be asked, the nearest copy, which says so."""
+    OWNER = "owner"
+    """The owner's bundle, or an error."""
+
+
 @dataclass(frozen=True, slots=True)
 class StateKey:
     """`<chain_id>:<node>:<task_id>`, or `<chain_id>:<task_id>` where the node is not known (`node` is None)."""
@@ -91,31 +104,17 @@ class StateKey:
         return f"{self.chain_id}{middle}:{self.task_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class WriteId:
-    """Names a write of a bundle: the process that made it, at random, and the number of its writes up to this one.
+def check_write_id(text: str, field_name: str = "write") -> str:
+    """Return `text` if it is the id of a write.
 
-    Sent again, a write is known by it; and one that was held up on its way is known to be older than what its writer
-    has written since.
+    A write keeps its id at every attempt and in every copy, so that it happens once however often it is sent.
+
+    Raises:
+        InvalidArgument: It is not; the error names `field_name`.
     """
-
-    writer: str
-    number: int
-
-    @classmethod
-    def parse(cls, text: str, field_name: str) -> "WriteId":
-        """Reads one.
-
-        Raises:
-            InvalidArgument: It is none.
-        """
-        if not re.fullmatch(WRITE_ID_PATTERN, text):
-            raise InvalidArgument(field_name, text[:64], "16 hexadecimal digits, -, and a number from 1 on")
-        writer, _, number = text.partition("-")
-        return cls(writer, int(number))
-
-    def __str__(self) -> str:
-        return f"{self.writer}-{self.number}"
+    if not re.fullmatch(WRITE_ID_PATTERN, text):
+        raise InvalidArgument(field_name, text[:64], "16 hexadecimal digits, -, and a number from 1 on")
+    return text
 
 
 def parse_plan(text: str, field_name: str = "plan") -> Plan:
@@ -169,32 +168,90 @@ class Objectives:
 
 
 @dataclass(frozen=True, slots=True)
-class BundleInfo:
-    """A bundle's metadata: everything but its bytes.
+class Metadata:
+    """What is said about a bundle's contents when they are written. It is the same in every copy.
 
-    `created_ms` is in milliseconds since the epoch, `origin` the node whose function made the bundle, `crc32` the
-    checksum of all fields in the order of `sizes`, `expires_ms` when it ends (None: never), `plan` that of its chain
-    (None: it has none). `home` is the node that acknowledged it and counts its versions, of whose bundle this is a copy
-    where that is another node (None: its versions are counted by its writers, the same at every node). `write` names
-    the write that made it, the same for all copies.
+    Attributes:
+        origin: The node whose function made the bundle.
+        created_ms: When, in milliseconds since the epoch, by the clock of that node.
+        crc32: The checksum of all fields; see `bundle_http.checksum`.
+        write: The id of the write that made the bundle.
+        plan: The plan of the bundle's chain.
+        seen: Versions of other bundles that the chain has read or written, so that its next function sees none older.
+    """
+
+    origin: str
+    created_ms: int
+    crc32: int
+    write: str
+    plan: Plan | None = None
+    seen: Mapping["StateKey", int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A bundle on its way to a store: its fields, what is said about them, and how long they live.
+
+    Attributes:
+        fields: Each field's bytes; a memoryview is sent without a copy.
+        ttl_ms: The time to live in milliseconds; None: for ever.
+        age_ms: Of a copy: how long ago its owner had it.
+    """
+
+    fields: Mapping[str, Buffer]
+    meta: Metadata
+    ttl_ms: int | None = None
+    age_ms: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all fields together."""
+        return sum(map(len, self.fields.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class BundleInfo:
+    """All that is known of a bundle at a node but its bytes.
+
+    Attributes:
+        key: Names the owner, who decides the bundle's versions. None as its node: it has no owner, each writer gives
+            its version and the highest one wins, the same at every node (the published system's single states).
+        held_by: The node that has it; another one than the owner has a copy.
+        sizes: Each field's size in bytes. It is empty where only a part was asked for at another node.
+        expires_ms: When it ends, in milliseconds since the epoch, by the clock of whoever reads this; None: never.
+        age_ms: Of a copy: how long ago its owner had it, at least.
     """
 
     key: StateKey
     version: int
-    created_ms: int
-    origin: str
-    crc32: int
+    held_by: str
+    meta: Metadata
     sizes: dict[str, int] = field(default_factory=dict)
     expires_ms: int | None = None
-    plan: Plan | None = None
-    home: str | None = None
-    write: WriteId | None = None
-
-    def answers(self, key: StateKey) -> bool:
-        """Whether this is the bundle that a key means: of the node that it names, or a copy of it; any without one."""
-        return key.node in (None, self.key.node) or self.home in (None, key.node)
+    age_ms: int | None = None
 
     @property
     def size_bytes(self) -> int:
         """The bytes of all fields together."""
         return sum(self.sizes.values())
+
+    @property
+    def public_key(self) -> StateKey:
+        """The key that names the owner; of a bundle without one, the node that has it."""
+        return self.key if self.key.node is not None else self.key.at(self.held_by)
+
+    @property
+    def is_copy(self) -> bool:
+        """True if another node decides the versions."""
+        return self.key.node is not None and self.key.node != self.held_by
+
+    def sealed(self, fields: Mapping[str, Buffer], now_ms: int) -> Sealed:
+        """Return the bundle as it is sent to another node: with no longer a life than it has left.
+
+        Raises:
+            NotFound: It has expired.
+        """
+        ttl_ms = None if self.expires_ms is None else self.expires_ms - now_ms
+        if ttl_ms is not None and ttl_ms <= 0:
+            raise NotFound("bundle", str(self.key), (self.held_by,))
+        return Sealed(fields, self.meta, ttl_ms, self.age_ms or 0)

@@ -1,253 +1,207 @@
-"""The durable outbox of a node: transfers that must happen, in a Redis stream with a consumer group.
+"""What a node has yet to tell others of its bundles: which copies to make, to drop, and which writes to undo.
 
-An entry names a bundle and what is to become of it; the bundle's bytes stay in the node's own store. An entry is added
-before the bundle that it is for, so that a crash between the two leaves an entry without a bundle (which is dropped)
-and never a bundle without its entry. What a consumer has taken and not finished is taken again after a crash.
-
-What this process has added is also known without asking Redis: whether a bundle is on its way to a node, and which
-entries a later store or a deletion has made needless.
+What is to be done stands in the ledgers of the node's Redis, written in one transaction with the bundle. This is the
+queue of it in memory: after a start it is filled from the ledgers. An entry says only which bundle and which node; what
+that node gets is decided when it is done, from what is there then. So entries for the same two are one, and no order
+among them matters.
 """
 
-import contextlib
-import itertools
-import os
-import threading
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
-import msgspec
+from skylark_proxy.errors import OutboxFull
+from skylark_proxy.machine import Machine
+from skylark_proxy.model import StateKey
 
-from skylark_proxy.errors import OutboxFull, StoreUnavailable
-from skylark_proxy.model import StateKey, WriteId
-from skylark_proxy.store import Store
-
-_STREAM = b"skylark:outbox"
-_GROUP = b"forwarders"
-_CONSUMER = b"forwarder"
-_FIELD = b"entry"
-_PAGE = 256
-_COPIES_TTL_MS = b"%d" % (30 * 24 * 3600 * 1000)
-
-
-class Kind(StrEnum):
-    """What is to be done at the target."""
-
-    STORE = "store"
-    """Put a copy of the bundle there."""
-    DELETE = "delete"
-    """Delete the bundle there."""
-
-
-class _Record(msgspec.Struct, omit_defaults=True):
-    kind: Kind
-    key: str
-    target: str
-    added_ms: int
-    token: str
-    crc32: int | None = None
-    write: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A transfer.
-
-    Attributes:
-        id: Its place in the stream.
-        key: The bundle.
-        target: The node's name.
-        added_ms: When, in milliseconds since the epoch.
-        token: Names it, in all processes.
-        crc32: The checksum of the bundle that it is for; another one under this key is that of before. None: any.
-        write: The write that made the bundle which is to be deleted; one that another write made stays. None: any.
-    """
-
-    id: str
-    kind: Kind
-    key: StateKey
-    target: str
-    added_ms: int
-    token: str
-    crc32: int | None = None
-    write: WriteId | None = None
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 30.0
+_POLL_S = 1.0
 
 
 @dataclass(slots=True)
-class _Known:
-    """What this process knows of an entry that it has added. `version` is that of its bundle, once that is stored."""
+class Entry:
+    """A bundle that a node is to be told of.
 
+    Attributes:
+        size_bytes: Of the bundle, if it is to be copied; 0: not known, or nothing to copy.
+        announced: True once the target has been told to wait for it, or need not be.
+        again: True if it was put in once more while it was being done.
+    """
+
+    key: StateKey
     target: str
-    entry: Entry | None = None
-    version: int | None = None
     size_bytes: int = 0
+    announced: bool = False
+    busy: bool = False
+    again: bool = False
+    failures: int = 0
+    due_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _Pause:
+    until_s: float
+    failures: int = 1
 
 
 class Outbox:
-    """The stream of one node. Safe for threads; every call blocks.
+    """The queue. Safe for threads.
 
-    Every method raises `StoreUnavailable` where Redis is away or refuses.
+    A node that is away is tried again after 0.2 s, then after twice as long each time, up to 30 s, with one entry; all
+    others for it wait.
 
     Args:
-        store: The node's store.
-        max_entries: How many entries the outbox holds.
+        max_entries: How many entries it takes from those who can be told that it is full.
     """
 
-    def __init__(self, store: Store, max_entries: int) -> None:
-        self._store = store
+    def __init__(self, machine: Machine, max_entries: int) -> None:
+        self._machine = machine
         self._max_entries = max_entries
-        self._process = os.urandom(8).hex()
-        self._numbers = itertools.count(1)
-        self._known: dict[StateKey, dict[str, _Known]] = {}
-        self._lock = threading.Lock()
-        with contextlib.suppress(_GroupExists):
-            self._create_group()
+        self._targets: OrderedDict[str, OrderedDict[StateKey, Entry]] = OrderedDict()
+        self._pauses: dict[str, _Pause] = {}
+        self._changed = machine.condition()
+        self._count = 0
+        self._ended = False
 
-    def add(
-        self,
-        kind: Kind,
-        key: StateKey,
-        target: str,
-        added_ms: int,
-        crc32: int | None = None,
-        write: WriteId | None = None,
-    ) -> Entry:
-        """Adds a transfer; once this returns it will happen, or be found impossible.
+    def check_room(self) -> None:
+        """Return if there is room for what a write promises.
 
         Raises:
-            OutboxFull: There are too many entries; nothing was added.
+            OutboxFull: There is none.
         """
-        length = len(self)
-        if length >= self._max_entries:
-            raise OutboxFull(length, self._max_entries)
-        if kind is Kind.STORE:
-            self.note_copy(key, target)
-        token = f"{self._process}-{next(self._numbers)}"
-        record = msgspec.json.encode(
-            _Record(kind, str(key), target, added_ms, token, crc32, str(write) if write else None)
-        )
-        with self._lock:
-            known = self._known.setdefault(key.anywhere(), {})[token] = _Known(target)
-        try:
-            [identity] = self._store.execute(_STREAM, (b"XADD", _STREAM, b"*", _FIELD, record))
-        except StoreUnavailable:
-            self._forget(key, token)
-            raise
-        known.entry = Entry(identity.decode(), kind, key, target, added_ms, token, crc32, write)
-        return known.entry
+        if self._count >= self._max_entries:
+            raise OutboxFull(self._count, self._max_entries)
 
-    def settle(self, entry: Entry, version: int, size_bytes: int) -> None:
-        """The bundle that an entry is for has been stored: entries to the same node for a version before it go."""
-        with self._lock:
-            of_bundle = self._known.get(entry.key.anywhere(), {})
-            if entry.token in of_bundle:
-                of_bundle[entry.token].version, of_bundle[entry.token].size_bytes = version, size_bytes
-            same = [known for known in of_bundle.values() if known.target == entry.target]
-        for known in same:
-            if known.entry is not None and known.version is not None and known.version < version:
-                self.remove(known.entry)
+    def add(self, key: StateKey, targets: Iterable[str], size_bytes: int = 0) -> None:
+        """Enter a bundle for each of these nodes, also where there is no room: it has been promised already."""
+        with self._changed:
+            for target in targets:
+                entries = self._targets.setdefault(target, OrderedDict())
+                entry = entries.get(key)
+                if entry is None:
+                    entries[key] = Entry(key, target, size_bytes)
+                    self._count += 1
+                    continue
+                entry.size_bytes, entry.announced = size_bytes, False
+                entry.again = entry.busy
+                entry.due_s = 0.0
+            self._changed.notify_all()
 
-    def settled(self, key: StateKey) -> list[Entry]:
-        """The transfers of a bundle that has been stored; to be given to `remove` if it is deleted."""
-        with self._lock:
-            of_bundle = list(self._known.get(key.anywhere(), {}).values())
-        return [known.entry for known in of_bundle if known.entry is not None and known.version is not None]
+    def take(self) -> Entry | None:
+        """Wait for an entry that may be tried now; None once all is to end. Give it to `done` or `retry`."""
+        with self._changed:
+            while not self._ended:
+                now_s = self._machine.monotonic_s()
+                entry, soonest_s = self._next(now_s)
+                if entry is not None:
+                    entry.busy = True
+                    return entry
+                self._changed.wait(min(_POLL_S, max(0.001, soonest_s - now_s)))
+        return None
+
+    def take_unannounced(self, over_bytes: int) -> Entry | None:
+        """Wait for an entry of more than this size whose target does not know of it; None once all is to end."""
+        with self._changed:
+            while not self._ended:
+                for target, entries in self._targets.items():
+                    if target in self._pauses:
+                        continue
+                    for entry in entries.values():
+                        if not entry.announced and entry.size_bytes > over_bytes:
+                            entry.announced = True
+                            return entry
+                self._changed.wait(_POLL_S)
+        return None
+
+    def done(self, entry: Entry) -> None:
+        """Take an entry out, unless it was entered again meanwhile."""
+        with self._changed:
+            entry.busy = False
+            self._pauses.pop(entry.target, None)
+            if entry.again:
+                entry.again, entry.failures = False, 0
+            else:
+                self._remove(entry)
+            self._changed.notify_all()
+
+    def retry(self, entry: Entry, *, whole_target: bool) -> None:
+        """Put an entry off, or all that is for its target."""
+        with self._changed:
+            entry.busy = entry.again = False
+            now_s = self._machine.monotonic_s()
+            if whole_target:
+                pause = self._pauses.get(entry.target)
+                if pause is None:
+                    pause = self._pauses[entry.target] = _Pause(0.0, 0)
+                if pause.until_s <= now_s:  # else others that were under way at once have put it off already
+                    pause.until_s = now_s + self._pause_s(pause.failures)
+                    pause.failures += 1
+            else:
+                self._pauses.pop(entry.target, None)
+                entry.due_s = now_s + self._pause_s(entry.failures)
+                entry.failures += 1
+            self._changed.notify_all()
 
     def on_its_way(self, key: StateKey, target: str) -> int:
-        """The bytes of a bundle that has been stored and is to be brought to a node; 0 if there is none."""
-        with self._lock:
-            of_bundle = self._known.get(key.anywhere(), {}).values()
-            return max((known.size_bytes for known in of_bundle if known.target == target), default=0)
+        """Return the size in bytes of a bundle that is to be copied to a node that can be reached; 0: there is none."""
+        with self._changed:
+            if target in self._pauses:
+                return 0
+            entries = self._targets.get(target) or OrderedDict[StateKey, Entry]()
+            owned = (entry.size_bytes for other, entry in entries.items() if _is_same(other, key))
+            return max(owned, default=0)
 
-    def awaits(self, entry: Entry) -> bool:
-        """Whether the bundle that an entry is for may not be stored yet; of a former process's, nobody knows.
+    def waiting(self) -> dict[str, int]:
+        """Return how many entries wait, by node."""
+        with self._changed:
+            return {target: len(entries) for target, entries in self._targets.items() if entries}
 
-        To be asked before the bundle is looked for, since it may be stored in between.
-        """
-        if not entry.token.startswith(self._process):
-            return True
-        known = self._known.get(entry.key.anywhere(), {}).get(entry.token)
-        return known is not None and known.version is None
+    def end(self) -> None:
+        """Let everybody who waits go; what is left stands in the ledgers."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
 
-    def note_copy(self, key: StateKey, target: str) -> None:
-        """Notes that a node gets a copy of a bundle, so that it is deleted with it."""
-        copies = _copies(key)
-        self._store.execute(copies, (b"SADD", copies, target.encode()), (b"PEXPIRE", copies, _COPIES_TTL_MS))
-
-    def copies(self, key: StateKey) -> list[str]:
-        """The nodes that were to get a copy of a bundle from here."""
-        [names] = self._store.execute(_copies(key), (b"SMEMBERS", _copies(key)))
-        return sorted(name.decode() for name in names)
-
-    def forget_copies(self, key: StateKey) -> None:
-        """Forgets them: they are to be deleted."""
-        self._store.execute(_copies(key), (b"UNLINK", _copies(key)))
-
-    def remove(self, entry: Entry) -> None:
-        """Forgets a transfer: it is done, or what it was for did not come about."""
-        identity = entry.id.encode()
-        acknowledge, delete = (b"XACK", _STREAM, _GROUP, identity), (b"XDEL", _STREAM, identity)
-        self._store.execute(_STREAM, (b"MULTI",), acknowledge, delete, (b"EXEC",))
-        self._forget(entry.key, entry.token)
-
-    def unfinished(self, after: str = "0") -> Iterator[Entry]:
-        """What this consumer took before and did not finish, in order: what a crash, or a lost answer, has left.
-
-        Args:
-            after: The last entry that is known to have been taken.
-        """
-        while page := self._take(after.encode()):
-            yield from page
-            after = page[-1].id
-
-    def take(self) -> list[Entry]:
-        """The next entries that nobody has taken, in order; none if there are none."""
-        return self._take(b">")
+    @property
+    def ended(self) -> bool:
+        """True once `end` was called."""
+        return self._ended
 
     def __len__(self) -> int:
-        [length] = self._store.execute(_STREAM, (b"XLEN", _STREAM))
-        return int(length)
+        return self._count
 
-    def _forget(self, key: StateKey, token: str) -> None:
-        with self._lock:
-            of_bundle = self._known.get(key.anywhere(), {})
-            of_bundle.pop(token, None)
-            if not of_bundle:
-                self._known.pop(key.anywhere(), None)
+    def _next(self, now_s: float) -> tuple[Entry | None, float]:
+        """Return an entry that is due, or None and when the next one will be. Nodes take turns."""
+        soonest_s = now_s + _POLL_S
+        for target, entries in self._targets.items():
+            pause = self._pauses.get(target)
+            if pause is not None:
+                if pause.until_s > now_s:
+                    soonest_s = min(soonest_s, pause.until_s)
+                    continue
+                if any(entry.busy for entry in entries.values()):  # one try is enough to find out
+                    continue
+            for entry in entries.values():
+                if entry.busy:
+                    continue
+                if entry.due_s <= now_s:
+                    self._targets.move_to_end(target)
+                    return entry, now_s
+                soonest_s = min(soonest_s, entry.due_s)
+        return None, soonest_s
 
-    def _take(self, after: bytes) -> list[Entry]:
-        command = (b"XREADGROUP", b"GROUP", _GROUP, _CONSUMER, b"COUNT", b"%d" % _PAGE)
-        try:
-            [reply] = self._store.execute(_STREAM, (*command, b"STREAMS", _STREAM, after))
-        except StoreUnavailable as error:
-            if "NOGROUP" not in str(error):
-                raise
-            self._create_group()  # Redis has lost its data, or was emptied
-            return []
-        streams = dict(reply) if isinstance(reply, list) else reply or {}
-        return [_entry(identity, fields) for identity, fields in streams.get(_STREAM, []) if fields]
+    def _remove(self, entry: Entry) -> None:
+        entries = self._targets.get(entry.target) or OrderedDict[StateKey, Entry]()
+        if entries.get(entry.key) is entry:
+            del entries[entry.key]
+            self._count -= 1
+        if not entries:
+            self._targets.pop(entry.target, None)
 
-    def _create_group(self) -> None:
-        try:
-            self._store.execute(_STREAM, (b"XGROUP", b"CREATE", _STREAM, _GROUP, b"0", b"MKSTREAM"))
-        except StoreUnavailable as error:
-            if "BUSYGROUP" in str(error):
-                raise _GroupExists from error
-            raise
-
-
-class _GroupExists(Exception):
-    pass
-
-
-def _copies(key: StateKey) -> bytes:
-    return b"skylark:copies:{%s}:%s" % (key.chain_id.encode(), key.task_id.encode())
+    def _pause_s(self, failures: int) -> float:
+        pause_s = min(LAST_PAUSE_S, FIRST_PAUSE_S * float(2 ** min(failures, 16)))
+        return pause_s * self._machine.random().uniform(0.8, 1.2)
 
 
-def _entry(identity: bytes, fields: list[bytes] | dict[bytes, bytes]) -> Entry:
-    values = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
-    record = msgspec.json.decode(values[_FIELD], type=_Record)
-    key = StateKey.parse(record.key)
-    write = WriteId.parse(record.write, "write") if record.write is not None else None
-    rest = (record.target, record.added_ms, record.token, record.crc32, write)
-    return Entry(identity.decode(), record.kind, key, *rest)
+def _is_same(entered: StateKey, asked: StateKey) -> bool:
+    return entered == asked or (asked.node is None and entered.anywhere() == asked)

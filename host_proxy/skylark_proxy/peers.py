@@ -13,7 +13,6 @@ import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, TimeoutError
 
 from skylark import wire
-from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.errors import (
@@ -23,12 +22,16 @@ from skylark_proxy.errors import (
     PeerTimeout,
     PeerUnreachable,
     SkylarkError,
+    Superseded,
     TooLarge,
     TooManyBundles,
 )
 from skylark_proxy.link_meter import LinkMeter, TimedConnection, TimedPool
-from skylark_proxy.model import BundleInfo, Node, StateKey, WriteId
+from skylark_proxy.machine import now_ms
+from skylark_proxy.model import BundleInfo, Node, Sealed, StateKey
+from skylark_proxy.propagation import Found, OnItsWay, Terms, Unchanged
 from skylark_proxy.signatures import NONCE_BYTES, Signer
+from skylark_proxy.store import Removed
 from skylark_proxy.topology import endpoint
 
 T = TypeVar("T")
@@ -40,13 +43,8 @@ _MAX_ERROR_BYTES = 64 << 10
 _SHOWN = 128  # characters of a header that something unknown has sent
 ON_ITS_WAY = 202
 """The status of a fetch whose bundle is being brought to the one who asks."""
-
-
-class Bundle(msgspec.Struct, frozen=True):
-    """A bundle as a peer sent it."""
-
-    info: BundleInfo
-    fields: dict[str, memoryview]
+UNCHANGED = 304
+"""The status of a fetch whose asker has the bundle already."""
 
 
 class ErrorBody(msgspec.Struct):
@@ -85,143 +83,209 @@ class Peers:
     ) -> None:
         self._meter = meter
         self._signer = signer
-        self._ahead_ms: dict[str, int] = {}
         timeout = urllib3.Timeout(connect=connect_timeout_ms / 1000, read=timeout_ms / 1000)
         self._pool = urllib3.PoolManager(
             num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
         )
         self._pool.pool_classes_by_scheme = {"http": TimedPool}
 
-    def get(self, node: Node, key: StateKey, fields: Collection[str] = (), asker: str | None = None) -> Bundle | None:
-        """Fetches a bundle that the node itself holds.
+    def get(
+        self,
+        node: Node,
+        key: StateKey,
+        fields: Collection[str] = (),
+        *,
+        asker: str | None = None,
+        keep: bool = False,
+        newer_than: int = 0,
+    ) -> Found | OnItsWay | Unchanged:
+        """Fetch a bundle that the node itself holds.
 
         Args:
             asker: This node, if it can wait for a bundle that is on its way to it.
-
-        Returns:
-            The bundle; None: it is on its way to the asker.
+            keep: True if a copy of it will be kept; the node, its owner, notes that.
+            newer_than: The version that is here already.
 
         Raises:
             NotFound: The node does not hold it.
         """
         query = {"scope": "local"} | ({"fields": ",".join(fields)} if fields else {})
         query |= {"asker": asker} if asker is not None else {}
+        query |= {"keep": "true"} if keep else {}
+        headers = {"If-None-Match": f'"{newer_than}"'} if newer_than else {}
+        accepted = (200, *((ON_ITS_WAY,) if asker is not None else ()), *((UNCHANGED,) if newer_than else ()))
 
-        def attempt() -> Bundle | None:
-            accepted = (200, ON_ITS_WAY) if asker is not None else (200,)
-            with self._request(node, "GET", key, query, accepted=accepted) as response:
-                if response.status == ON_ITS_WAY:
-                    return None
+        def attempt(_: bool) -> Found | OnItsWay | Unchanged:
+            with self._request(node, "GET", key, query, headers, accepted=accepted) as response:
+                if response.status != 200:
+                    return OnItsWay() if response.status == ON_ITS_WAY else Unchanged()
                 body = _read(response)
             with _understood(node):
                 parts = bundle_http.decode(body)
-                info = bundle_http.parse_info(response.headers, {name: len(part) for name, part in parts.items()})
+                sizes = {name: len(part) for name, part in parts.items()}
+                info = bundle_http.parse_info(response.headers, sizes, now_ms())
                 if not fields:
-                    bundle_http.verify(info.crc32, parts)
-            return Bundle(info, parts)
+                    bundle_http.verify(info.meta.crc32, parts)
+            return info, parts
 
-        return self._twice(node, attempt)
+        return self._twice(attempt)
 
     def head(self, node: Node, key: StateKey) -> BundleInfo:
-        """The metadata of a bundle that the node itself holds, without the sizes of its fields.
+        """Return the metadata of a bundle that the node itself holds, without the sizes of its fields.
 
         Raises:
             NotFound: It does not hold it.
         """
 
-        def attempt() -> BundleInfo:
+        def attempt(_: bool) -> BundleInfo:
             with self._request(node, "HEAD", key, {"scope": "local"}) as response, _understood(node):
-                return bundle_http.parse_info(response.headers, {})
+                return bundle_http.parse_info(response.headers, {}, now_ms())
 
-        return self._twice(node, attempt)
+        return self._twice(attempt)
 
-    def put(
+    def put(self, node: Node, key: StateKey, sealed: Sealed, terms: Terms) -> int:
+        """Have the node store a bundle that it owns; return the version.
+
+        A first attempt that was broken off may have been carried out; a repeated one is known by its id.
+
+        Raises:
+            Conflict: The node's bundle does not have the expected version.
+            Superseded: It has a later one than the known one.
+            TooLarge: The node does not take bundles of this size.
+        """
+        query = {"replicate": "true"} if terms.replicate else {}
+        query |= {"copy_at": terms.supplied} if terms.supplied is not None else {}
+        headers = _condition(terms.expected_version)
+        headers |= {bundle_http.KNOWN: str(terms.known_version)} if terms.known_version is not None else {}
+
+        def attempt(is_first: bool) -> int:
+            try:
+                with self._put(node, key, sealed, query, headers) as response, _understood(node):
+                    return bundle_http.parse_version(response.headers)
+            except Superseded as error:
+                if is_first:
+                    raise
+                # The first attempt may have happened, and another write after it: doing it again would undo that.
+                raise _doubtful(node, f"it is not known whether {key} was written") from error
+
+        return self._twice(attempt)
+
+    def put_copy(
         self,
         node: Node,
         key: StateKey,
-        fields: Mapping[str, Buffer],
+        sealed: Sealed,
+        version: int,
         *,
-        origin: str,
-        created_ms: int,
-        crc32: int,
-        expected_version: int | None = None,
-        version: int | None = None,
-        ttl_ms: int | None = None,
-        plan: Plan | None = None,
-        home: str | None = None,
-        write: WriteId | None = None,
+        supplied: str | None = None,
         replicate: bool = False,
-        copy_at: str | None = None,
-    ) -> int:
-        """Has the node store a bundle, or the copy of one with the same `version`; returns the version.
-
-        A first attempt that was broken off may have been carried out; a repeated one is known by its version or id.
+    ) -> None:
+        """Have the node store a copy of a bundle of the owner that the key names, or a bundle without an owner.
 
         Args:
-            replicate: Whether the node sees to a copy in the cloud.
-            copy_at: A node that gets a copy from here, which the node is to delete with the bundle.
+            supplied: A node that gets this version from here, and further ones from that node.
+            replicate: True if the node sees to a copy in the cloud.
 
         Raises:
-            Conflict: The node's bundle does not have the expected version, or is a newer one.
+            Superseded: The node knows of a later version.
             TooLarge: The node does not take bundles of this size.
         """
-        query = {"scope": "local"} | ({"ttl_ms": str(ttl_ms)} if ttl_ms is not None else {})
-        query |= {"replicate": "true"} if replicate else {}
-        query |= {"copy_at": copy_at} if copy_at is not None else {}
-        parts = wire.encode(fields)
-        ahead_ms = self._ahead_ms.get(node.name)
-        headers = {
-            "Content-Type": bundle_http.MEDIA_TYPE,
-            "Content-Length": str(sum(map(len, parts))),
-            bundle_http.ORIGIN: origin,
-            bundle_http.CREATED_MS: str(created_ms),
-            bundle_http.CRC32: str(crc32),
-            **({bundle_http.VERSION: str(version)} if version is not None else {}),
-            **({bundle_http.PLAN: str(plan)} if plan is not None else {}),
-            **({bundle_http.HOME: home} if home is not None else {}),
-            **({bundle_http.WRITE: str(write)} if write is not None else {}),
-            **({bundle_http.SENT_MS: str(bundle_http.uptime_ms() + ahead_ms)} if ahead_ms is not None else {}),
-        } | _condition(expected_version)
+        query = {"replicate": "true"} if replicate else {}
+        query |= {"copy_at": supplied} if supplied is not None else {}
+        headers = {bundle_http.VERSION: str(version), bundle_http.AGE_MS: str(sealed.age_ms or 0)}
 
-        def attempt() -> int:
-            with self._request(node, "PUT", key, query, headers, parts) as response, _understood(node):
-                return bundle_http.parse_version(response.headers)
+        def attempt(_: bool) -> None:
+            with self._put(node, key, sealed, query, headers):
+                pass
 
-        return self._twice(node, attempt)
+        self._twice(attempt)
 
     def announce(self, node: Node, key: StateKey, for_s: float) -> None:
-        """Tells the node that a bundle is on its way: a fetch there waits for it, for `for_s` at most."""
+        """Tell the node that a bundle is on its way: a fetch there waits for it, for `for_s` at most."""
         query = {"wait_ms": str(int(for_s * 1000))}
         with self._request(node, "POST", key, query, path="/announcement", accepted=(204,)):
             pass
 
-    def delete(self, node: Node, key: StateKey, write: WriteId | None = None) -> bool:
-        """Has the node delete a bundle, or only that of a write; False if it had none."""
-        query = {"scope": "local"} | ({"write": str(write)} if write is not None else {})
+    def delete(
+        self, node: Node, key: StateKey, *, expected_version: int | None = None, known_version: int | None = None
+    ) -> Removed:
+        """Have the node delete a bundle that it owns.
 
-        def attempt() -> bool:
+        Raises:
+            Conflict: The node's bundle does not have the expected version.
+            Superseded: It has a later one than the known one.
+        """
+        headers = _condition(expected_version)
+        headers |= {bundle_http.KNOWN: str(known_version)} if known_version is not None else {}
+
+        def attempt(is_first: bool) -> Removed:
+            try:
+                with self._request(node, "DELETE", key, {"scope": "local"}, headers, accepted=(204,)) as response:
+                    with _understood(node):
+                        return Removed(True, bundle_http.parse_version(response.headers, bundle_http.DELETED))
+            except NotFound as error:
+                # If the first attempt was broken off, it has deleted the bundle.
+                return Removed(not is_first and error.deleted_version > 0, error.deleted_version)
+            except Superseded as error:
+                if is_first:
+                    raise
+                raise _doubtful(node, f"it is not known whether {key} was deleted") from error
+
+        return self._twice(attempt)
+
+    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> bool:
+        """Have the node drop a copy that is older than a version of its owner; return False if it had none."""
+        query = {"scope": "local", "below": "deleted" if deleted else "newer"}
+        headers = {bundle_http.VERSION: str(version)}
+
+        def attempt(_: bool) -> bool:
+            with self._request(node, "DELETE", key, query, headers, accepted=(204,)):
+                return True
+
+        return self._existed(attempt)
+
+    def refuse(self, node: Node, key: StateKey, write: str) -> None:
+        """Have the node undo a write that was given up here, and take it no more."""
+
+        def attempt(_: bool) -> bool:
+            query = {"scope": "local", "write": write}
             with self._request(node, "DELETE", key, query, accepted=(204,)):
                 return True
 
-        try:
-            return self._twice(node, attempt)
-        except NotFound:
-            return False
+        self._existed(attempt)
 
     def close(self) -> None:
         """Closes the connections."""
         self._pool.clear()
 
-    def _twice(self, node: Node, attempt: Callable[[], T]) -> T:
+    def _existed(self, attempt: Callable[[bool], bool]) -> bool:
         try:
-            return attempt()
+            return self._twice(attempt)
+        except NotFound:
+            return False
+
+    def _twice(self, attempt: Callable[[bool], T]) -> T:
+        """Try something, which is told whether this is the first time; again if the connection broke."""
+        try:
+            return attempt(True)
         except PeerTimeout:
             raise
         except PeerUnreachable as error:
             if not isinstance(error.__cause__, ProtocolError | NewConnectionError):
                 raise
             _LOG.info("trying again: %s", error)
-            return attempt()
+            return attempt(False)
+
+    @contextlib.contextmanager
+    def _put(
+        self, node: Node, key: StateKey, sealed: Sealed, query: Mapping[str, str], headers: Mapping[str, str]
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        parts = wire.encode(sealed.fields)
+        ttl = {"ttl_ms": str(sealed.ttl_ms)} if sealed.ttl_ms is not None else {}
+        size = {"Content-Type": bundle_http.MEDIA_TYPE, "Content-Length": str(sum(map(len, parts)))}
+        given = {**size, **bundle_http.meta_headers(sealed.meta), **headers}
+        with self._request(node, "PUT", key, {"scope": "local", **ttl, **query}, given, parts) as response:
+            yield response
 
     @contextlib.contextmanager
     def _request(
@@ -242,21 +306,20 @@ class Peers:
         """
         target = f"/bundles/{quote(str(key.at(node.name)))}{path}?{urlencode(query)}"
         TimedConnection.take_connecting_s()
-        started, uptime_ms = time.perf_counter(), bundle_http.uptime_ms()
+        started = time.perf_counter()
         try:
             response = self._pool.request(
                 method,
                 f"http://{endpoint(node.address)}{target}",
                 body=cast(Iterable[bytes], _chunks(parts)) if parts else None,
-                headers=self._signed(method, target, headers or {}, parts or ()),
+                headers=self._signed(method, target, {**_owner(key), **(headers or {})}, parts or ()),
                 preload_content=False,
                 redirect=False,  # a node never redirects: what does is not the node
             )
             try:
                 _check_sender(node, response)
-                self._note_clock(node, response, uptime_ms)
                 if response.status >= 400:
-                    raise _error(node, key, response.status, response.read(_MAX_ERROR_BYTES))
+                    raise _error(node, key, response, response.read(_MAX_ERROR_BYTES))
                 if response.status not in accepted:
                     raise PeerUnreachable(node.name, f"it answered with status {response.status}")
                 yield response
@@ -272,14 +335,9 @@ class Peers:
                 raise PeerUnreachable(node.name, _reason(error)) from error
             raise PeerTimeout(node.name, _reason(error)) from error
         except HTTPError as error:
-            raise PeerUnreachable(node.name, _reason(error)) from error
+            raise _doubtful(node, _reason(error)) from error
         except (MemoryError, OverflowError) as error:
             raise PeerUnreachable(node.name, "its answer does not fit in memory") from error
-
-    def _note_clock(self, node: Node, response: urllib3.BaseHTTPResponse, uptime_ms: int) -> None:
-        theirs = response.headers.get(bundle_http.UPTIME_MS, "")
-        if theirs.isdecimal():
-            self._ahead_ms[node.name] = int(theirs) - uptime_ms
 
     def _signed(
         self, method: str, target: str, headers: Mapping[str, str], parts: Sequence[Buffer]
@@ -352,23 +410,36 @@ def _condition(expected_version: int | None) -> dict[str, str]:
     return {"If-None-Match": "*"} if expected_version == 0 else {"If-Match": f'"{expected_version}"'}
 
 
-def _error(node: Node, key: StateKey, status: int, body: bytes) -> SkylarkError:
-    """The peer's error, as if it had been raised here."""
-    if status == 404 and not body:
-        return NotFound("bundle", str(key), (node.name,))
+def _owner(key: StateKey) -> dict[str, str]:
+    """The path of a request names the node that is asked; this header, whose bundle is meant."""
+    return {bundle_http.OWNER: key.node} if key.node is not None else {}
+
+
+def _doubtful(node: Node, reason: str) -> PeerUnreachable:
+    error = PeerUnreachable(node.name, reason)
+    error.in_doubt = True
+    return error
+
+
+def _error(node: Node, key: StateKey, response: urllib3.BaseHTTPResponse, body: bytes) -> SkylarkError:
+    """Return the peer's error, as if it had been raised here."""
+    deleted = response.headers.get(bundle_http.DELETED, "")
+    missing = NotFound("bundle", str(key), (node.name,), int(deleted) if deleted.isdecimal() else 0)
+    if response.status == 404 and not body:
+        return missing
     try:
         error = msgspec.json.decode(body, type=_Answer).error
-        return _raised_there(node, key, status, error)
+        return missing if error.code == "not-found" else _raised_there(node, key, response.status, error)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError):
-        return PeerUnreachable(node.name, f"it answered with status {status}")
+        return PeerUnreachable(node.name, f"it answered with status {response.status}")
 
 
 def _raised_there(node: Node, key: StateKey, status: int, error: ErrorBody) -> SkylarkError:
     match error.code:
-        case "not-found":
-            return NotFound("bundle", str(key), (node.name,))
         case "conflict":
             return Conflict(str(key), int(error.expected), int(error.actual))
+        case "superseded":
+            return Superseded(str(key), int(error.actual))
         case "too-large":
             return TooLarge(f"bundle {key} at node {node.name}", error.size_bytes, error.limit_bytes)
         case "too-many-bundles":
@@ -378,7 +449,7 @@ def _raised_there(node: Node, key: StateKey, status: int, error: ErrorBody) -> S
         case _ if status < 500:
             return InvalidArgument("bundle", str(key), f"what node {node.name} accepts ({error.message})")
         case _:
-            return PeerUnreachable(node.name, error.message)
+            return _doubtful(node, error.message)
 
 
 def _reason(error: Exception) -> str:

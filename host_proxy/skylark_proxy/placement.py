@@ -11,7 +11,7 @@ from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.election import Election
 from skylark_proxy.errors import InvalidArgument
-from skylark_proxy.model import Ack, BundleInfo, Objectives, Policy, StateKey, WriteId
+from skylark_proxy.model import Ack, BundleInfo, Objectives, Policy, StateKey
 from skylark_proxy.topology import Topology
 
 
@@ -20,16 +20,19 @@ class FetchedBundle:
     """A bundle and the way to it.
 
     Attributes:
-        info: Its metadata; the key names the node that served it.
+        info: Its metadata.
         fields: The fields that were asked for and exist.
         hops: How many nodes were asked before one had it: 0, the local node had it.
         duration_ms: T(dr).
+        stale: Why it may not be the owner's present one, where the owner was asked for: `owner-unreachable`, or
+            `owner-lost-it`. None: it is the owner's, or a copy with which the reader is content.
     """
 
     info: BundleInfo
     fields: Mapping[str, Buffer]
     hops: int
     duration_ms: float
+    stale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +87,10 @@ class Write:
         created_ms: When it was made, in milliseconds since the epoch; None: now.
         ack: When the store is acknowledged; None: the node's default.
         replicate: Whether the cloud is to get a copy, sooner or later; None: the node's default.
-        version: The version of which this is a copy; None: the next one.
-        home: Where the bundle of which this is a copy is at home; see `BundleInfo`.
+        version: Of a bundle without an owner: its version. None: the owner gives the next one.
         write: The write's id; None: it gets one.
-        copy_at: A node that gets a copy from elsewhere, and that is to be told when the bundle is deleted.
         plan: The chain's plan, which travels with the bundle.
+        seen: Versions of other bundles that the chain has seen; see `Metadata`.
         destination_from: Who said where the chain goes on: `function`, `plan`, `request` or `default`.
     """
 
@@ -103,14 +105,13 @@ class Write:
     ack: Ack | None = None
     replicate: bool | None = None
     version: int | None = None
-    home: str | None = None
-    write: WriteId | None = None
-    copy_at: str | None = None
+    write: str | None = None
     plan: Plan | None = None
+    seen: Mapping[StateKey, int] = field(default_factory=dict)
     destination_from: str = "default"
 
     def with_fields(self, fields: Mapping[str, Buffer], crc32: int | None = None) -> "Write":
-        """The same with these fields.
+        """Return the same with these fields.
 
         Raises:
             InvalidArgument: They do not have the checksum `crc32`.

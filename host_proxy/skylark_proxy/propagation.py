@@ -1,17 +1,16 @@
-"""Moves bundles: the fetch ladder, and the carrying out of elections. What it did is in what it returns."""
+"""Moves bundles: the fetch ladder, and the carrying out of elections. What it did is in what it returns.
 
-import contextlib
+docs/consistency.md says what a reader and a writer may rely on.
+"""
+
 import itertools
 import logging
-import os
-import random
-import time
-from collections.abc import Callable, Collection, Mapping
-from typing import TypedDict, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import msgspec
 
-from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.arrivals import Arrivals
@@ -21,13 +20,15 @@ from skylark_proxy.errors import (
     NotFound,
     PeerUnreachable,
     SkylarkError,
+    Stale,
     StoreUnavailable,
+    Superseded,
     UnknownNode,
 )
-from skylark_proxy.forwarder import Forwarder, copy_of
-from skylark_proxy.model import BundleInfo, Node, Objectives, Policy, StateKey, WriteId
-from skylark_proxy.outbox import Entry, Kind, Outbox
-from skylark_proxy.peers import Peers
+from skylark_proxy.forwarder import SMALL_BYTES, Forwarder
+from skylark_proxy.machine import REAL, Machine, now_ms
+from skylark_proxy.model import BundleInfo, Metadata, Node, Objectives, Policy, Read, Sealed, StateKey
+from skylark_proxy.outbox import Outbox
 from skylark_proxy.placement import (
     Defaults,
     FailedAttempt,
@@ -37,124 +38,287 @@ from skylark_proxy.placement import (
     Write,
     fetch_ladder,
 )
-from skylark_proxy.store import Store
+from skylark_proxy.seen import Seen
+from skylark_proxy.store import Holder, Removed, Store, StoredBundle
 from skylark_proxy.topology import Topology, TopologyProvider
 
 T = TypeVar("T")
+Found = tuple[BundleInfo, Mapping[str, Buffer]]
 
 _LOG = logging.getLogger(__name__)
+_MAX_REBASES = 8
+
+UNREACHABLE, LOST = "owner-unreachable", "owner-lost-it"
+"""Why a copy may be stale: its owner cannot be asked, or does not have the bundle any more and has not deleted it."""
 
 
-class _Sealed(TypedDict):
-    origin: str
-    created_ms: int
-    crc32: int
-    expected_version: int | None
-    ttl_ms: int | None
-    version: int | None
-    plan: Plan | None
-    home: str | None
-    write: WriteId | None
+class Owners(Protocol):
+    """What is asked of the nodes that own bundles; see `Peers`."""
+
+    def get(
+        self, node: Node, key: StateKey, fields: Collection[str] = (), *, asker: str | None, keep: bool, newer_than: int
+    ) -> "Found | OnItsWay | Unchanged": ...
+
+    def head(self, node: Node, key: StateKey) -> BundleInfo: ...
+
+    def put(self, node: Node, key: StateKey, sealed: Sealed, terms: "Terms") -> int: ...
+
+    def put_copy(
+        self,
+        node: Node,
+        key: StateKey,
+        sealed: Sealed,
+        version: int,
+        *,
+        supplied: str | None = None,
+        replicate: bool = False,
+    ) -> None: ...
+
+    def delete(
+        self, node: Node, key: StateKey, *, expected_version: int | None, known_version: int | None
+    ) -> Removed: ...
+
+    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> bool: ...
+
+
+class OnItsWay:
+    """The bundle is being brought to the one who asks."""
+
+
+class Unchanged:
+    """The owner has no newer version than the one that the asker has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms an owner stores a bundle.
+
+    Attributes:
+        expected_version: The version that the bundle must have now; 0: it must not exist. None: any.
+        known_version: The highest version that the writer knew of when it began; None: it need not know.
+        replicate: True if the owner sees to a copy in the cloud.
+        supplied: A node that gets this version from the writer, and further ones from the owner.
+    """
+
+    expected_version: int | None = None
+    known_version: int | None = None
+    replicate: bool = False
+    supplied: str | None = None
 
 
 class Propagation:
     """Fetches and places the bundles of one node. Safe for threads; every call blocks.
 
     Args:
-        node: The name of the local node.
-        outbox: What has to be carried to other nodes later.
-        forwarder: Who carries it.
+        store: The store of the local node.
+        peers: The other nodes.
+        outbox: What other nodes have to be told.
+        forwarder: Who tells them.
         arrivals: What other nodes have announced.
     """
 
     def __init__(
         self,
-        node: str,
         store: Store,
-        peers: Peers,
+        peers: Owners,
         provider: TopologyProvider,
         outbox: Outbox,
         forwarder: Forwarder,
         arrivals: Arrivals,
         defaults: Defaults,
+        machine: Machine = REAL,
     ) -> None:
-        self.node = node
+        self.node = store.node
         self.arrivals = arrivals
-        self._outbox = outbox
-        self._forwarder = forwarder
         self.defaults = defaults
         self.store = store
+        self.seen = Seen()
+        self._outbox = outbox
+        self._forwarder = forwarder
         self._peers = peers
         self._provider = provider
-        self._elector = Elector(node)
-        self._random = random.Random()  # a policy, not a secret
-        self._writer = os.urandom(8).hex()
+        self._machine = machine
+        self._elector = Elector(self.node)
+        self._writer = machine.token()
         self._writes = itertools.count(1)
 
     def topology(self) -> Topology:
-        """The topology now."""
-        return self._provider.current(time.time())
+        """Return the topology now."""
+        return self._provider.current(self._machine.now_s())
 
     def destination(self, named: str | None = None) -> str:
-        """The node that elections lead to: the one that is named, else the default, else the first cloud node."""
+        """Return the node that elections lead to: the named one, else the default, else the first cloud node."""
         if named or self.defaults.destination:
             return named or self.defaults.destination or ""
         cloud = self.topology().cloud_nodes()
         return cloud[0].name if cloud else self.node
 
-    def fetch(self, key: StateKey, fields: Collection[str] = ()) -> FetchedBundle:
-        """Fetches a bundle: from the local node, else the node that the key names, else the cloud node.
+    # Reading.
 
-        A bundle that was announced to the local node is waited for.
+    def fetch(
+        self,
+        key: StateKey,
+        fields: Collection[str] = (),
+        read: Read = Read.NEAREST,
+        min_version: int = 0,
+        *,
+        hold: bool = True,
+    ) -> FetchedBundle:
+        """Fetch a bundle: from the local node, else the owner that the key names, else the cloud node.
+
+        A bundle that was announced to the local node is waited for. None is older than what was seen at this node.
+
+        Args:
+            fields: Only these fields; empty: all.
+            read: What the reader is content with.
+            min_version: The version that the reader has seen: none older is given.
+            hold: True if a copy may be kept here, where the node's settings say so.
 
         Raises:
-            NotFound: All of them answered, and none has it.
+            NotFound: All who were asked answered, and none has it; or the owner has deleted it.
+            Stale: Only older copies than what was seen can be had, since the owner cannot be asked.
             PeerUnreachable, StoreUnavailable: One that may have it did not answer, and the others do not have it.
         """
-        started = time.perf_counter()
-        (info, found), hops = self._first(key, lambda name: self._fetch_at(name, key, fields))
-        if info.key.node != self.node and self.defaults.keep_fetched and not fields:
-            self._keep(info, found)
-        return FetchedBundle(info, found, hops, _since_ms(started))
+        started_s = self._machine.monotonic_s()
+        keep = hold and self.defaults.keep_fetched and not fields
+        compare = read is not Read.NEAREST  # else the local node was asked before, and has none that is new enough
 
-    def head(self, key: StateKey) -> tuple[BundleInfo, int]:
-        """The metadata of a bundle, and the hops to it; looked for, and waited for, as `fetch` does.
+        def at(name: str) -> Found:
+            return self._fetch_here(key, fields) if name == self.node else self._ask(name, key, fields, keep, compare)
+
+        (info, found), hops, stale = self._first(key, read, min_version, at)
+        self._note(info)
+        return FetchedBundle(info, found, hops, 1000 * (self._machine.monotonic_s() - started_s), stale)
+
+    def head(
+        self, key: StateKey, read: Read = Read.NEAREST, min_version: int = 0
+    ) -> tuple[BundleInfo, int, str | None]:
+        """Return the metadata of a bundle, the hops to it, and why it may be stale; see `fetch`.
 
         From another node it comes without the sizes of the fields.
         """
-        return self._first(key, lambda name: self._head_at(name, key))
+        (info, _), hops, stale = self._first(key, read, min_version, lambda at: (self._head_at(at, key), {}))
+        self._note(info)
+        return info, hops, stale
 
     def head_here(self, key: StateKey) -> BundleInfo:
-        """The metadata of a bundle at the local node, which is waited for if it is on its way.
+        """Return the metadata of a bundle at the local node, which is waited for if it is on its way.
 
         Raises:
             NotFound: It is not here.
         """
-        return _meant(self._here(key, lambda: self.store.head(key)), key)
+        return self._here(key, lambda: self.store.find(key, ())).info
 
     def brings(self, key: StateKey, target: str) -> bool:
-        """Whether a bundle is so on its way to a node that the node had better wait for it than fetch it."""
-        return self._forwarder.brings(key, target)
+        """Return True if we are about to deliver this bundle to `target`, so it should wait instead of fetching."""
+        return self._outbox.on_its_way(key, target) > SMALL_BYTES
 
-    def _first(self, key: StateKey, at: Callable[[str], T]) -> tuple[T, int]:
-        """What the first node that has a bundle gives, and how many were asked in vain before."""
-        unavailable: SkylarkError | None = None
+    def _first(
+        self, key: StateKey, read: Read, min_version: int, at: Callable[[str], Found]
+    ) -> tuple[Found, int, str | None]:
+        """Return what the first suitable node gives, how many were asked before in vain, and why it may be stale."""
         asked: list[str] = []
-        for name in fetch_ladder(key, self.node, self.topology()):
+        unavailable: SkylarkError | None = None
+        too_old: BundleInfo | None = None
+        stale: str | None = None
+        for name in self._ladder(key, read):
             try:
-                return at(name), len(asked)
-            except NotFound:
-                asked.append(name)
+                found = at(name)
+                floor = max(min_version, self.seen.version(found[0].key))
+                if found[0].version >= floor:
+                    return found, len(asked), stale
+                too_old = found[0]
+            except NotFound as error:
+                if name == key.node:
+                    if error.deleted_version:
+                        self.seen.note(key, error.deleted_version)
+                        raise
+                    stale = LOST
             except (PeerUnreachable, StoreUnavailable, UnknownNode) as error:
                 _LOG.info("fetching %s: %s", key, error)
                 unavailable = error if error.retryable else unavailable
-                asked.append(name)
+                stale = UNREACHABLE if name == key.node else stale
+            asked.append(name)
+        if unavailable is not None and too_old is not None:
+            seen = max(min_version, self.seen.version(too_old.key))
+            raise Stale(str(key), too_old.version, seen, unavailable.message)
         if unavailable is not None:
             raise unavailable
         raise NotFound("bundle", str(key), tuple(asked))
 
+    def _ladder(self, key: StateKey, read: Read) -> Sequence[str]:
+        """The nodes to ask, in order. Without an owner in the key there is none to prefer."""
+        nearest = fetch_ladder(key, self.node, self.topology())
+        if key.node is None or read is Read.NEAREST:
+            return nearest
+        return [key.node, *(name for name in nearest if name != key.node and read is Read.LATEST)]
+
+    def _ask(self, name: str, key: StateKey, fields: Collection[str], keep: bool, compare: bool) -> Found:
+        """Ask another node. Where an owner has no newer version than the copy here, its bytes do not travel."""
+        peer, is_owner = self._peer(name), name == key.node
+        keep = keep and is_owner  # an owner knows who has copies; nobody else may give one away
+        here = self._version_here(key) if compare and is_owner else 0
+        found = self._peers.get(peer, key, fields, asker=self.node, keep=keep, newer_than=here)
+        if isinstance(found, OnItsWay | Unchanged):
+            if isinstance(found, OnItsWay):
+                self.arrivals.expect(key)
+            try:
+                info, contents = self._fetch_here(key, fields)
+                return (replace(info, age_ms=0) if here else info), contents
+            except NotFound:
+                found = self._peers.get(peer, key, fields, asker=None, keep=False, newer_than=0)
+        assert not isinstance(found, OnItsWay | Unchanged)  # neither is answered to who does not ask for it
+        if keep:
+            self._keep(*found)
+        return found
+
+    def _fetch_here(self, key: StateKey, fields: Collection[str]) -> Found:
+        stored = self._here(key, lambda: self.store.find(key, fields or None))
+        return stored.info, stored.fields
+
+    def _head_at(self, name: str, key: StateKey) -> BundleInfo:
+        return self.head_here(key) if name == self.node else self._peers.head(self._peer(name), key)
+
+    def _here(self, key: StateKey, read: Callable[[], StoredBundle]) -> StoredBundle:
+        """Read a bundle in the local store, and wait for one that is expected."""
+        expected = self.arrivals.expects(key)
+        try:
+            return read()
+        except NotFound:
+            if not expected:
+                raise self._absent(key) from None
+        self.arrivals.wait(key)
+        try:
+            return read()
+        except NotFound:
+            raise self._absent(key) from None
+
+    def _absent(self, key: StateKey) -> NotFound:
+        """Return the error for a bundle that is not here; it says if this node owned it, and it was deleted or has expired."""
+        gone = self.store.ledger(key) if key.node == self.node else None
+        return NotFound("bundle", str(key), (self.node,), gone.version if gone and not gone.present else 0)
+
+    def _version_here(self, key: StateKey) -> int:
+        try:
+            return self.store.get(key, ()).info.version
+        except (NotFound, StoreUnavailable):
+            return 0
+
+    def _note(self, info: BundleInfo) -> None:
+        self.seen.note(info.key, info.version)
+        self.seen.note_all(info.meta.seen)
+
+    def _keep(self, info: BundleInfo, fields: Mapping[str, Buffer]) -> None:
+        """Keep a bundle that came from its owner. Not keeping it loses nothing, so a failure is only logged."""
+        try:
+            self.store.commit_copy(info.key, info.sealed(fields, now_ms(self._machine)), info.version)
+        except SkylarkError as error:
+            _LOG.info("bundle %s is not kept locally: %s", info.key, error)
+
+    # Writing.
+
     def place(self, write: Write) -> PlacedBundle:
-        """Stores a bundle where the election, or its key, says; the next candidate where a node is away.
+        """Store a bundle where the election, or its key, says; the next candidate where a node is away.
 
         Returns:
             Where it is. One Redis at least has acknowledged it.
@@ -163,13 +327,14 @@ class Propagation:
             Conflict: The stored version is not the expected one.
             TooLarge: It exceeds the limit of the node that is to hold it.
             UnknownNode: The destination, or the key's node, is not in the topology.
-            InvalidArgument: A version is expected, and the key names no node: each node counts its own.
+            InvalidArgument: A version is expected, and the key names no node: each owner counts its own.
+            OutboxFull: It is to be copied, and too much waits for other nodes already; nothing was stored.
             StoreUnavailable: Not even the local store took it.
         """
         if write.expected_version is not None and write.key.node is None:
             expected = "<chain_id>:<node>:<task_id>, since a version is expected, and each node counts its own"
             raise InvalidArgument("key", str(write.key), expected)
-        started = time.perf_counter()
+        started_s = self._machine.monotonic_s()
         size_bytes = sum(map(len, write.fields.values()))
         election = None if write.key.node else self.elect(size_bytes, write.destination, write.policy)
         route = Route.decide(write, election, self.node, self.topology(), self.defaults)
@@ -177,26 +342,27 @@ class Propagation:
         failed: list[FailedAttempt] = []
         for name in route.candidates:
             later = route.later_from(name, self.node, bool(failed))
-            copy_at = route.cloud_at_once if route.cloud_at_once != name else None
+            supplied = route.cloud_at_once if route.cloud_at_once != name else None
             try:
-                version = self._put_at(name, write.key, write.fields, sealed, later, copy_at or write.copy_at)
+                version = self._put_at(name, write, sealed, later, supplied)
                 break
             except (PeerUnreachable, StoreUnavailable) as error:
                 if name == route.candidates[-1]:
                     raise
                 _LOG.warning("storing %s at %s failed, trying the next candidate: %s", write.key, name, error)
                 failed.append(FailedAttempt(name, error.message))
-        if copy_at is not None:
-            home = name if write.version is None else write.home
-            copy: _Sealed = {**sealed, "version": version, "expected_version": None, "home": home}
-            self._put_at(copy_at, write.key, write.fields, copy)
+                self._give_up(write, sealed, name, error)
+        owned = write.key.anywhere() if write.version is not None else write.key.at(name)
+        if supplied is not None:
+            self._supply(supplied, owned, sealed, version)
+        self.seen.note(owned, version)
         return PlacedBundle(
             key=write.key.at(name),
             version=version,
             size_bytes=size_bytes,
             election=election,
             failed=tuple(failed),
-            duration_ms=_since_ms(started),
+            duration_ms=1000 * (self._machine.monotonic_s() - started_s),
             on_the_way_to=later,
             destination_from=write.destination_from,
         )
@@ -209,13 +375,13 @@ class Propagation:
         at_s: float | None = None,
         objectives: Objectives | None = None,
     ) -> Election:
-        """The election for a bundle of this size; nothing is moved.
+        """Return the election for a bundle of this size; nothing is moved.
 
         Raises:
             UnknownNode: The destination is not in the topology.
             InvalidArgument: A number is out of range.
         """
-        at_s = time.time() if at_s is None else at_s
+        at_s = self._machine.now_s() if at_s is None else at_s
         topology = self._provider.current(at_s)
         election = self._elector.elect(
             topology,
@@ -224,156 +390,282 @@ class Propagation:
             policy or self.defaults.policy,
             objectives or topology.objectives or self.defaults.objectives,
             at_s,
-            self._random,
+            self._machine.random(),
         )
         if _LOG.isEnabledFor(logging.DEBUG):
             _LOG.debug("election %s", msgspec.json.encode(election.to_dict()).decode())
         return election
 
-    def delete(self, key: StateKey, write: WriteId | None = None) -> bool:
-        """Deletes a bundle, and its copies, at the node that its key names, else here; False if there was none.
+    def _put_at(self, name: str, write: Write, sealed: Sealed, later: tuple[str, ...], supplied: str | None) -> int:
+        """Store at a node, which sees to copies at the nodes `later`; return the version."""
+        key = write.key
+        if name == self.node:
+            return self._put_here(key, sealed, Terms(write.expected_version, supplied=supplied), later, write.version)
+        node, replicate = self._peer(name), bool(later)
+        if write.version is not None:
+            self._peers.put_copy(node, key.anywhere(), sealed, write.version, supplied=supplied, replicate=replicate)
+            return write.version
+        owned, known = key.at(name), self.seen.version(key.at(name))
+        for _ in range(_MAX_REBASES):
+            try:
+                version = self._peers.put(
+                    node, owned, sealed, Terms(write.expected_version, known, replicate, supplied)
+                )
+                break
+            except Superseded as error:  # the caller still waits: its write is the latest one after all
+                known = error.actual
+        else:
+            raise PeerUnreachable(name, f"{owned} is written by too many at once")
+        if key.node is not None:
+            self._drop_older_copy(owned, version)
+        return version
 
-        The copies are deleted by the outbox, as soon as their nodes can be reached; what has been stored there since
-        stays.
+    def _put_here(
+        self, key: StateKey, sealed: Sealed, terms: Terms, promised: Sequence[str], version: int | None
+    ) -> int:
+        if promised:
+            self._outbox.check_room()
+        owned = key.anywhere() if version is not None else key.at(self.node)
+        try:
+            if version is not None:
+                committed = self.store.commit_copy(owned, sealed, version, supplied=terms.supplied, promised=promised)
+            else:
+                committed = self.store.commit(
+                    owned,
+                    sealed,
+                    expected_version=terms.expected_version,
+                    known_version=terms.known_version,
+                    supplied=terms.supplied,
+                    promised=promised,
+                )
+        except StoreUnavailable:
+            self._forwarder.look_again()
+            raise
+        self._tell_holders(owned, committed.behind, committed.info.size_bytes)
+        self.arrivals.settle(key)
+        return committed.info.version
+
+    def _tell_holders(self, key: StateKey, behind: Collection[Holder], size_bytes: int = 0) -> None:
+        for holder in behind:
+            self._outbox.add(key, [holder.node], size_bytes if holder.is_promised else 0)
+
+    def _drop_older_copy(self, owned: StateKey, version: int) -> None:
+        """Drop the copy here of a bundle that was just written through this node, so that no reader here gets it."""
+        try:
+            self.store.forget(owned, version, deleted=False)
+        except StoreUnavailable as error:  # who reads here has seen the new version, and is not given this one
+            _LOG.info("the copy of %s before version %d stays: %s", owned, version, error)
+
+    def _give_up(self, write: Write, sealed: Sealed, name: str, error: SkylarkError) -> None:
+        """See to it that a write which may still reach a node does not happen there: the bundle is put elsewhere."""
+        in_doubt = isinstance(error, PeerUnreachable) and error.in_doubt
+        if name == self.node or write.version is not None or not in_doubt:
+            return
+        key = write.key.at(name)
+        try:
+            holder = self.store.note_refusal(key, sealed.meta.write)
+        except StoreUnavailable as failure:
+            _LOG.warning("a late write of %s is not refused: %s", key, failure)
+            return
+        self._outbox.add(key, [holder.node])
+
+    def _supply(self, name: str, owned: StateKey, sealed: Sealed, version: int) -> None:
+        """Bring a copy to a node before the answer."""
+        try:
+            if name == self.node:
+                self.put_copy_here(owned, sealed, version)
+            else:
+                self._peers.put_copy(self._peer(name), owned, sealed, version)
+        except Superseded as error:
+            _LOG.info("%s knows of a later version of %s: %s", name, owned, error)
+
+    def _seal(self, write: Write) -> Sealed:
+        """Return what is put wherever the bundle goes: the same at every attempt."""
+        meta = Metadata(
+            origin=write.origin or self.node,
+            created_ms=write.created_ms if write.created_ms is not None else now_ms(self._machine),
+            crc32=bundle_http.checksum(write.fields),
+            write=write.write or f"{self._writer}-{next(self._writes)}",
+            plan=write.plan,
+            seen=write.seen,
+        )
+        views = {name: bytes(value) if isinstance(value, bytearray) else value for name, value in write.fields.items()}
+        ttl_ms = write.ttl_ms if write.ttl_ms is not None else self.defaults.ttl_ms
+        return Sealed(views, meta, ttl_ms, 0)
+
+    # Deleting.
+
+    def delete(self, key: StateKey, expected_version: int | None = None) -> bool:
+        """Delete a bundle at its owner; return False if there was none.
+
+        Copies are dropped by the outbox, as soon as their nodes can be reached. Until then none of them is given to a
+        reader who knows of the deletion.
 
         Args:
-            write: Only the bundle that this write has made.
+            key: Without a node: the bundle that is here, whoever owns it.
+            expected_version: The version that the bundle must have. None: any.
+
+        Raises:
+            Conflict: The stored version is not the expected one.
         """
+        owned = self._owned(key)
+        if owned.node is None:
+            return self.delete_shared(owned, self.next_version(owned))
+        if owned.node == self.node:
+            removed = self.delete_here(owned, expected_version)
+        else:
+            removed = self._delete_at(owned, expected_version)
+            self._forget_here(owned, removed)
+        if removed.version:
+            self.seen.note(owned, removed.version)
+        return removed.existed
+
+    def _owned(self, key: StateKey) -> StateKey:
+        """Return the key with the owner of the bundle that is meant; without a node if it has none."""
         if key.node not in (None, self.node):
-            return self._peers.delete(self._peer(key.node or ""), key, write)
-        copies, transfers = self._outbox.copies(key), self._outbox.settled(key)
-        made_by = write
-        if copies and made_by is None:
-            with contextlib.suppress(NotFound):
-                made_by = self.store.head(key).write
+            return key
         try:
-            self._delete_copies(key, copies, made_by)
-            existed = self.store.delete(key, write=write)
-        except StoreUnavailable as error:
-            if not error.full:
-                raise
-            existed = self.store.delete(key, write=write)  # makes room; an end here leaves the copies noted
-            self._delete_copies(key, copies, made_by)
-        for transfer in transfers:
-            self._outbox.remove(transfer)
-        if copies:
-            self._forwarder.wake()
-        if copies and (existed or write is None):
-            self._outbox.forget_copies(key)
-        return existed
-
-    def _delete_copies(self, key: StateKey, copies: Collection[str], write: WriteId | None) -> None:
-        for target in copies:
-            self._outbox.add(Kind.DELETE, key, target, bundle_http.now_ms(), write=write)
-
-    def _fetch_at(self, name: str, key: StateKey, fields: Collection[str]) -> tuple[BundleInfo, Mapping[str, Buffer]]:
-        if name == self.node:
-            return self._fetch_here(key, fields)
-        peer = self._peer(name)
-        bundle = self._peers.get(peer, key, fields, self.node)
-        if bundle is None:
-            self.arrivals.expect(key)
-            with contextlib.suppress(NotFound):
-                return self._fetch_here(key, fields)
-            bundle = self._peers.get(peer, key, fields)
-        assert bundle is not None  # who does not say that it can wait gets the bundle
-        return _meant(bundle.info, key), bundle.fields
-
-    def _fetch_here(self, key: StateKey, fields: Collection[str]) -> tuple[BundleInfo, Mapping[str, Buffer]]:
-        stored = self._here(key, lambda: self.store.get(key, fields or None))
-        return _meant(stored.info, key), stored.fields
-
-    def _head_at(self, name: str, key: StateKey) -> BundleInfo:
-        if name == self.node:
-            return self.head_here(key)
-        return _meant(self._peers.head(self._peer(name), key), key)
-
-    def _here(self, key: StateKey, read: Callable[[], T]) -> T:
-        """Reads a bundle in the local store, and waits for one that is expected."""
-        expected = self.arrivals.expects(key)
-        try:
-            return read()
+            return self.head_here(key).key
         except NotFound:
-            if not expected:
-                raise
-        self.arrivals.wait(key)
-        return read()
+            return key.at(self.node)
 
-    def _put_at(
+    def next_version(self, key: StateKey) -> int:
+        """Return a version for a bundle without an owner that is above all that were seen here: the time in us."""
+        version = max(int(self._machine.now_s() * 1e6), self.seen.version(key) + 1)
+        self.seen.note(key, version)
+        return version
+
+    def delete_shared(self, key: StateKey, version: int, at: str | None = None) -> bool:
+        """Delete a bundle without an owner at a node (None: here); return False if there was none."""
+        if at in (None, self.node):
+            return self.forget_here(key, version, deleted=True)
+        return self._peers.forget(self._peer(at or ""), key, version, deleted=True)
+
+    def _delete_at(self, owned: StateKey, expected_version: int | None) -> Removed:
+        assert owned.node is not None
+        peer, known = self._peer(owned.node), self.seen.version(owned)
+        for _ in range(_MAX_REBASES):
+            try:
+                return self._peers.delete(peer, owned, expected_version=expected_version, known_version=known)
+            except Superseded as error:
+                known = error.actual
+        raise PeerUnreachable(peer.name, f"{owned} is written by too many at once")
+
+    def _forget_here(self, owned: StateKey, removed: Removed) -> None:
+        if removed.version:
+            try:
+                self.store.forget(owned, removed.version, deleted=True)
+            except StoreUnavailable as error:
+                _LOG.info("the copy of %s, which is deleted, stays: %s", owned, error)
+
+    # What other nodes ask of this one.
+
+    def give(
         self,
-        name: str,
         key: StateKey,
-        fields: Mapping[str, Buffer],
-        sealed: _Sealed,
-        later: tuple[str, ...] = (),
-        copy_at: str | None = None,
-    ) -> int:
-        """Stores at a node, which has to see to the copies at the nodes `later`; returns the version.
+        fields: Collection[str],
+        *,
+        asker: str | None = None,
+        keep: bool = False,
+        newer_than: int = 0,
+    ) -> Found | OnItsWay | Unchanged:
+        """Return a bundle that is here to another node.
 
-        A copy at `copy_at` is made by somebody else; the node is to know of it.
+        Args:
+            asker: The node that asks, if it can wait for a bundle that is on its way to it.
+            keep: True if the asker will keep it.
+            newer_than: The version that the asker has.
+
+        Raises:
+            NotFound: It is not here; the error says if it was deleted.
         """
-        if name != self.node:
-            return self._peers.put(self._peer(name), key, fields, **sealed, replicate=bool(later), copy_at=copy_at)
-        views = {name: bytes(value) if isinstance(value, bytearray) else value for name, value in fields.items()}
-        entries: list[Entry] = []
+        if asker is not None and self.brings(key, asker):
+            return OnItsWay()
         try:
-            if copy_at is not None:
-                self._outbox.note_copy(key, copy_at)
-            for target in later:
-                entry = self._outbox.add(Kind.STORE, key, target, bundle_http.now_ms(), sealed["crc32"])
-                entries.append(entry)
-            info = self.store.put(key, views, **sealed)
-        except SkylarkError:
-            with contextlib.suppress(StoreUnavailable):  # an entry without its bundle is dropped in the end
-                for entry in entries:
-                    self._outbox.remove(entry)
+            if newer_than and self.store.find(key, ()).info.version <= newer_than:
+                return Unchanged()
+            if keep and asker is not None and key.node == self.node:
+                self.store.note_cache(key, asker)
+            stored = self.store.find(key, fields or None)
+        except NotFound:
+            raise self._absent(key) from None
+        return stored.info, stored.fields
+
+    def tell(self, key: StateKey) -> BundleInfo:
+        """Return the metadata of a bundle that is here to another node; see `give`."""
+        try:
+            return self.store.find(key, ()).info
+        except NotFound:
+            raise self._absent(key) from None
+
+    def put_here(self, key: StateKey, sealed: Sealed, terms: Terms) -> int:
+        """Store a bundle that this node owns for another node; return its version."""
+        return self._put_here(key, sealed, terms, self._replicas(terms.replicate), None)
+
+    def put_copy_here(
+        self, key: StateKey, sealed: Sealed, version: int, *, supplied: str | None = None, replicate: bool = False
+    ) -> None:
+        """Store a copy of another node's bundle, or a bundle without an owner.
+
+        Raises:
+            Superseded: A later version, or its deletion, is known here.
+        """
+        promised = self._replicas(replicate)
+        try:
+            committed = self.store.commit_copy(key, sealed, version, supplied=supplied, promised=promised)
+        except Superseded:
+            self.arrivals.settle(key)
             raise
+        self._tell_holders(key, committed.behind, sealed.size_bytes)
         self.arrivals.settle(key)
-        for entry in entries:
-            self._outbox.settle(entry, info.version, info.size_bytes)
-        if entries:
-            self._forwarder.wake()
-        return info.version
 
-    def _seal(self, write: Write) -> _Sealed:
-        """What goes with a bundle's bytes wherever they are put: the same at every attempt."""
-        return {
-            "origin": write.origin or self.node,
-            "created_ms": write.created_ms if write.created_ms is not None else time.time_ns() // 1_000_000,
-            "crc32": bundle_http.checksum(write.fields),
-            "expected_version": write.expected_version,
-            "ttl_ms": write.ttl_ms if write.ttl_ms is not None else self.defaults.ttl_ms,
-            "version": write.version,
-            "plan": write.plan,
-            "home": write.home,
-            "write": write.write or WriteId(self._writer, next(self._writes)),
-        }
-
-    def _keep(self, info: BundleInfo, fields: Mapping[str, Buffer]) -> None:
-        """Keeps a bundle that came from afar. Not keeping it loses nothing, so a failure is only logged."""
-        views = {name: memoryview(value) for name, value in fields.items()}
+    def delete_here(
+        self, key: StateKey, expected_version: int | None = None, known_version: int | None = None
+    ) -> Removed:
+        """Delete a bundle that this node owns, and its copies."""
         try:
-            self.store.put(info.key, views, **copy_of(info))
-        except SkylarkError as error:
-            _LOG.info("bundle %s is not kept locally: %s", info.key, error)
+            removed = self.store.delete(key, expected_version=expected_version, known_version=known_version)
+            if not removed.existed and not removed.version and (holder := self._stray_copy(key)) is not None:
+                deleted = self.store.delete(key, always=True)
+                removed = Removed(True, deleted.version, (self.store.note_holder(key, holder),))
+        except StoreUnavailable:
+            self._forwarder.look_again()
+            raise
+        self._tell_holders(key, removed.behind)
+        return removed
+
+    def forget_here(self, key: StateKey, version: int, *, deleted: bool) -> bool:
+        """Drop a copy that is older than a version of its owner; return False if there was none."""
+        removed = self.store.forget(key, version, deleted=deleted)
+        self._tell_holders(key, removed.behind)
+        self.arrivals.settle(key)
+        return removed.existed
+
+    def refuse_here(self, key: StateKey, write: str) -> None:
+        """Undo a write whose sender has given it up, and take it no more."""
+        self._tell_holders(key.at(self.node), self.store.refuse(key, write).behind)
+
+    def _replicas(self, replicate: bool) -> tuple[str, ...]:
+        """Return the cloud node, if it is to get a copy from here."""
+        cloud = [node.name for node in self.topology().cloud_nodes()[:1]] if replicate else []
+        return tuple(name for name in cloud if name != self.node)
+
+    def _stray_copy(self, key: StateKey) -> str | None:
+        """Return the node that has a copy of a bundle of which nothing is known here: the data here was lost."""
+        for name in self._replicas(True):
+            try:
+                if self._peers.head(self._peer(name), key).key == key:
+                    return name
+            except (NotFound, PeerUnreachable, UnknownNode):
+                continue
+        return None
 
     def _peer(self, name: str) -> Node:
         return self.topology().node(name)
 
 
-def _meant(info: BundleInfo, key: StateKey) -> BundleInfo:
-    """The bundle, if it is the one that a key means.
-
-    Raises:
-        NotFound: It is another node's bundle of the same task.
-    """
-    if not info.answers(key):
-        raise NotFound("bundle", str(key), (info.key.node or "",))
-    return info
-
-
 def check_held(key: StateKey, node: str) -> StateKey:
-    """The key, if this node is the one that it names.
+    """Return the key, if this node is the one that it names.
 
     Raises:
         InvalidArgument: It names another node: the sender's topology is wrong about this address.
@@ -381,7 +673,3 @@ def check_held(key: StateKey, node: str) -> StateKey:
     if key.node not in (None, node):
         raise InvalidArgument("key", str(key), f"a key of node {node!r}, which this is")
     return key
-
-
-def _since_ms(started: float) -> float:
-    return (time.perf_counter() - started) * 1000

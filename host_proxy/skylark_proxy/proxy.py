@@ -21,6 +21,7 @@ from skylark_proxy.forwarder import Forwarder
 from skylark_proxy.invocation import Invoker
 from skylark_proxy.link_meter import LinkMeter
 from skylark_proxy.link_reports import LinkReporter
+from skylark_proxy.machine import REAL
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.outbox import Outbox
 from skylark_proxy.peers import Peers
@@ -28,6 +29,7 @@ from skylark_proxy.placement import Defaults
 from skylark_proxy.propagation import Propagation
 from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_server import EmbeddedRedis
+from skylark_proxy.redis_wire import RedisWire
 from skylark_proxy.runtime import Engine, Functions, Workers
 from skylark_proxy.runtime.exchange import default_root
 from skylark_proxy.signatures import Signer
@@ -50,7 +52,8 @@ class Proxy:
 
     config: Config
     topology: TopologySource
-    store: Store
+    redis: RedisWire
+    outbox: Outbox
     propagation: Propagation
     invoker: Invoker
     workers: Workers
@@ -72,15 +75,15 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
     """
     with contextlib.ExitStack() as stack:
         topology = _provider(config, stack, progress)
-        store = _store(config, stack, progress)
+        store, redis = _store(config, stack, progress)
         signer = Signer(config.peer_key, config.node) if config.peer_key is not None else None
         peers = Peers(config.peer_connect_timeout_ms, config.peer_timeout_ms, _meter(config, stack), signer)
         stack.callback(peers.close)
-        outbox = Outbox(store, config.outbox_max_entries)
-        forwarder = Forwarder(outbox, store, peers, lambda name: topology.current(time.time()).node(name))
+        outbox = Outbox(REAL, config.outbox_max_entries)
+        forwarder = Forwarder(outbox, store, peers, lambda name: topology.current(time.time()).node(name), REAL)
         stack.callback(forwarder.close)
         arrivals = Arrivals(config.arrival_wait_ms / 1000)
-        propagation = Propagation(config.node, store, peers, topology, outbox, forwarder, arrivals, _defaults(config))
+        propagation = Propagation(store, peers, topology, outbox, forwarder, arrivals, _defaults(config))
         exchange_root = stack.enter_context(exchange_folder(default_root()))
         engine = Engine(config.cache_dir / "compiled")
         stack.callback(engine.close)
@@ -94,7 +97,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         workers = Workers(config.workers)
         stack.callback(workers.close, _GRACE_S)
         invoker = Invoker(functions, propagation, workers)
-        yield Proxy(config, topology, store, propagation, invoker, workers, exchange_root)
+        yield Proxy(config, topology, redis, outbox, propagation, invoker, workers, exchange_root)
 
 
 @contextlib.contextmanager
@@ -162,23 +165,24 @@ def _meter(config: Config, stack: contextlib.ExitStack) -> LinkMeter | None:
     return meter
 
 
-def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> Store:
+def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> tuple[Store, RedisWire]:
     url = config.redis_url
     if url is None:
         progress("starting Redis")
         url = stack.enter_context(EmbeddedRedis(config.data_dir, config.redis_fsync)).url
+    wire = RedisWire(connect(url))
+    stack.callback(wire.close)
+    wire.ping()
+    warning = wire.durability()
+    if warning is not None:
+        _LOG.warning("bundles may be lost: %s", warning)
     store = Store(
-        connect(url),
+        wire,
         config.node,
         max_bundle_bytes=config.max_bundle_bytes,
         max_bundles_per_chain=config.max_bundles_per_chain,
     )
-    stack.callback(store.close)
-    store.ping()
-    warning = store.durability()
-    if warning is not None:
-        _LOG.warning("bundles may be lost: %s", warning)
-    return store
+    return store, wire
 
 
 def _defaults(config: Config) -> Defaults:

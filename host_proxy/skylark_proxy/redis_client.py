@@ -9,11 +9,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
 from redis.connection import parse_url
-from redis.exceptions import RedisClusterException
+from redis.exceptions import MaxConnectionsError, RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
-from skylark_proxy.errors import SkylarkError, StoreTimeout, StoreUnavailable
+from skylark_proxy.errors import StoreBrokenOff, StoreTimeout, StoreUnavailable
 from skylark_proxy.redis_url import check_url, credentials, hosts, wrong
 
 Client = redis.Redis | redis.RedisCluster
@@ -100,11 +100,17 @@ def _address(where: Mapping[str, Any]) -> str:
     return f"{where['host']}:{where.get('port', 6379)}"
 
 
-def translate(error: Exception, server: str) -> SkylarkError:
-    kind = StoreTimeout if isinstance(error, redis.TimeoutError) else StoreUnavailable
-    translated = kind(f"{server}: {_sentence(error)}")
+def translate(error: Exception, server: str) -> StoreUnavailable:
+    translated = _kind(error)(f"{server}: {_sentence(error)}")
     translated.full = isinstance(error, redis.exceptions.OutOfMemoryError)
     return translated
+
+
+def _kind(error: Exception) -> type[StoreUnavailable]:
+    if isinstance(error, redis.TimeoutError):
+        return StoreTimeout
+    refused = isinstance(error, redis.BusyLoadingError | redis.AuthenticationError | MaxConnectionsError)
+    return StoreBrokenOff if isinstance(error, redis.ConnectionError) and not refused else StoreUnavailable
 
 
 def _sentence(error: Exception) -> str:

@@ -3,19 +3,18 @@
 A text is the bytes of the field `value`, in UTF-8; any other JSON value is its JSON text in the field `value.json`. So
 a value comes back as it was, and a text is for a function what it is for `/bundles`: its bytes.
 
-Each save has one version at every node, its time in milliseconds: wherever copies of two saves meet, the later one
-stays, whichever way each of them came.
+A single state has no owner: each save has one version at every node, its time in microseconds. Wherever copies of two
+saves, or a save and a deletion, meet, the later one stays, whichever way each of them came.
 """
 
 import threading
-import time
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from skylark.wire import Buffer
 from skylark_proxy.errors import InvalidArgument, NotFound, SkylarkError
-from skylark_proxy.model import StateKey, Tier
+from skylark_proxy.model import Ack, StateKey, Tier
 from skylark_proxy.placement import FetchedBundle, PlacedBundle, Write
 from skylark_proxy.propagation import Propagation
 
@@ -37,7 +36,6 @@ class SingleStates:
 
     def __init__(self, propagation: Propagation) -> None:
         self._propagation = propagation
-        self._last_version = 0
         self._lock = threading.Lock()
 
     def get(self, key: StateKey) -> FetchedBundle:
@@ -60,7 +58,7 @@ class SingleStates:
         sealed, local = self._seal(write), self._propagation.node
         placed = self._propagation.place(replace(sealed, replicate=True))
         if placed.key.node != local:
-            self._propagation.place(replace(sealed, key=write.key.at(local), ack=None, replicate=False))
+            self._propagation.place(replace(sealed, key=write.key.at(local), ack=Ack.ELECTED, replicate=False))
         return placed
 
     def save_edge(self, write: Write) -> PlacedBundle:
@@ -84,12 +82,13 @@ class SingleStates:
             NotFound: None of them held it.
             PeerUnreachable, StoreUnavailable: One of them cannot be reached; the others have deleted it.
         """
-        asked = self._holders(key)
+        asked, shared = self._holders(key), key.anywhere()
+        version = self._propagation.next_version(shared)
         held: list[str] = []
         failed: SkylarkError | None = None
         for name in asked:
             try:
-                if self._propagation.delete(key.at(name)):
+                if self._propagation.delete_shared(shared, version, name):
                     held.append(name)
             except SkylarkError as error:
                 failed = failed or error
@@ -116,11 +115,10 @@ class SingleStates:
         return cloud[0].name
 
     def _seal(self, write: Write) -> Write:
-        """The write with a version and time that all its copies have; no two of this node have the same."""
+        """Return the write with a version and time that all its copies have; no two of this node have the same."""
         with self._lock:
-            now_ms = time.time_ns() // 1_000_000
-            self._last_version = max(now_ms, self._last_version + 1)
-            return replace(write, version=self._last_version, created_ms=now_ms)
+            version = self._propagation.next_version(write.key.anywhere())
+        return replace(write, version=version, created_ms=version // 1000)
 
 
 def fields_of(value: msgspec.Raw) -> dict[str, Buffer]:
@@ -143,7 +141,7 @@ def value_of(fetched: FetchedBundle) -> object:
     Raises:
         InvalidArgument: A field's bytes are neither text nor, where its name ends in `.json`, JSON.
     """
-    values = {name: _value(fetched.info.key, name, data) for name, data in fetched.fields.items()}
+    values = {name: _value(fetched.info.public_key, name, data) for name, data in fetched.fields.items()}
     return next(iter(values.values())) if len(values) == 1 else values
 
 

@@ -1,125 +1,67 @@
 """State bundles in Redis: one hash for each bundle, read with one command and replaced with one round trip.
 
-A bundle's hash holds each field's bytes under the field's name, its version in `@version` and the rest of its
-metadata, as JSON, in `@meta`; no name begins with `@` (`model.NAME_PATTERN`). Its key is
-`skylark:bundle:{<chain_id>}:<task_id>`: the braces are Redis Cluster's hash tag, so a chain is in one slot.
+| key | what it holds |
+|---|---|
+| `skylark:bundle:{CHAIN}:OWNER:TASK` | a hash: each field's bytes under its name, `@version`, and `@meta` as JSON |
+| `skylark:ledger:{CHAIN}:OWNER:TASK` | a hash: the highest version, deletions, and who has which copy; see `lua/common.lua` |
+| `skylark:held:{CHAIN}:TASK` | a set: the owners of whom this node has a copy of the task's bundle |
+| `skylark:chain:{CHAIN}` | a sorted set: the chain's bundles here, each with the time in ms when it expires |
 
-Beside them, the sorted set `skylark:chain:{<chain_id>}` has a chain's task ids, each with the time, in milliseconds by
-the clock of Redis, when its bundle expires (`inf`: never). It counts a chain's bundles without a walk over the keys.
-What has expired goes from it when a put meets the limit, so that it is never in the way of one, and with a deletion;
-the set itself expires with the bundle that lives longest.
+OWNER is empty for a bundle without an owner. The braces are Redis Cluster's hash tag, so a chain is in one slot. No name
+begins with `@` (`model.NAME_PATTERN`).
 """
 
 import hashlib
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from importlib.resources import files
+from typing import Any
 
 import msgspec
-import redis
-from redis.exceptions import BusyLoadingError, MovedError, NoPermissionError, NoScriptError, RedisClusterException
-from redis.sentinel import SentinelConnectionPool
 
-from skylark.plan import Plan
+from skylark.wire import Buffer
 from skylark_proxy.errors import (
     Conflict,
     InvalidArgument,
     NotFound,
+    StoreBrokenOff,
     StoreUnavailable,
+    Superseded,
     TooLarge,
     TooManyBundles,
 )
-from skylark_proxy.model import BundleInfo, StateKey, WriteId, check_name, parse_plan
-from skylark_proxy.redis_client import Client, describe, translate
-from skylark_proxy.redis_protocol import Command, Pool, Replies, round_trip
+from skylark_proxy.machine import REAL, Machine, now_ms
+from skylark_proxy.model import BundleInfo, Metadata, Sealed, StateKey, check_name, parse_plan
+from skylark_proxy.redis_protocol import Command, Replies
+from skylark_proxy.redis_wire import Wire, lacks_script
 
 MAX_VERSION = 2**53 - 1
 """The largest version: Lua, which compares the versions in Redis, counts in doubles."""
 
-_SCAN_COUNT = 1000
-_PROBE = b"skylark:probe"
-_MAX_PROBES = 4096  # keys to try until each primary of a cluster has one; a primary without slots has none
+REMEMBERED_MS = 3_600_000
+"""How long a deletion or an expired version is remembered: longer than any request can be under way."""
 
-_COMMIT = b"""
-local current = tonumber(redis.call('HGET', KEYS[1], '@version') or 0)
-local parts, expected, version = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local crc32, ttl_ms, limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7])
-local node, home, writer, number = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
-if redis.call('HLEN', KEYS[2]) ~= parts then return {'incomplete', current} end
-if current > 0 and (number or version) then
-  local meta = redis.call('HGET', KEYS[1], '@meta')
-  local stored = cjson.decode(meta)
-  if number and stored.writer == writer then
-    if stored.number == number then return {'same', current, meta} end
-    if stored.number > number then return {'conflict', current} end
-  end
-  if version and stored.home and home ~= '' and stored.home ~= home then
-    if stored.home == node then return {'conflict', current} end
-  elseif version and version <= current then
-    return {version == current and stored.crc32 == crc32 and 'same' or 'conflict', current, meta}
-  end
-end
-if expected and expected ~= current then return {'conflict', current} end
-if limit and current == 0 and redis.call('ZCARD', KEYS[3]) >= limit then
-  local time = redis.call('TIME')
-  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
-  if redis.call('ZCARD', KEYS[3]) >= limit then return {'full', limit} end
-end
-version = version or current + 1
-redis.call('HSET', KEYS[2], '@version', string.format('%.0f', version))
-redis.call('RENAME', KEYS[2], KEYS[1])
-if ttl_ms then
-  local time, left_ms = redis.call('TIME'), redis.call('PTTL', KEYS[3])
-  redis.call('PEXPIRE', KEYS[1], ARGV[5])
-  redis.call('ZADD', KEYS[3], time[1] * 1000 + math.floor(time[2] / 1000) + ttl_ms, ARGV[6])
-  if left_ms == -1 then
-    local last_ms = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
-    if last_ms ~= 'inf' then redis.call('PEXPIREAT', KEYS[3], last_ms) end
-  elseif left_ms < ttl_ms then
-    redis.call('PEXPIRE', KEYS[3], ARGV[5])
-  end
-else
-  redis.call('ZADD', KEYS[3], 'inf', ARGV[6])
-  redis.call('PERSIST', KEYS[3])
-end
-return {'stored', version}
-"""
-"""Publishes a staged bundle, or leaves it for the UNLINK that follows. RENAME alone writes the bundle's own key.
+_VERSION, _META, _DELETED = b"@version", b"@meta", b"@deleted"
+_LEDGER_PREFIX = b"skylark:ledger:"
 
-KEYS: the bundle, the staging key, the chain's sorted set. ARGV: the number of fields that the staging key must have,
-the version that the bundle must have (or empty), the version to store (or empty: the next), the checksum, the time to
-live (or empty), the task's id, how many bundles the chain may have (or empty), this node, the bundle's home (or empty),
-the two parts of the write's id (or empty).
 
-Versions are compared with those of the same home. A copy replaces one of another home, since nobody can tell which is
-newer, but never a bundle that is at home here.
-"""
+class _Script:
+    """A script in Lua. Redis knows it by its hash once it has run it: a kilobyte less to send, for each write."""
 
-_COMMIT_SHA1 = hashlib.sha1(_COMMIT, usedforsecurity=False).hexdigest().encode()
-"""The name by which Redis knows a script that it has run: a kilobyte less to send and to hash, for each put."""
+    def __init__(self, name: str) -> None:
+        folder = files("skylark_proxy") / "lua"
+        self.source = b"\n".join((folder / f"{part}.lua").read_bytes() for part in ("common", name))
+        self.sha1 = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
-_DELETE = b"""
-local current, expected = tonumber(redis.call('HGET', KEYS[1], '@version') or 0), tonumber(ARGV[1])
-if expected and expected ~= current then return current end
-if ARGV[3] ~= '' and current > 0 then
-  local stored = cjson.decode(redis.call('HGET', KEYS[1], '@meta'))
-  if stored.writer ~= ARGV[3] or stored.number ~= tonumber(ARGV[4]) then return 0 end
-end
-redis.call('UNLINK', KEYS[1])
-if redis.call('ZREM', KEYS[2], ARGV[2]) == 1 then
-  local time = redis.call('TIME')
-  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', time[1] * 1000 + math.floor(time[2] / 1000))
-  local last_ms = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
-  if last_ms and last_ms ~= 'inf' then redis.call('PEXPIREAT', KEYS[2], last_ms) end
-end
-return current
-"""
-"""Deletes a bundle that has a version (or any, if empty), and says which it had: 0 if there was none.
+    def command(self, keys: Sequence[bytes], arguments: Iterable[str | int | None]) -> Command:
+        values = (b"" if value is None else str(value).encode() for value in arguments)
+        return (b"EVALSHA", self.sha1, b"%d" % len(keys), *keys, *values)
 
-KEYS: the bundle, the chain's sorted set. ARGV: the version, the task's id, the two parts of the id of the write that
-made the bundle (or empty: any).
-"""
+
+_COMMIT, _DELETE, _FORGET = _Script("commit"), _Script("delete"), _Script("forget")
+_REFUSE, _NOTE, _ACKNOWLEDGE = _Script("refuse"), _Script("note"), _Script("acknowledge")
+_SOURCES = {script.sha1: script.source for script in (_COMMIT, _DELETE, _FORGET, _REFUSE, _NOTE, _ACKNOWLEDGE)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,106 +72,166 @@ class StoredBundle:
     fields: dict[str, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A node that has to be told something about a bundle.
+
+    Attributes:
+        mark: `p` (it was promised every version), `c` (it keeps a cache) or `x` (a write to it was given up), and the
+            version that it has acknowledged, or the id of the write.
+    """
+
+    node: str
+    mark: str
+
+    @property
+    def is_promised(self) -> bool:
+        """True if it gets every version."""
+        return self.mark.startswith("p")
+
+    @property
+    def refused_write(self) -> str | None:
+        """The id of the write that it has to undo and refuse."""
+        return self.mark[1:] if self.mark.startswith("x") else None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A bundle that was stored, and the holders that do not have this version."""
+
+    info: BundleInfo
+    behind: tuple[Holder, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal did.
+
+    Attributes:
+        existed: True if there was something to remove.
+        version: The version of the deletion.
+        behind: The holders that do not know of it.
+    """
+
+    existed: bool
+    version: int
+    behind: tuple[Holder, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What is known of a bundle beside its contents.
+
+    Attributes:
+        version: Its highest version; 0: nothing is known.
+        deleted: True if that version is a deletion.
+        present: True if the bundle is there.
+        behind: The holders that do not have this version.
+    """
+
+    version: int
+    deleted: bool
+    present: bool
+    behind: tuple[Holder, ...] = ()
+
+
 class _Meta(msgspec.Struct, omit_defaults=True):
-    """What `@meta` holds. `crc32` is read by the commit script too."""
+    """What `@meta` holds. `write` is read by the scripts too."""
 
     created_ms: int
     origin: str
     crc32: int
+    write: str
     sizes: dict[str, int]
     expires_ms: int | None = None
     plan: str | None = None
-    home: str | None = None
-    writer: str | None = None
-    number: int | None = None
+    seen: dict[str, int] = {}
+    confirmed_ms: int | None = None
 
 
 class Store:
     """The bundles of one node's Redis. Safe for threads; every call blocks until Redis has answered.
 
-    Every method that talks to Redis raises `StoreUnavailable` where Redis is away or refuses, and `StoreTimeout`
-    where it does not answer in time; both name the server.
+    Every method raises `StoreUnavailable` where Redis is away or refuses, and `StoreTimeout` where it does not answer in
+    time; both name the server. After a timeout, a write may have happened.
 
-    Retries: a pooled connection that Redis has closed is replaced before anything is sent on it, for reads and
-    writes alike. Where a connection breaks later, reads, and puts that name the `version` to store or have an id, are
-    sent once more, because doing them twice is the same as once. No other write is repeated: its first try may have
-    happened, and then a second would count the version up again or meet a conflict with itself; the caller, who
-    gets `StoreUnavailable`, can read the version and decide. After a timeout nothing is repeated.
+    Args:
+        wire: The way to Redis.
+        node: The name of this node.
+        max_bundle_bytes: The bytes of all fields together that a write accepts. Redis itself takes at most 512 MB in
+            one field.
+        max_bundles_per_chain: How many bundles of a chain are held at once. None: any number.
+        machine: Whose clock counts the time to live.
     """
 
     def __init__(
         self,
-        client: Client,
+        wire: Wire,
         node: str,
         *,
         max_bundle_bytes: int = 256 * 1024 * 1024,
         max_bundles_per_chain: int | None = None,
+        machine: Machine = REAL,
     ) -> None:
-        """Wraps a client made by `connect`, which the store closes.
-
-        Args:
-            client: The Redis, Sentinel or Cluster client. Its own retry policy does not matter.
-            node: The name of this node, which the keys in answers bear.
-            max_bundle_bytes: The bytes of all fields together that a put accepts. Redis itself takes at most
-                512 MB in one field.
-            max_bundles_per_chain: How many bundles of a chain are held at once. None: any number.
-        """
-        self._client: Any = client  # Any: half of redis-py's methods are untyped
-        self._in_cluster = isinstance(client, redis.RedisCluster)
-        self._node = node
+        self.node = node
+        self._wire = wire
         self._max_bundle_bytes = max_bundle_bytes
         self._max_bundles_per_chain = max_bundles_per_chain
-        self._server = describe(client)
+        self._machine = machine
 
     def get(self, key: StateKey, fields: Collection[str] | None = None) -> StoredBundle:
-        """Reads a bundle with one command.
+        """Read a bundle of the owner that the key names, with one command.
 
         Args:
-            key: The bundle; its node is not looked at.
+            key: Its node is the owner; None: the bundle of this task that has no owner.
             fields: Only these fields; one that the bundle does not have is left out. None reads all.
 
         Raises:
-            NotFound: There is no such bundle, or it has expired.
+            NotFound: It is not here, or has expired.
         """
-        if fields is None:
-            [reply] = self._read(_bundle_key(key), (b"HGETALL", _bundle_key(key)))
-            values = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
-        else:
-            names = [check_name("fields", name).encode() for name in fields]
-            wanted = [b"@version", b"@meta", *names]
-            [reply] = self._read(_bundle_key(key), (b"HMGET", _bundle_key(key), *wanted))
-            values = {name: value for name, value in zip(wanted, reply, strict=True) if value is not None}
-        info = self._info(key, values.pop(b"@version", None), values.pop(b"@meta", None))
-        found = {name: values[name.encode()] for name in info.sizes if name.encode() in values}
-        if fields is None and len(found) != len(info.sizes):
-            raise StoreUnavailable(f"{self._server}: bundle {key} lacks fields that its metadata names")
-        return StoredBundle(info, found)
+        [reply] = self._read(key, _reading(key, fields))
+        found = self._stored(key, reply, fields)
+        if found is None:
+            raise NotFound("bundle", str(key), (self.node,))
+        return found
 
-    def head(self, key: StateKey) -> BundleInfo:
-        """Reads a bundle's metadata and none of its bytes.
+    def find(self, key: StateKey, fields: Collection[str] | None = None) -> StoredBundle:
+        """Read the bundle that a reader means: that of the key's owner, or of any owner if it names none.
+
+        A bundle without an owner is meant by the key of any node. Of several, the one with the highest version is read.
+
+        Args:
+            fields: As for `get`; none at all reads only the metadata.
 
         Raises:
-            NotFound: There is no such bundle, or it has expired.
+            NotFound: None is here.
         """
-        [reply] = self._read(_bundle_key(key), (b"HMGET", _bundle_key(key), b"@version", b"@meta"))
-        return self._info(key, *reply)
+        if key.node is not None:
+            try:
+                return self.get(key, fields)
+            except NotFound:
+                candidates = [key.anywhere()]
+        else:
+            [owners] = self._read(key, (b"SMEMBERS", _held_key(key)))
+            candidates = [key.at(self.node), key.anywhere(), *(key.at(owner.decode()) for owner in sorted(owners))]
+        replies = self._read(key, *(_reading(candidate, fields) for candidate in candidates))
+        found = [self._stored(candidate, reply, fields) for candidate, reply in zip(candidates, replies, strict=True)]
+        newest = max(filter(None, found), key=lambda stored: stored.info.version, default=None)
+        if newest is None:
+            raise NotFound("bundle", str(key), (self.node,))
+        return newest
 
-    def put(
+    def commit(
         self,
         key: StateKey,
-        fields: Mapping[str, bytes | memoryview],
+        sealed: Sealed,
         *,
-        origin: str,
-        created_ms: int,
-        crc32: int,
         expected_version: int | None = None,
-        version: int | None = None,
-        ttl_ms: int | None = None,
-        plan: Plan | None = None,
-        home: str | None = None,
-        write: WriteId | None = None,
-    ) -> BundleInfo:
-        """Replaces a whole bundle, all or nothing, with one round trip.
+        known_version: int | None = None,
+        supplied: str | None = None,
+        promised: Sequence[str] = (),
+    ) -> Committed:
+        """Replace a bundle that this node owns, all or nothing, with one round trip.
 
         One transaction (MULTI) puts the fields under a staging key, lets a script compare the versions and rename
         it, and removes what was refused. So Redis does nothing before the last byte has arrived, syncs its file
@@ -237,306 +239,337 @@ class Store:
         copy them twice.
 
         Args:
-            key: The bundle; its node is not looked at.
-            fields: Every field's bytes. A memoryview is sent without a copy.
-            origin: The node whose function made the bundle.
-            created_ms: When, in milliseconds since the epoch.
-            crc32: The checksum of all bytes, which is stored and not verified.
             expected_version: The version that the bundle must have now; 0: it must not exist. None: any.
-            version: The version to store, for a bundle that another node made. It must be newer than the stored
-                one; the same version with the same checksum is a success and writes nothing. None: the next one.
-            ttl_ms: How long the bundle lives. None: for ever, also where the one before it had an end.
-            plan: The chain's plan.
-            home: The node of whose bundle this is a copy, where `version` is given. A copy does not replace a bundle
-                whose home is this node.
-            write: The write's id: the same one again is a success and writes nothing.
+            known_version: The highest version that the writer knew of when it began. None: it need not know.
+            supplied: A node that gets this version from the writer, and further ones from here.
+            promised: Nodes that get a copy of this and of every further version from here.
 
         Returns:
-            The metadata as it is stored now.
+            The bundle as it is stored now. A write that has happened already is a success.
 
         Raises:
-            Conflict: The stored version is not the expected one, or not older than `version`, or its writer has
-                written a later one since.
+            Conflict: The stored version is not the expected one.
+            Superseded: There is a later version than the known one.
             TooLarge: The fields exceed `max_bundle_bytes`.
             TooManyBundles: It would be a new one, and the chain has `max_bundles_per_chain` already.
         """
         _check_number("expected_version", expected_version, 0)
-        _check_number("version", version, 1)
-        _check_number("ttl_ms", ttl_ms, 1)
-        if version is not None and expected_version is not None:
-            raise InvalidArgument("expected_version", expected_version, "none where the version to store is given")
-        data = {check_name("fields", name): _flat(value) for name, value in fields.items()}
-        sizes = {name: len(value) for name, value in data.items()}
-        if sum(sizes.values()) > self._max_bundle_bytes:
-            raise TooLarge(f"bundle {key}", sum(sizes.values()), self._max_bundle_bytes)
-        expires_ms = time.time_ns() // 1_000_000 + ttl_ms if ttl_ms is not None else None
-        meta = _Meta(created_ms, origin, crc32, sizes, expires_ms, str(plan) if plan else None)
-        meta.home = home if version is not None else self._node
-        if write is not None:
-            meta.writer, meta.number = write.writer, write.number
-        conditions = (expected_version, version, crc32, ttl_ms, key.task_id, self._max_bundles_per_chain)
-        commands = _put_commands(key, data, meta, (*conditions, self._node, meta.home, meta.writer, meta.number))
-        replies = self._commit(key, commands, repeatable=version is not None or write is not None)
-        _, (outcome, actual, *stored), _ = replies[-1]
-        if outcome == b"same":
-            return self._info(key, b"%d" % actual, *stored)
-        if outcome == b"conflict":
-            wanted = version if expected_version is None else expected_version
-            raise Conflict(str(key), actual - 1 if wanted is None else wanted, actual)
-        if outcome == b"full":
-            raise TooManyBundles(key.chain_id, self._node, actual)
-        if outcome == b"incomplete":
-            raise StoreUnavailable(f"{self._server}: the fields of bundle {key} were lost before they were committed")
-        return _bundle_info(key.at(self._node), actual, meta)
+        own = key.at(self.node)
+        arguments = (None, None, expected_version, known_version, supplied, *promised)
+        try:
+            return self._commit(own, sealed, arguments)
+        except StoreBrokenOff:
+            # It may have happened, and something else after it: only a new bundle can be written without a doubt.
+            again = (None, None, expected_version, 0, supplied, *promised)
+            try:
+                return self._commit(own, sealed, again)
+            except Superseded as error:
+                raise StoreUnavailable(f"{self._wire.server}: it is not known whether {own} was written") from error
 
-    def delete(self, key: StateKey, expected_version: int | None = None, write: WriteId | None = None) -> bool:
-        """Deletes a bundle; Redis frees its memory in the background.
+    def commit_copy(
+        self, key: StateKey, sealed: Sealed, version: int, *, supplied: str | None = None, promised: Sequence[str] = ()
+    ) -> Committed:
+        """Store a copy of another node's bundle, or a bundle without an owner, with its version.
 
         Args:
-            key: The bundle; its node is not looked at.
-            expected_version: The version that the bundle must have, from 1 on. None: any.
-            write: The write that made the bundle; one that another write made is not there. None: any.
-
-        Returns:
-            Whether there was a bundle.
+            key: Its node is the owner; None: it has none.
 
         Raises:
-            Conflict: There is a bundle with another version.
+            InvalidArgument: This node is the owner.
+            Superseded: A later version, or the deletion of this one, is known here.
+            TooLarge, TooManyBundles: See `commit`.
+        """
+        _check_number("version", version, 1)
+        if key.node == self.node:
+            raise InvalidArgument("key", str(key), f"a key of another node: {self.node} gives its bundles' versions")
+        arguments = (version, key.node, None, None, supplied, *promised)
+        try:
+            return self._commit(key, sealed, arguments)
+        except StoreBrokenOff:
+            return self._commit(key, sealed, arguments)
+
+    def delete(
+        self,
+        key: StateKey,
+        *,
+        expected_version: int | None = None,
+        known_version: int | None = None,
+        always: bool = False,
+    ) -> Removed:
+        """Delete a bundle that this node owns. Redis frees its memory in the background.
+
+        Args:
+            expected_version: The version that the bundle must have, from 1 on. None: any.
+            known_version: The highest version that who deletes knew of. None: it need not know.
+            always: Leave a deletion also where nothing is known of the bundle.
+
+        Raises:
+            Conflict: The stored version is not the expected one.
+            Superseded: There is a later version than the known one.
         """
         _check_number("expected_version", expected_version, 1)
-        name = _bundle_key(key)
-        command = (
-            *(b"EVAL", _DELETE, b"2", name, _index_key(key)),
-            *(_optional(expected_version), key.task_id.encode()),
-            *((write.writer.encode(), b"%d" % write.number) if write is not None else (b"", b"")),
-        )
-        [actual] = self._exchange(name, [command], repeatable=False)
-        if expected_version is not None and actual not in (0, expected_version):
-            raise Conflict(str(key), expected_version, actual)
-        return bool(actual)
+        own = key.at(self.node)
+        keys = (_bundle_key(own), _index_key(own), _ledger_key(own))
+        arguments = (_member(own), REMEMBERED_MS, expected_version, known_version, 1 if always else None)
+        outcome, version, *rest = self._run(own, _DELETE, keys, arguments)
+        if outcome == b"conflict":
+            raise Conflict(str(own), expected_version or 0, int(version))
+        if outcome == b"superseded":
+            raise Superseded(str(own), int(version))
+        return Removed(outcome == b"deleted", int(version), _holders(rest[0]))
+
+    def forget(self, key: StateKey, version: int, *, deleted: bool) -> Removed:
+        """Drop a copy that is older than a version of its owner (or that version, if it is a deletion).
+
+        No older one is taken from now on. The same goes for a bundle without an owner.
+
+        Raises:
+            InvalidArgument: This node is the owner.
+        """
+        _check_number("version", version, 1)
+        if key.node == self.node:
+            raise InvalidArgument("key", str(key), f"a key of another node: {self.node} gives its bundles' versions")
+        keys = (_bundle_key(key), _index_key(key), _ledger_key(key), _held_key(key))
+        arguments = (_member(key), REMEMBERED_MS, key.node, version, 1 if deleted else None)
+        existed, behind = self._run(key, _FORGET, keys, arguments)
+        return Removed(bool(existed), version, _holders(behind))
+
+    def refuse(self, key: StateKey, write: str) -> Removed:
+        """Undo a write to a bundle of this node whose sender has given it up; take it no more if it is under way."""
+        own = key.at(self.node)
+        keys = (_bundle_key(own), _index_key(own), _ledger_key(own))
+        existed, behind = self._run(own, _REFUSE, keys, (_member(own), REMEMBERED_MS, write))
+        return Removed(bool(existed), 0, _holders(behind))
+
+    def note_cache(self, key: StateKey, node: str) -> None:
+        """Note that a node is about to keep a bundle of this node that it fetches."""
+        own = key.at(self.node)
+        self._run(own, _NOTE, (_bundle_key(own), _ledger_key(own)), (node, "c", REMEMBERED_MS))
+
+    def note_refusal(self, key: StateKey, write: str) -> Holder:
+        """Note that the node that the key names has to undo and refuse a write, which may still reach it."""
+        assert key.node is not None
+        holder = Holder(key.node, f"x{write}")
+        self._run(key, _NOTE, (_bundle_key(key), _ledger_key(key)), (holder.node, holder.mark, REMEMBERED_MS))
+        return holder
+
+    def note_holder(self, key: StateKey, node: str) -> Holder:
+        """Note that a node may have a copy of a bundle of this node that it was once promised."""
+        own, holder = key.at(self.node), Holder(node, "p0")
+        self._run(own, _NOTE, (_bundle_key(own), _ledger_key(own)), (node, holder.mark, REMEMBERED_MS))
+        return holder
+
+    def acknowledge(self, key: StateKey, holder: Holder, version: int | None) -> None:
+        """Note which version a holder has now; None: it has no copy any more.
+
+        Nothing is noted if it has been promised something else meanwhile.
+        """
+        after = None if version is None else f"{holder.mark[0]}{version}"
+        arguments = (holder.node, holder.mark, after, REMEMBERED_MS)
+        self._run(key, _ACKNOWLEDGE, (_bundle_key(key), _ledger_key(key)), arguments)
+
+    def ledger(self, key: StateKey) -> Ledger:
+        """Read what is known of a bundle beside its contents."""
+        commands = (b"HGETALL", _ledger_key(key)), (b"HGET", _bundle_key(key), _VERSION)
+        entries, version = self._read(key, *commands)
+        return _ledger(_pairs(entries), int(version or 0))
+
+    def behind(self) -> Iterator[tuple[StateKey, tuple[Holder, ...]]]:
+        """Yield each bundle that has holders which do not have its version, and these.
+
+        It walks over all ledgers, in bounded steps. It is how a node finds out at its start what is left to do.
+        """
+        for page in self._wire.scan(_LEDGER_PREFIX + b"*"):
+            for name in page:
+                key = _key_of_ledger(name)
+                ledger = self.ledger(key)
+                if ledger.behind:
+                    yield key, ledger.behind
 
     def list(self, chain_id: str) -> Iterator[BundleInfo]:
-        """Yields the bundles of a chain, in no order, each once.
+        """Yield the bundles of a chain that are here, in no order, each once.
 
         It walks over the keys of the whole database (in a cluster: of the node that has the chain) in bounded
         steps and holds nothing up. A bundle that comes or goes meanwhile may be missing.
         """
         prefix = b"skylark:bundle:{%s}:" % check_name("chain_id", chain_id).encode()
         seen: set[bytes] = set()
-        cursor = b"0"
-        while True:
-            scan = (b"SCAN", cursor, b"MATCH", prefix + b"*", b"COUNT", b"%d" % _SCAN_COUNT)
-            [(cursor, page)] = self._read(prefix, scan)
+        for page in self._wire.scan(prefix + b"*", prefix):
             fresh = [name for name in dict.fromkeys(page) if name not in seen]
             seen.update(fresh)
-            metas = self._read(prefix, *((b"HMGET", name, b"@version", b"@meta") for name in fresh)) if fresh else ()
-            for name, (version, meta) in zip(fresh, metas, strict=True):
-                if version is not None:
-                    yield self._info(StateKey(chain_id, name.removeprefix(prefix).decode()), version, meta)
-            if cursor == b"0":
-                return
+            keys = [_key_of(chain_id, name.removeprefix(prefix)) for name in fresh]
+            if not keys:
+                continue
+            replies = self._read(keys[0], *(_reading(key, ()) for key in keys))
+            for key, reply in zip(keys, replies, strict=True):
+                stored = self._stored(key, reply, ())
+                if stored is not None:
+                    yield stored.info
 
-    def execute(self, key: bytes, *commands: Command) -> Replies:
-        """Sends other commands to the server that has `key`, all at once, and returns their replies. None is repeated.
+    def _commit(self, key: StateKey, sealed: Sealed, arguments: Sequence[str | int | None]) -> Committed:
+        """`arguments` are those of the script, from the version of a copy on."""
+        data = {check_name("fields", name): _flat(value) for name, value in sealed.fields.items()}
+        meta = self._meta(key, sealed, {name: len(value) for name, value in data.items()})
+        size_bytes = sum(meta.sizes.values())
+        if size_bytes > self._max_bundle_bytes:
+            raise TooLarge(f"bundle {key}", size_bytes, self._max_bundle_bytes)
+        _check_number("ttl_ms", sealed.ttl_ms, 1)
+        first = (len(data) + 1, _member(key), sealed.ttl_ms, self._max_bundles_per_chain, meta.write, REMEMBERED_MS)
+        staging = b"skylark:staging:{%s}" % key.chain_id.encode()
+        keys = (_bundle_key(key), staging, _index_key(key), _ledger_key(key), _held_key(key))
+        fields = itertools.chain.from_iterable((name.encode(), value) for name, value in data.items())
+        commands: list[Command] = [
+            (b"MULTI",),
+            (b"HSET", staging, _META, msgspec.json.encode(meta), *fields),
+            _COMMIT.command(keys, (*first, *arguments)),
+            (b"UNLINK", staging),
+            (b"EXEC",),
+        ]
+        replies = self._send(key, commands)
+        _, (outcome, number, *rest), _ = replies[-1]
+        version = int(number)
+        match outcome:
+            case b"stored":
+                return Committed(self._info(key, version, meta), _holders(rest[1]))
+            case b"same":
+                return Committed(self._info(key, version, _decoded(self._wire, key, rest[0])))
+            case b"conflict":
+                raise Conflict(str(key), int(arguments[2] or 0), version)
+            case b"superseded" | b"refused":
+                raise Superseded(str(key), version)
+            case b"full":
+                raise TooManyBundles(key.chain_id, self.node, version)
+        raise StoreUnavailable(f"{self._wire.server}: the fields of bundle {key} were lost before they were committed")
 
-        For what is kept beside the bundles; see `outbox`.
-        """
-        return self._exchange(key, commands, repeatable=False)
+    def _meta(self, key: StateKey, sealed: Sealed, sizes: dict[str, int]) -> _Meta:
+        given, at_ms = sealed.meta, now_ms(self._machine)
+        meta = _Meta(given.created_ms, given.origin, given.crc32, given.write, sizes)
+        meta.expires_ms = at_ms + sealed.ttl_ms if sealed.ttl_ms is not None else None
+        meta.plan = str(given.plan) if given.plan else None
+        meta.seen = {str(other): version for other, version in given.seen.items()}
+        meta.confirmed_ms = at_ms - (sealed.age_ms or 0) if key.node not in (None, self.node) else None
+        return meta
 
-    def ping(self) -> None:
-        """Returns once Redis (in a cluster: every primary) has answered."""
-        for pool in self._pools():
-            self._read(pool, (b"PING",))
-
-    def check_writable(self) -> None:
-        """Return once Redis (in a cluster: every primary with slots) has answered that it takes writes.
-
-        The question is a write that changes nothing, `SET … XX` of a key that nobody has: Redis refuses it as any
-        other one, if it is a replica, full, loading, or cannot write its disk, and else puts nothing on its disk.
-
-        Raises:
-            StoreUnavailable: It does not, with its reason.
-        """
-        for pool, key in self._probes():
-            try:
-                self._read(pool, (b"PING",), (b"SET", key, b"", b"XX"))
-            except StoreUnavailable as error:
-                if not isinstance(error.__cause__, NoPermissionError):  # a user that may not ask; it has answered
-                    raise
-
-    def _probes(self) -> Iterator[tuple[Pool, bytes]]:
-        """Yield the pool of each server, with a key that the server takes."""
-        if not self._in_cluster:
-            yield self._client.connection_pool, _PROBE
-            return
-        left = {node.name for node in self._client.get_primaries()}
-        for number in range(_MAX_PROBES):
-            key = b"%s:{%d}" % (_PROBE, number)
-            node = self._client.get_node_from_key(key)
-            if node is not None and node.name in left:
-                left.remove(node.name)
-                yield self._node_pool(node), key
-            if not left:
-                return
-
-    def durability(self) -> str | None:
-        """Whether what Redis acknowledges is on disk.
-
-        Returns:
-            None where it is (with `appendfsync everysec`: within a second), else a sentence for the log.
-        """
-        settings = (b"appendonly", b"appendfsync", b"maxmemory-policy")
-        for pool in self._pools():
-            try:
-                replies = self._read(pool, *((b"CONFIG", b"GET", name) for name in settings))
-            except StoreUnavailable as error:
-                if not isinstance(error.__cause__, redis.ResponseError):
-                    raise
-                return f"{self._server}: unknown whether Redis persists, since it does not let us read its settings"
-            appendonly, appendfsync, policy = (_setting(reply) for reply in replies)
-            if appendonly != b"yes":
-                return f"{self._server}: appendonly is not on, a crash of Redis loses acknowledged bundles"
-            if appendfsync == b"no":
-                return f"{self._server}: appendfsync is 'no', a power failure loses acknowledged bundles"
-            if policy != b"noeviction":
-                return f"{self._server}: maxmemory-policy is {policy.decode()!r}, Redis may evict bundles"
-        return None
-
-    def close(self) -> None:
-        """Closes every connection. The store cannot be used after it."""
-        self._client.close()
-        if self._in_cluster:
-            return
-        pool = self._client.connection_pool
-        pool.disconnect()
-        if isinstance(pool, SentinelConnectionPool):
-            for sentinel in pool.sentinel_manager.sentinels:
-                sentinel.close()
-
-    def _commit(self, key: StateKey, commands: Sequence[Command], *, repeatable: bool) -> Replies:
-        """Sends the commands of a put; once more, with the script, to a Redis that has not had it since it started."""
-        try:
-            return self._exchange(_bundle_key(key), commands, repeatable=repeatable)
-        except StoreUnavailable as error:
-            if not isinstance(error.__cause__, NoScriptError):
-                raise
-            with_script = [
-                (b"EVAL", _COMMIT, *command[2:]) if command[0] == b"EVALSHA" else command for command in commands
-            ]
-            return self._exchange(_bundle_key(key), with_script, repeatable=repeatable)
-
-    def _info(self, key: StateKey, version: bytes | None, meta: bytes | None) -> BundleInfo:
-        if version is None or meta is None:
-            raise NotFound("bundle", str(key), (self._node,))
-        try:
-            return _bundle_info(key.at(self._node), int(version), msgspec.json.decode(meta, type=_Meta))
-        except (ValueError, msgspec.DecodeError) as error:
-            raise StoreUnavailable(f"{self._server}: the metadata of bundle {key} is damaged: {error}") from error
-
-    def _read(self, where: bytes | Pool, *commands: Command) -> Replies:
-        return self._exchange(where, commands, repeatable=True)
-
-    def _exchange(self, where: bytes | Pool, commands: Sequence[Command], *, repeatable: bool) -> Replies:
-        """Sends commands to a pool, or to the server that has a key, all at once, and returns their replies.
-
-        Raises:
-            StoreUnavailable: The connection, or one of the commands, failed.
-        """
-        try:
-            try:
-                return round_trip(self._pool(where), commands)
-            except redis.ReadOnlyError:  # after a failover: the address may lead to the new primary by now
-                self._reconnect(where)
-                if not repeatable:
-                    raise
-            except MovedError:  # the cluster's node refused them all: the slot is elsewhere now
-                self._refresh()
-            except (redis.ConnectionError, redis.TimeoutError) as error:
-                if isinstance(error, BusyLoadingError | redis.AuthenticationError):
-                    raise
-                self._refresh()
-                if not repeatable or isinstance(error, redis.TimeoutError):
-                    raise
-            return round_trip(self._pool(where), commands)
-        except (redis.RedisError, RedisClusterException) as error:
-            raise translate(error, self._server) from error
-
-    def _pool(self, where: bytes | Pool) -> Pool:
-        if not isinstance(where, bytes):
-            return where
-        if self._in_cluster:
-            return self._node_pool(self._client.get_node_from_key(where))
-        return cast(Pool, self._client.connection_pool)
-
-    def _pools(self) -> Sequence[Pool]:
-        if self._in_cluster:
-            return [self._node_pool(node) for node in self._client.get_primaries()]
-        return [self._client.connection_pool]
-
-    def _node_pool(self, node: Any) -> Pool:
-        """The pool of one node of a cluster. (Cluster pipelines block EVAL and SCAN; a node takes every command.)"""
-        return cast(Pool, self._client.get_redis_connection(node).connection_pool)
-
-    def _reconnect(self, where: bytes | Pool) -> None:
-        """Close the connections that nobody uses at the moment, so that names are looked up again."""
-        if self._in_cluster:
-            self._refresh()
+    def _stored(self, key: StateKey, reply: Any, fields: Collection[str] | None) -> StoredBundle | None:
+        if fields is None:
+            values = _pairs(reply)
         else:
-            self._pool(where).disconnect(inuse_connections=False)
+            names = (_VERSION, _META, *(name.encode() for name in dict.fromkeys(fields)))
+            values = {name: value for name, value in zip(names, reply, strict=True) if value is not None}
+        version, meta = values.get(_VERSION), values.get(_META)
+        if version is None or meta is None:
+            return None
+        info = self._info(key, int(version), _decoded(self._wire, key, meta))
+        found = {name: values[name.encode()] for name in info.sizes if name.encode() in values}
+        if fields is None and len(found) != len(info.sizes):
+            raise StoreUnavailable(f"{self._wire.server}: bundle {key} lacks fields that its metadata names")
+        return StoredBundle(info, found)
 
-    def _refresh(self) -> None:
-        if self._in_cluster:
-            self._client.nodes_manager.initialize()
+    def _info(self, key: StateKey, version: int, meta: _Meta) -> BundleInfo:
+        plan = parse_plan(meta.plan) if meta.plan else None
+        seen = {StateKey.parse(other): number for other, number in meta.seen.items()}
+        told = Metadata(meta.origin, meta.created_ms, meta.crc32, meta.write, plan, seen)
+        age_ms = None if meta.confirmed_ms is None else max(0, now_ms(self._machine) - meta.confirmed_ms)
+        return BundleInfo(key, version, self.node, told, meta.sizes, meta.expires_ms, age_ms)
+
+    def _read(self, key: StateKey, *commands: Command) -> Replies:
+        return self._wire.exchange(_bundle_key(key), commands, repeatable=True)
+
+    def _run(self, key: StateKey, script: _Script, keys: Sequence[bytes], arguments: Iterable[str | int | None]) -> Any:
+        """Run a script that may be run twice: the second time it finds done what the first one did."""
+        command = script.command(keys, arguments)
+        try:
+            [reply] = self._send(key, [command])
+        except StoreBrokenOff:
+            [reply] = self._send(key, [command])
+        return reply
+
+    def _send(self, key: StateKey, commands: Sequence[Command]) -> Replies:
+        """Send commands; once more, with the script's source, to a Redis that has not had it since it started.
+
+        Raises:
+            StoreBrokenOff: The connection broke, and they may have been done.
+        """
+        try:
+            return self._wire.exchange(_bundle_key(key), commands, repeatable=False)
+        except StoreUnavailable as error:
+            if not lacks_script(error):
+                raise
+        sources = [
+            (b"EVAL", _SOURCES[bytes(command[1])], *command[2:]) if command[0] == b"EVALSHA" else command
+            for command in commands
+        ]
+        return self._wire.exchange(_bundle_key(key), sources, repeatable=False)
 
 
-def _put_commands(
-    key: StateKey,
-    data: Mapping[str, bytes | memoryview],
-    meta: _Meta,
-    arguments: Sequence[str | int | None],
-) -> list[Command]:
-    """`arguments` are those of the script, from the second on."""
-    staging = b"skylark:staging:{%s}" % key.chain_id.encode()
-    fields = (part for name, value in data.items() for part in (name.encode(), value))
-    values = (b"%d" % (len(data) + 1), *map(_optional, arguments))
-    return [
-        (b"MULTI",),
-        (b"HSET", staging, b"@meta", msgspec.json.encode(meta), *fields),
-        (b"EVALSHA", _COMMIT_SHA1, b"3", _bundle_key(key), staging, _index_key(key), *values),
-        (b"UNLINK", staging),
-        (b"EXEC",),
-    ]
+def _reading(key: StateKey, fields: Collection[str] | None) -> Command:
+    if fields is None:
+        return (b"HGETALL", _bundle_key(key))
+    names = (check_name("fields", name).encode() for name in dict.fromkeys(fields))
+    return (b"HMGET", _bundle_key(key), _VERSION, _META, *names)
+
+
+def _pairs(reply: Any) -> Mapping[bytes, bytes]:
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _decoded(wire: Wire, key: StateKey, meta: bytes) -> _Meta:
+    try:
+        return msgspec.json.decode(meta, type=_Meta)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise StoreUnavailable(f"{wire.server}: the metadata of bundle {key} is damaged: {error}") from error
+
+
+def _ledger(entries: Mapping[bytes, bytes], present_version: int) -> Ledger:
+    version, deleted = int(entries.get(_VERSION, 0)), _DELETED in entries
+    holders = (Holder(name.decode(), mark.decode()) for name, mark in entries.items() if not name.startswith(b"@"))
+    behind = tuple(holder for holder in holders if _is_behind(holder, version, deleted))
+    return Ledger(max(version, present_version), deleted, present_version > 0, behind)
+
+
+def _is_behind(holder: Holder, version: int, deleted: bool) -> bool:
+    return holder.refused_write is not None or deleted or int(holder.mark[1:]) < version
+
+
+def _holders(flat: Sequence[bytes]) -> tuple[Holder, ...]:
+    return tuple(Holder(node.decode(), mark.decode()) for node, mark in zip(flat[::2], flat[1::2], strict=True))
+
+
+def _member(key: StateKey) -> str:
+    return f"{key.node or ''}:{key.task_id}"
 
 
 def _bundle_key(key: StateKey) -> bytes:
-    return f"skylark:bundle:{{{key.chain_id}}}:{key.task_id}".encode()
+    return f"skylark:bundle:{{{key.chain_id}}}:{_member(key)}".encode()
+
+
+def _ledger_key(key: StateKey) -> bytes:
+    return f"skylark:ledger:{{{key.chain_id}}}:{_member(key)}".encode()
+
+
+def _held_key(key: StateKey) -> bytes:
+    return f"skylark:held:{{{key.chain_id}}}:{key.task_id}".encode()
 
 
 def _index_key(key: StateKey) -> bytes:
     return f"skylark:chain:{{{key.chain_id}}}".encode()
 
 
-def _bundle_info(key: StateKey, version: int, meta: _Meta) -> BundleInfo:
-    plan = parse_plan(meta.plan) if meta.plan else None
-    write = WriteId(meta.writer, meta.number) if meta.writer is not None and meta.number is not None else None
-    rest = (meta.created_ms, meta.origin, meta.crc32, meta.sizes, meta.expires_ms, plan, meta.home, write)
-    return BundleInfo(key, version, *rest)
+def _key_of(chain_id: str, member: bytes) -> StateKey:
+    owner, _, task_id = member.decode().partition(":")
+    return StateKey(chain_id, task_id, owner or None)
 
 
-def _flat(value: bytes | memoryview) -> bytes | memoryview:
+def _key_of_ledger(name: bytes) -> StateKey:
+    chain_id, _, member = name.removeprefix(_LEDGER_PREFIX + b"{").partition(b"}:")
+    return _key_of(chain_id.decode(), member)
+
+
+def _flat(value: Buffer) -> bytes | memoryview:
     if isinstance(value, bytes):
         return value
     view = memoryview(value)
     return view.cast("B") if view.c_contiguous else view.tobytes()
-
-
-def _optional(value: str | int | None) -> bytes:
-    return b"" if value is None else str(value).encode()
-
-
-def _setting(reply: Any) -> bytes:
-    values = list(reply.values()) if isinstance(reply, dict) else reply[1::2]
-    return values[0] if values else b""
 
 
 def _check_number(field: str, value: int | None, least: int) -> None:

@@ -27,10 +27,10 @@ from skylark_proxy.api.json_bodies import json_body
 from skylark_proxy.config import Config
 from skylark_proxy.errors import HTTP_STATUS, InvalidArgument, SkylarkError
 from skylark_proxy.nodeinfo.messages import Name
-from skylark_proxy.outbox import Outbox
 from skylark_proxy.outputs import FOLDER, writing
 from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_server import EmbeddedRedis
+from skylark_proxy.redis_wire import RedisWire
 from skylark_proxy.store import Store
 from skylark_testbed.errors import TestbedError
 from skylark_testbed.network_json import LinkBody
@@ -220,16 +220,16 @@ def status_of(testbed: Testbed) -> dict[str, Any]:
 
 
 def _waiting(folder: Path, node: TestNode) -> int | None:
-    """The transfers that wait in a node's outbox; None: its Redis does not answer."""
+    """Return how many copies of a node's bundles other nodes do not have yet; None: its Redis does not answer."""
     if not node.alive:
         return None
-    store = Store(connect(EmbeddedRedis(folder / node.name).url), node.name, max_bundle_bytes=1)
+    wire = RedisWire(connect(EmbeddedRedis(folder / node.name).url))
     try:
-        return len(Outbox(store, 1))
+        return sum(len(holders) for _, holders in Store(wire, node.name).behind())
     except SkylarkError:
         return None
     finally:
-        store.close()
+        wire.close()
 
 
 @dataclass(frozen=True)

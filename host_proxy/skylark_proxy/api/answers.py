@@ -8,7 +8,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from skylark_proxy.errors import HTTP_STATUS, SkylarkError
+from skylark_proxy.bundle_http import DELETED
+from skylark_proxy.errors import HTTP_STATUS, NotFound, SkylarkError
 
 _LOG = logging.getLogger(__name__)
 _RETRY_AFTER_S = 1
@@ -28,6 +29,8 @@ def error_answer(error: SkylarkError, status: int | None = None) -> Response:
     details = {name: value for name, value in vars(error).items() if isinstance(value, str | int | float | tuple)}
     body = {"error": details | {"code": error.code, "message": error.message, "retryable": error.retryable}}
     headers = {"Retry-After": str(_RETRY_AFTER_S)} if status in (429, 503) else {}
+    if isinstance(error, NotFound) and error.deleted_version:
+        headers[DELETED] = str(error.deleted_version)
     if error.task_id and error.chain_id:
         headers |= {TASK: error.task_id, CHAIN: error.chain_id}
     return json_answer(body, status, headers)

@@ -38,10 +38,10 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
     limit = proxy.config.max_bundle_bytes
     routes = [
         *FunctionsApi(proxy.invoker, limit, proxy.exchange_root).routes(),
-        *BundlesApi(proxy.propagation, limit, proxy.config.peer_timeout_ms).routes(),
+        *BundlesApi(proxy.propagation, limit).routes(),
         *StateApi(SingleStates(proxy.propagation), limit).routes(),
         *ElectionsApi(proxy.propagation, proxy.topology).routes(),
-        *HealthApi(proxy.config.node, proxy.store, proxy.workers, proxy.topology).routes(),
+        *HealthApi(proxy.config.node, proxy.redis, proxy.workers, proxy.topology).routes(),
         Route("/openapi.json", _openapi, methods=["GET"]),
     ]
     handlers = {

@@ -10,8 +10,8 @@ from starlette.routing import Route
 from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.reports import topology_json
 from skylark_proxy.errors import SkylarkError
+from skylark_proxy.redis_wire import RedisWire
 from skylark_proxy.runtime import Workers
-from skylark_proxy.store import Store
 from skylark_proxy.topology_source import TopologySource
 
 
@@ -20,7 +20,7 @@ class HealthApi:
     """Probes for an orchestrator."""
 
     node: str
-    store: Store
+    redis: RedisWire
     workers: Workers
     topology: TopologySource
 
@@ -43,7 +43,7 @@ class HealthApi:
         An old topology does not make a node unready; its age is told.
         """
         try:
-            await run_in_threadpool(self.store.check_writable)
+            await run_in_threadpool(self.redis.check_writable)
         except SkylarkError as error:
             return json_answer({"node": self.node, "status": "not-ready", "reason": error.message}, 503)
         return json_answer({"node": self.node, "status": "ready", "topology": topology_json(self.topology)})

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from skylark.plan import Plan
 from skylark_proxy.election import MAX_SIZE_BYTES, parse_policy
 from skylark_proxy.errors import InvalidArgument, TooLarge
-from skylark_proxy.model import Ack, Policy, StateKey, check_name, parse_plan
+from skylark_proxy.model import Ack, Policy, Read, StateKey, check_name, parse_plan
 from skylark_proxy.store import MAX_VERSION
 
 _SPOOL_OVER_BYTES = 1 << 20
@@ -82,6 +82,14 @@ def ack(request: Request) -> Ack | None:
     return Ack(value) if value is not None else None
 
 
+def read(request: Request) -> Read:
+    """`read`: what a fetch may be content with."""
+    value = text(request, "read")
+    if value is not None and value not in list(Read):
+        raise InvalidArgument("read", value, f"one of {', '.join(Read)}")
+    return Read(value) if value is not None else Read.NEAREST
+
+
 def plan(request: Request) -> Plan | None:
     """`plan`: what the chain will run, and where."""
     value = text(request, "plan")
@@ -128,6 +136,12 @@ def expected_version(request: Request) -> int | None:
     if match is None:
         return None
     return _number("If-Match", match.strip().strip('"'), 1, MAX_VERSION)
+
+
+def version_here(request: Request) -> int:
+    """The version in `If-None-Match` of a fetch: the asker has that one. 0 without it."""
+    value = request.headers.get("if-none-match")
+    return 0 if value is None else _number("If-None-Match", value.strip().strip('"'), 1, MAX_VERSION)
 
 
 def header_number(request: Request, header: str, maximum: int) -> int | None:

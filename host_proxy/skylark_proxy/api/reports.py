@@ -66,9 +66,11 @@ def topology_json(source: TopologySource) -> dict[str, Any]:
 
 def _fetch_json(fetched: FetchedBundle) -> dict[str, Any]:
     return {
-        "key": str(fetched.info.key),
+        "key": str(fetched.info.public_key),
         "version": fetched.info.version,
-        "served_by": fetched.info.key.node,
+        "served_by": fetched.info.held_by,
+        "age_ms": fetched.info.age_ms,
+        "stale": fetched.stale,
         "hops": fetched.hops,
         "size_bytes": sum(map(len, fetched.fields.values())),
         "duration_ms": round(fetched.duration_ms, 3),

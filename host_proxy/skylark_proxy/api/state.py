@@ -84,12 +84,12 @@ class StateApi:
         fetched = await run_in_threadpool(self.states.get, _key(request))
         headers = {
             "ETag": f'"{fetched.info.version}"',
-            bundle_http.KEY: str(fetched.info.key),
+            bundle_http.KEY: str(fetched.info.public_key),
             bundle_http.HOPS: str(fetched.hops),
-            bundle_http.SERVED_BY: fetched.info.key.node or "",
+            bundle_http.SERVED_BY: fetched.info.held_by,
             "Server-Timing": f"dr;dur={fetched.duration_ms:.3f}",
         }
-        return json_answer({"key": key_json(fetched.info.key), "value": value_of(fetched)}, 200, headers)
+        return json_answer({"key": key_json(fetched.info.public_key), "value": value_of(fetched)}, 200, headers)
 
     async def delete(self, request: Request) -> Response:
         """Deletes a state here, at the node that the key names, and in the cloud."""

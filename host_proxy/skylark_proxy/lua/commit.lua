@@ -1,0 +1,55 @@
+-- Publish a bundle that the command before has staged, or leave it for the UNLINK that follows.
+--
+-- KEYS: the bundle, the staging key, the chain's index, the ledger, the set of owners of whom there are copies here.
+-- ARGV: the number of fields that the staging key must have; the bundle's member of the index; its time to live in ms
+-- (or empty); how many bundles the chain may have (or empty); the id of the write; how long a ledger is remembered in
+-- ms; the version of a copy (or empty: this is the owner, who gives the next one); the owner of a copy (or empty); the
+-- version that the bundle must have (or empty); the highest version that the writer knows of (or empty: it need not
+-- know); a node that gets this version from somebody else (or empty); nodes that are promised a copy.
+local bundle, staging, index, ledger, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local parts, member, ttl_ms, limit, write = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local remember_ms, copy, owner = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local expected, known, supplied = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
+if redis.call('HLEN', staging) ~= parts then return {'incomplete', 0} end
+local current = number(redis.call('HGET', bundle, '@version'))
+local last = math.max(current, noted(ledger))
+if current > 0 then
+  local meta, stored = meta_of(bundle)
+  if stored.write == write and (not copy or copy == current) then return {'same', text(current), meta, {}} end
+end
+if redis.call('HEXISTS', ledger, '@refused:' .. write) == 1 then return {'refused', text(last)} end
+if copy then
+  local deleted = redis.call('HEXISTS', ledger, '@deleted') == 1
+  if copy < last or (copy == last and (deleted or current == last)) then return {'superseded', text(last)} end
+else
+  if expected and expected ~= current then return {'conflict', text(current)} end
+  if known and not (expected and expected > 0) and last > known then return {'superseded', text(last)} end
+end
+if current == 0 and is_full(index, limit) then return {'full', limit} end
+local version = copy or next_version(last)
+redis.call('HSET', staging, '@version', text(version))
+redis.call('RENAME', staging, bundle)
+if ttl_ms then redis.call('PEXPIRE', bundle, text(ttl_ms)) end
+enter_index(index, member, ttl_ms)
+if owner ~= '' then
+  local left_ms = redis.call('EXISTS', held) == 1 and redis.call('PTTL', held) or 0
+  redis.call('SADD', held, owner)
+  if not ttl_ms then
+    redis.call('PERSIST', held)
+  elseif left_ms ~= -1 and left_ms < ttl_ms then
+    redis.call('PEXPIRE', held, text(ttl_ms))
+  end
+end
+-- A bundle that nobody else has and that never expires needs no ledger: its version is in itself.
+if #ARGV > 11 or supplied ~= '' or ttl_ms or redis.call('EXISTS', ledger) == 1 then
+  redis.call('HSET', ledger, '@version', text(version))
+  redis.call('HDEL', ledger, '@deleted')
+  for i = 12, #ARGV do
+    local mark = redis.call('HGET', ledger, ARGV[i])
+    redis.call('HSET', ledger, ARGV[i], 'p' .. (mark and string.sub(mark, 2) or '0'))
+  end
+  if supplied ~= '' then redis.call('HSET', ledger, supplied, 'p' .. text(version)) end
+  keep_ledger(ledger, bundle, remember_ms)
+  return {'stored', text(version), false, holders_behind(ledger)}
+end
+return {'stored', text(version), false, {}}
