@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -27,7 +27,7 @@ from skylark_proxy.errors import (
     TooManyBundles,
 )
 from skylark_proxy.link_meter import LinkMeter, TimedConnection, TimedPool
-from skylark_proxy.machine import now_ms
+from skylark_proxy.machine import REAL, Machine, now_ms
 from skylark_proxy.model import BundleInfo, Node, Sealed, StateKey
 from skylark_proxy.propagation import Found, OnItsWay, Terms, Unchanged
 from skylark_proxy.signatures import NONCE_BYTES, Signer
@@ -45,6 +45,14 @@ ON_ITS_WAY = 202
 """The status of a fetch whose bundle is being brought to the one who asks."""
 UNCHANGED = 304
 """The status of a fetch whose asker has the bundle already."""
+
+
+class HttpPool(Protocol):
+    """The part of urllib3's pool manager that is used here."""
+
+    def request(self, method: str, url: str, body: Any = None, **options: Any) -> urllib3.BaseHTTPResponse: ...
+
+    def clear(self) -> None: ...
 
 
 class ErrorBody(msgspec.Struct):
@@ -76,18 +84,23 @@ class Peers:
         timeout_ms: How long a peer may neither send nor take anything.
         meter: Is told how long each exchange took; None: nothing is measured.
         signer: Signs every request; None: none is signed.
+        pool: The connections; None: real ones.
     """
 
     def __init__(
-        self, connect_timeout_ms: int, timeout_ms: int, meter: LinkMeter | None = None, signer: Signer | None = None
+        self,
+        connect_timeout_ms: int,
+        timeout_ms: int,
+        meter: LinkMeter | None = None,
+        signer: Signer | None = None,
+        *,
+        machine: Machine = REAL,
+        pool: HttpPool | None = None,
     ) -> None:
         self._meter = meter
+        self._machine = machine
         self._signer = signer
-        timeout = urllib3.Timeout(connect=connect_timeout_ms / 1000, read=timeout_ms / 1000)
-        self._pool = urllib3.PoolManager(
-            num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
-        )
-        self._pool.pool_classes_by_scheme = {"http": TimedPool}
+        self._pool = pool or _pool(connect_timeout_ms, timeout_ms)
 
     def get(
         self,
@@ -123,7 +136,7 @@ class Peers:
             with _understood(node):
                 parts = bundle_http.decode(body)
                 sizes = {name: len(part) for name, part in parts.items()}
-                info = bundle_http.parse_info(response.headers, sizes, now_ms())
+                info = bundle_http.parse_info(response.headers, sizes, now_ms(self._machine))
                 if not fields:
                     bundle_http.verify(info.meta.crc32, parts)
             return info, parts
@@ -139,7 +152,7 @@ class Peers:
 
         def attempt(_: bool) -> BundleInfo:
             with self._request(node, "HEAD", key, {"scope": "local"}) as response, _understood(node):
-                return bundle_http.parse_info(response.headers, {}, now_ms())
+                return bundle_http.parse_info(response.headers, {}, now_ms(self._machine))
 
         return self._twice(attempt)
 
@@ -344,7 +357,7 @@ class Peers:
     ) -> Mapping[str, str]:
         if self._signer is None:
             return headers
-        return self._signer.headers(method, target, headers, parts, time.time(), os.urandom(NONCE_BYTES))
+        return self._signer.headers(method, target, headers, parts, self._machine.now_s(), os.urandom(NONCE_BYTES))
 
     def _measure(
         self, node: Node, sent: Mapping[str, str] | None, response: urllib3.BaseHTTPResponse, started: float
@@ -357,6 +370,15 @@ class Peers:
         if connecting_s > 0:
             self._meter.record(node.name, 0, connecting_s, now_s)
         self._meter.record(node.name, size_bytes, exchange_s, now_s)
+
+
+def _pool(connect_timeout_ms: int, timeout_ms: int) -> urllib3.PoolManager:
+    timeout = urllib3.Timeout(connect=connect_timeout_ms / 1000, read=timeout_ms / 1000)
+    pool = urllib3.PoolManager(
+        num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
+    )
+    pool.pool_classes_by_scheme = {"http": TimedPool}
+    return pool
 
 
 def _chunks(parts: Sequence[Buffer]) -> Iterator[Buffer]:

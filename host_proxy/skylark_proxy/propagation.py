@@ -39,7 +39,7 @@ from skylark_proxy.placement import (
     fetch_ladder,
 )
 from skylark_proxy.seen import Seen
-from skylark_proxy.store import Holder, Removed, Store, StoredBundle
+from skylark_proxy.store import Committed, Holder, Removed, Store, StoredBundle
 from skylark_proxy.topology import Topology, TopologyProvider
 
 T = TypeVar("T")
@@ -400,50 +400,64 @@ class Propagation:
         """Store at a node, which sees to copies at the nodes `later`; return the version."""
         key = write.key
         if name == self.node:
-            return self._put_here(key, sealed, Terms(write.expected_version, supplied=supplied), later, write.version)
+            return self._put_here(write, sealed, later, supplied)
         node, replicate = self._peer(name), bool(later)
         if write.version is not None:
             self._peers.put_copy(node, key.anywhere(), sealed, write.version, supplied=supplied, replicate=replicate)
             return write.version
-        owned, known = key.at(name), self.seen.version(key.at(name))
-        for _ in range(_MAX_REBASES):
-            try:
-                version = self._peers.put(
-                    node, owned, sealed, Terms(write.expected_version, known, replicate, supplied)
-                )
-                break
-            except Superseded as error:  # the caller still waits: its write is the latest one after all
-                known = error.actual
-        else:
-            raise PeerUnreachable(name, f"{owned} is written by too many at once")
+        owned = key.at(name)
+
+        def attempt(known: int) -> int:
+            return self._peers.put(node, owned, sealed, Terms(write.expected_version, known, replicate, supplied))
+
+        version = self._rebased(owned, attempt)
         if key.node is not None:
             self._drop_older_copy(owned, version)
         return version
 
-    def _put_here(
-        self, key: StateKey, sealed: Sealed, terms: Terms, promised: Sequence[str], version: int | None
-    ) -> int:
+    def _put_here(self, write: Write, sealed: Sealed, later: Sequence[str], supplied: str | None) -> int:
+        if write.version is not None:
+            shared = write.key.anywhere()
+            self._commit(
+                shared,
+                lambda: self.store.commit_copy(shared, sealed, write.version or 0, supplied=supplied, promised=later),
+                later,
+            )
+            return write.version
+        owned = write.key.at(self.node)
+
+        def attempt(known: int) -> int:
+            return self.put_here(owned, sealed, Terms(write.expected_version, known, supplied=supplied), later)
+
+        return self._rebased(owned, attempt)
+
+    def _rebased(self, owned: StateKey, attempt: Callable[[int], T]) -> T:
+        """Write or delete, on the newest version that is known; again, if there is a newer one.
+
+        The caller still waits, so its write is the latest one after all. One that is late, because it was held up on its
+        way and given up, finds a version of which it does not know, and nobody tries it again.
+        """
+        known = self.seen.version(owned)
+        for _ in range(_MAX_REBASES):
+            try:
+                return attempt(known)
+            except Superseded as error:
+                known = error.actual
+        raise PeerUnreachable(owned.node or self.node, f"{owned} is written by too many at once")
+
+    def _commit(self, key: StateKey, commit: Callable[[], Committed], promised: Sequence[str]) -> BundleInfo:
+        """Store here, and see to it that those who have copies are told."""
         if promised:
             self._outbox.check_room()
-        owned = key.anywhere() if version is not None else key.at(self.node)
         try:
-            if version is not None:
-                committed = self.store.commit_copy(owned, sealed, version, supplied=terms.supplied, promised=promised)
-            else:
-                committed = self.store.commit(
-                    owned,
-                    sealed,
-                    expected_version=terms.expected_version,
-                    known_version=terms.known_version,
-                    supplied=terms.supplied,
-                    promised=promised,
-                )
+            committed = commit()
         except StoreUnavailable:
-            self._forwarder.look_again()
+            self._forwarder.look_again()  # it may have been stored, with promises that nobody else knows of
             raise
-        self._tell_holders(owned, committed.behind, committed.info.size_bytes)
-        self.arrivals.settle(key)
-        return committed.info.version
+        finally:
+            self.arrivals.settle(key)
+        self._tell_holders(key, committed.behind, committed.info.size_bytes)
+        return committed.info
 
     def _tell_holders(self, key: StateKey, behind: Collection[Holder], size_bytes: int = 0) -> None:
         for holder in behind:
@@ -512,7 +526,7 @@ class Propagation:
         if owned.node is None:
             return self.delete_shared(owned, self.next_version(owned))
         if owned.node == self.node:
-            removed = self.delete_here(owned, expected_version)
+            removed = self._rebased(owned, lambda known: self.delete_here(owned, expected_version, known))
         else:
             removed = self._delete_at(owned, expected_version)
             self._forget_here(owned, removed)
@@ -543,13 +557,11 @@ class Propagation:
 
     def _delete_at(self, owned: StateKey, expected_version: int | None) -> Removed:
         assert owned.node is not None
-        peer, known = self._peer(owned.node), self.seen.version(owned)
-        for _ in range(_MAX_REBASES):
-            try:
-                return self._peers.delete(peer, owned, expected_version=expected_version, known_version=known)
-            except Superseded as error:
-                known = error.actual
-        raise PeerUnreachable(peer.name, f"{owned} is written by too many at once")
+        peer = self._peer(owned.node)
+        return self._rebased(
+            owned,
+            lambda known: self._peers.delete(peer, owned, expected_version=expected_version, known_version=known),
+        )
 
     def _forget_here(self, owned: StateKey, removed: Removed) -> None:
         if removed.version:
@@ -598,9 +610,29 @@ class Propagation:
         except NotFound:
             raise self._absent(key) from None
 
-    def put_here(self, key: StateKey, sealed: Sealed, terms: Terms) -> int:
-        """Store a bundle that this node owns for another node; return its version."""
-        return self._put_here(key, sealed, terms, self._replicas(terms.replicate), None)
+    def put_here(self, key: StateKey, sealed: Sealed, terms: Terms, later: Sequence[str] = ()) -> int:
+        """Store a bundle that this node owns; return its version.
+
+        Args:
+            later: Nodes that get a copy from here.
+
+        Raises:
+            Conflict, Superseded, TooLarge, TooManyBundles: See `Store.commit`.
+        """
+        promised = tuple(dict.fromkeys((*later, *self._replicas(terms.replicate))))
+        info = self._commit(
+            key,
+            lambda: self.store.commit(
+                key,
+                sealed,
+                expected_version=terms.expected_version,
+                known_version=terms.known_version,
+                supplied=terms.supplied,
+                promised=promised,
+            ),
+            promised,
+        )
+        return info.version
 
     def put_copy_here(
         self, key: StateKey, sealed: Sealed, version: int, *, supplied: str | None = None, replicate: bool = False
@@ -611,13 +643,11 @@ class Propagation:
             Superseded: A later version, or its deletion, is known here.
         """
         promised = self._replicas(replicate)
-        try:
-            committed = self.store.commit_copy(key, sealed, version, supplied=supplied, promised=promised)
-        except Superseded:
-            self.arrivals.settle(key)
-            raise
-        self._tell_holders(key, committed.behind, sealed.size_bytes)
-        self.arrivals.settle(key)
+        self._commit(
+            key,
+            lambda: self.store.commit_copy(key, sealed, version, supplied=supplied, promised=promised),
+            promised,
+        )
 
     def delete_here(
         self, key: StateKey, expected_version: int | None = None, known_version: int | None = None

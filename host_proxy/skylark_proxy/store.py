@@ -259,11 +259,9 @@ class Store:
         try:
             return self._commit(own, sealed, arguments)
         except StoreBrokenOff:
-            # It may have happened, and something else after it: only a new bundle can be written without a doubt.
-            again = (None, None, expected_version, 0, supplied, *promised)
             try:
-                return self._commit(own, sealed, again)
-            except Superseded as error:
+                return self._commit(own, sealed, arguments)
+            except Superseded as error:  # it may have happened, and another write after it
                 raise StoreUnavailable(f"{self._wire.server}: it is not known whether {own} was written") from error
 
     def commit_copy(

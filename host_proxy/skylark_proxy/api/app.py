@@ -18,6 +18,7 @@ from skylark_proxy.api.functions import FunctionsApi
 from skylark_proxy.api.health import HealthApi
 from skylark_proxy.api.in_flight import InFlight
 from skylark_proxy.api.openapi import description
+from skylark_proxy.api.peer import PeerApi
 from skylark_proxy.api.state import StateApi
 from skylark_proxy.config import Config
 from skylark_proxy.errors import SkylarkError
@@ -38,7 +39,7 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
     limit = proxy.config.max_bundle_bytes
     routes = [
         *FunctionsApi(proxy.invoker, limit, proxy.exchange_root).routes(),
-        *BundlesApi(proxy.propagation, limit).routes(),
+        *BundlesApi(proxy.propagation, PeerApi(proxy.propagation), limit).routes(),
         *StateApi(SingleStates(proxy.propagation), limit).routes(),
         *ElectionsApi(proxy.propagation, proxy.topology).routes(),
         *HealthApi(proxy.config.node, proxy.redis, proxy.workers, proxy.topology).routes(),
