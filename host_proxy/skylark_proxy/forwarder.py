@@ -15,7 +15,7 @@ from skylark_proxy.errors import (
     UnknownNode,
 )
 from skylark_proxy.machine import Machine, now_ms
-from skylark_proxy.model import Node, Sealed, StateKey
+from skylark_proxy.model import BundleInfo, Node, Sealed, StateKey
 from skylark_proxy.outbox import Entry, Outbox
 from skylark_proxy.store import Holder, Ledger, Store
 
@@ -29,6 +29,8 @@ SMALL_BYTES = 64 * 1024
 
 class CopyHolders(Protocol):
     """What is asked of the nodes that have copies; see `Peers`."""
+
+    def head(self, node: Node, key: StateKey) -> BundleInfo: ...
 
     def put_copy(self, node: Node, key: StateKey, sealed: Sealed, version: int) -> None: ...
 
@@ -144,7 +146,7 @@ class Forwarder:
             ledger = self._store.ledger(entry.key)
             for holder in ledger.behind:
                 if holder.node == entry.target:
-                    self._bring_up_to_date(entry.key, holder, ledger)
+                    self._bring_up_to_date(entry.key, holder, ledger, is_supplied=entry.is_supplied)
         except TooManyBundles as error:
             _LOG.warning("%s waits until %s has room for it: %s", entry.key, entry.target, error)
             return self._retry(entry, whole_target=False)
@@ -159,19 +161,30 @@ class Forwarder:
         self._outbox.done(entry)
         return None
 
-    def _bring_up_to_date(self, key: StateKey, holder: Holder, ledger: Ledger) -> None:
+    def _bring_up_to_date(self, key: StateKey, holder: Holder, ledger: Ledger, *, is_supplied: bool) -> None:
         """Let one holder know what has become of a bundle, and note that it does."""
-        node = self._node_of(holder.node)
         if holder.refused_write is not None:
-            self._holders.refuse(node, key, holder.refused_write)
+            if holder.node == self._store.node:
+                self._store.refuse(key, holder.refused_write)
+            else:
+                self._holders.refuse(self._node_of(holder.node), key, holder.refused_write)
             return self._store.acknowledge(key, holder, None)
+        node = self._node_of(holder.node)
         if holder.is_promised and ledger.present and not ledger.deleted:
             try:
+                if is_supplied and self._has(node, key, ledger.version):
+                    return self._store.acknowledge(key, holder, ledger.version)
                 return self._copy(key, holder, node)
             except NotFound:  # it has gone in this moment
                 ledger = self._store.ledger(key)
         self._holders.forget(node, key, ledger.version, deleted=ledger.deleted)
         return self._store.acknowledge(key, holder, None)
+
+    def _has(self, node: Node, key: StateKey, version: int) -> bool:
+        try:
+            return self._holders.head(node, key).version >= version
+        except NotFound:
+            return False
 
     def _copy(self, key: StateKey, holder: Holder, node: Node) -> None:
         stored = self._store.get(key)

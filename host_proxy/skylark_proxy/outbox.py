@@ -15,6 +15,8 @@ from skylark_proxy.machine import Machine
 from skylark_proxy.model import StateKey
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 30.0
+SUPPLIED_S = 5.0
+"""How long somebody else has for bringing a copy."""
 _POLL_S = 1.0
 
 
@@ -24,6 +26,7 @@ class Entry:
 
     Attributes:
         size_bytes: Of the bundle, if it is to be copied; 0: not known, or nothing to copy.
+        is_supplied: True if somebody else brings it, so that the target may have it by now.
         announced: True once the target has been told to wait for it, or need not be.
         again: True if it was put in once more while it was being done.
     """
@@ -32,6 +35,7 @@ class Entry:
     target: str
     size_bytes: int = 0
     announced: bool = False
+    is_supplied: bool = False
     busy: bool = False
     again: bool = False
     failures: int = 0
@@ -72,19 +76,25 @@ class Outbox:
         if self._count >= self._max_entries:
             raise OutboxFull(self._count, self._max_entries)
 
-    def add(self, key: StateKey, targets: Iterable[str], size_bytes: int = 0) -> None:
-        """Enter a bundle for each of these nodes, also where there is no room: it has been promised already."""
+    def add(self, key: StateKey, targets: Iterable[str], size_bytes: int = 0, *, is_supplied: bool = False) -> None:
+        """Enter a bundle for each of these nodes, also where there is no room: it has been promised already.
+
+        Args:
+            is_supplied: True if somebody else brings it: after a while it is asked whether it is there.
+        """
+        due_s = self._machine.monotonic_s() + SUPPLIED_S if is_supplied else 0.0
         with self._changed:
             for target in targets:
                 entries = self._targets.setdefault(target, OrderedDict())
                 entry = entries.get(key)
                 if entry is None:
-                    entries[key] = Entry(key, target, size_bytes)
+                    entries[key] = Entry(key, target, size_bytes, is_supplied=is_supplied, due_s=due_s)
                     self._count += 1
                     continue
                 entry.size_bytes, entry.announced = size_bytes, False
                 entry.again = entry.busy
-                entry.due_s = 0.0
+                entry.is_supplied &= is_supplied
+                entry.due_s = min(entry.due_s, due_s)
             self._changed.notify_all()
 
     def take(self) -> Entry | None:

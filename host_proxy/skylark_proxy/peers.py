@@ -287,7 +287,11 @@ class Peers:
             if not isinstance(error.__cause__, ProtocolError | NewConnectionError):
                 raise
             _LOG.info("trying again: %s", error)
-            return attempt(False)
+            try:
+                return attempt(False)
+            except PeerUnreachable as again:
+                again.in_doubt |= error.in_doubt
+                raise
 
     @contextlib.contextmanager
     def _put(

@@ -3,9 +3,10 @@
 docs/consistency.md says what a reader and a writer may rely on.
 """
 
+import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -417,12 +418,7 @@ class Propagation:
 
     def _put_here(self, write: Write, sealed: Sealed, later: Sequence[str], supplied: str | None) -> int:
         if write.version is not None:
-            shared = write.key.anywhere()
-            self._commit(
-                shared,
-                lambda: self.store.commit_copy(shared, sealed, write.version or 0, supplied=supplied, promised=later),
-                later,
-            )
+            self.put_copy_here(write.key.anywhere(), sealed, write.version, later=later, supplied=supplied)
             return write.version
         owned = write.key.at(self.node)
 
@@ -445,23 +441,38 @@ class Propagation:
                 known = error.actual
         raise PeerUnreachable(owned.node or self.node, f"{owned} is written by too many at once")
 
-    def _commit(self, key: StateKey, commit: Callable[[], Committed], promised: Sequence[str]) -> BundleInfo:
-        """Store here, and see to it that those who have copies are told."""
+    def _commit(
+        self, key: StateKey, commit: Callable[[Sequence[str]], Committed], later: Sequence[str], supplied: str | None
+    ) -> int:
+        """Store here, and see to it that those who have copies, or are promised one, are told."""
+        promised = tuple(dict.fromkeys((*later, *([supplied] if supplied is not None else []))))
         if promised:
             self._outbox.check_room()
         try:
-            committed = commit()
-        except StoreUnavailable:
-            self._forwarder.look_again()  # it may have been stored, with promises that nobody else knows of
-            raise
+            with self._noticing():
+                committed = commit(promised)
         finally:
             self.arrivals.settle(key)
-        self._tell_holders(key, committed.behind, committed.info.size_bytes)
-        return committed.info
+        self._tell_holders(key, committed.behind, committed.info.size_bytes, supplied)
+        return committed.info.version
 
-    def _tell_holders(self, key: StateKey, behind: Collection[Holder], size_bytes: int = 0) -> None:
+    @contextlib.contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Have the ledgers looked at if Redis fails: something may have been done that others have to be told."""
+        try:
+            yield
+        except StoreUnavailable:
+            self._forwarder.look_again()
+            raise
+
+    def _tell_holders(
+        self, key: StateKey, behind: Collection[Holder], size_bytes: int = 0, supplied: str | None = None
+    ) -> None:
         for holder in behind:
-            self._outbox.add(key, [holder.node], size_bytes if holder.is_promised else 0)
+            if holder.node == supplied:  # the writer brings it; only if that fails it is for us to do
+                self._outbox.add(key, [holder.node], is_supplied=True)
+            else:
+                self._outbox.add(key, [holder.node], size_bytes if holder.is_promised else 0)
 
     def _drop_older_copy(self, owned: StateKey, version: int) -> None:
         """Drop the copy here of a bundle that was just written through this node, so that no reader here gets it."""
@@ -472,12 +483,13 @@ class Propagation:
 
     def _give_up(self, write: Write, sealed: Sealed, name: str, error: SkylarkError) -> None:
         """See to it that a write which may still reach a node does not happen there: the bundle is put elsewhere."""
-        in_doubt = isinstance(error, PeerUnreachable) and error.in_doubt
-        if name == self.node or write.version is not None or not in_doubt:
+        in_doubt = error.in_doubt if isinstance(error, PeerUnreachable) else True
+        if write.version is not None or not in_doubt:
             return
         key = write.key.at(name)
         try:
-            holder = self.store.note_refusal(key, sealed.meta.write)
+            with self._noticing():
+                holder = self.store.note_refusal(key, sealed.meta.write)
         except StoreUnavailable as failure:
             _LOG.warning("a late write of %s is not refused: %s", key, failure)
             return
@@ -619,61 +631,59 @@ class Propagation:
         Raises:
             Conflict, Superseded, TooLarge, TooManyBundles: See `Store.commit`.
         """
-        promised = tuple(dict.fromkeys((*later, *self._replicas(terms.replicate))))
-        info = self._commit(
-            key,
-            lambda: self.store.commit(
-                key,
-                sealed,
-                expected_version=terms.expected_version,
-                known_version=terms.known_version,
-                supplied=terms.supplied,
-                promised=promised,
-            ),
-            promised,
-        )
-        return info.version
+
+        def commit(promised: Sequence[str]) -> Committed:
+            expected, known = terms.expected_version, terms.known_version
+            return self.store.commit(key, sealed, expected_version=expected, known_version=known, promised=promised)
+
+        return self._commit(key, commit, (*later, *self._replicas(terms.replicate)), terms.supplied)
 
     def put_copy_here(
-        self, key: StateKey, sealed: Sealed, version: int, *, supplied: str | None = None, replicate: bool = False
+        self,
+        key: StateKey,
+        sealed: Sealed,
+        version: int,
+        *,
+        later: Sequence[str] = (),
+        replicate: bool = False,
+        supplied: str | None = None,
     ) -> None:
         """Store a copy of another node's bundle, or a bundle without an owner.
 
         Raises:
             Superseded: A later version, or its deletion, is known here.
         """
-        promised = self._replicas(replicate)
-        self._commit(
-            key,
-            lambda: self.store.commit_copy(key, sealed, version, supplied=supplied, promised=promised),
-            promised,
-        )
+
+        def commit(promised: Sequence[str]) -> Committed:
+            return self.store.commit_copy(key, sealed, version, promised=promised)
+
+        self._commit(key, commit, (*later, *self._replicas(replicate)), supplied)
 
     def delete_here(
         self, key: StateKey, expected_version: int | None = None, known_version: int | None = None
     ) -> Removed:
         """Delete a bundle that this node owns, and its copies."""
-        try:
+        with self._noticing():
             removed = self.store.delete(key, expected_version=expected_version, known_version=known_version)
             if not removed.existed and not removed.version and (holder := self._stray_copy(key)) is not None:
                 deleted = self.store.delete(key, always=True)
                 removed = Removed(True, deleted.version, (self.store.note_holder(key, holder),))
-        except StoreUnavailable:
-            self._forwarder.look_again()
-            raise
         self._tell_holders(key, removed.behind)
         return removed
 
     def forget_here(self, key: StateKey, version: int, *, deleted: bool) -> bool:
         """Drop a copy that is older than a version of its owner; return False if there was none."""
-        removed = self.store.forget(key, version, deleted=deleted)
+        with self._noticing():
+            removed = self.store.forget(key, version, deleted=deleted)
         self._tell_holders(key, removed.behind)
         self.arrivals.settle(key)
         return removed.existed
 
     def refuse_here(self, key: StateKey, write: str) -> None:
         """Undo a write whose sender has given it up, and take it no more."""
-        self._tell_holders(key.at(self.node), self.store.refuse(key, write).behind)
+        with self._noticing():
+            removed = self.store.refuse(key, write)
+        self._tell_holders(key.at(self.node), removed.behind)
 
     def _replicas(self, replicate: bool) -> tuple[str, ...]:
         """Return the cloud node, if it is to get a copy from here."""

@@ -228,7 +228,6 @@ class Store:
         *,
         expected_version: int | None = None,
         known_version: int | None = None,
-        supplied: str | None = None,
         promised: Sequence[str] = (),
     ) -> Committed:
         """Replace a bundle that this node owns, all or nothing, with one round trip.
@@ -241,7 +240,6 @@ class Store:
         Args:
             expected_version: The version that the bundle must have now; 0: it must not exist. None: any.
             known_version: The highest version that the writer knew of when it began. None: it need not know.
-            supplied: A node that gets this version from the writer, and further ones from here.
             promised: Nodes that get a copy of this and of every further version from here.
 
         Returns:
@@ -255,7 +253,7 @@ class Store:
         """
         _check_number("expected_version", expected_version, 0)
         own = key.at(self.node)
-        arguments = (None, None, expected_version, known_version, supplied, *promised)
+        arguments = (None, None, expected_version, known_version, *promised)
         try:
             return self._commit(own, sealed, arguments)
         except StoreBrokenOff:
@@ -264,9 +262,7 @@ class Store:
             except Superseded as error:  # it may have happened, and another write after it
                 raise StoreUnavailable(f"{self._wire.server}: it is not known whether {own} was written") from error
 
-    def commit_copy(
-        self, key: StateKey, sealed: Sealed, version: int, *, supplied: str | None = None, promised: Sequence[str] = ()
-    ) -> Committed:
+    def commit_copy(self, key: StateKey, sealed: Sealed, version: int, *, promised: Sequence[str] = ()) -> Committed:
         """Store a copy of another node's bundle, or a bundle without an owner, with its version.
 
         Args:
@@ -280,7 +276,7 @@ class Store:
         _check_number("version", version, 1)
         if key.node == self.node:
             raise InvalidArgument("key", str(key), f"a key of another node: {self.node} gives its bundles' versions")
-        arguments = (version, key.node, None, None, supplied, *promised)
+        arguments = (version, key.node, None, None, *promised)
         try:
             return self._commit(key, sealed, arguments)
         except StoreBrokenOff:
@@ -430,7 +426,7 @@ class Store:
             case b"stored":
                 return Committed(self._info(key, version, meta), _holders(rest[1]))
             case b"same":
-                return Committed(self._info(key, version, _decoded(self._wire, key, rest[0])))
+                return Committed(self._info(key, version, _decoded(self._wire, key, rest[0])), _holders(rest[1]))
             case b"conflict":
                 raise Conflict(str(key), int(arguments[2] or 0), version)
             case b"superseded" | b"refused":

@@ -2,38 +2,12 @@
 
 import argparse
 import logging
-import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
 
-from schedules.checker import Violation
-from schedules.schedule import Outcome, Schedule, Settings
-
-
-def attempt(seed: int, settings: Settings) -> tuple[int, Outcome | str]:
-    """Run one schedule; what went wrong is text, since it crosses processes."""
-    logging.disable(logging.CRITICAL)
-    try:
-        return seed, Schedule(seed, settings).run()
-    except Violation as violation:
-        return seed, str(violation)
-
-
-def run(first_seed: int, writes: int, settings: Settings, processes: int) -> Iterator[tuple[int, Outcome | str]]:
-    """Run schedules from a seed on until so many writes were acknowledged."""
-    count = -(-writes // settings.writes)
-    calls = [(seed, settings) for seed in range(first_seed, first_seed + count)]
-    if processes == 1:
-        yield from (attempt(*call) for call in calls)
-        return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap_unordered(_attempt, calls, chunksize=4)
-
-
-def _attempt(call: tuple[int, Settings]) -> tuple[int, Outcome | str]:
-    return attempt(*call)
+from schedules.running import run
+from schedules.schedule import Schedule, Settings
 
 
 def main() -> int:

@@ -23,6 +23,10 @@ FOREVER = float("inf")
 class Violation(AssertionError):
     """Something that must not happen has happened."""
 
+    def __init__(self, what: str, history: "_History | None" = None) -> None:
+        told = "" if history is None else "".join(f"\n    {operation.told()}" for operation in history.operations)
+        super().__init__(what + told)
+
 
 @dataclass
 class Operation:
@@ -44,6 +48,15 @@ class Operation:
     version: int | None = None
     acknowledged: bool = False
     refused: bool = False
+
+    def told(self) -> str:
+        """Return it as a line."""
+        what = "delete" if self.content is None else f"write {self.content[:60].decode().rstrip('.')}"
+        how = "acknowledged" if self.acknowledged else "refused" if self.refused else "in doubt"
+        terms = (
+            f"{' if ' + str(self.expected) if self.expected is not None else ''}{', expires' if self.expires else ''}"
+        )
+        return f"{self.began_s:.4f} to {self.ended_s:.4f} s: {what}{terms}, {how}, version {self.version}"
 
     @property
     def removes(self) -> bool:
@@ -73,6 +86,10 @@ class Checker:
         self.reads = 0
         self.in_doubt = 0
 
+    def history(self, key: StateKey) -> "_History":
+        """Return all that was asked about a key."""
+        return self._histories[key]
+
     def keys(self) -> list[StateKey]:
         """Return all keys for which something was acknowledged."""
         return [key for key, history in self._histories.items() if history.newest is not None]
@@ -96,11 +113,11 @@ class Checker:
             self.acknowledged += 1
             self._observe(key, operation.content, version)
         if version <= operation.floor:
-            raise Violation(f"{key}: version {version} was given after {operation.floor} was acknowledged")
+            raise Violation(f"{key}: version {version} was given after {operation.floor} was acknowledged", history)
         if operation.expected:
             other = history.followers.setdefault(operation.expected, operation)
             if other is not operation:
-                raise Violation(f"{key}: two acknowledged writes followed version {operation.expected}")
+                raise Violation(f"{key}: two acknowledged writes followed version {operation.expected}", history)
         if version > history.floor:
             history.newest = operation
 
@@ -134,16 +151,18 @@ class Checker:
             return
         self._observe(key, content, version)
         if version < seen:
-            raise Violation(f"{key} at {where}: version {version} was read, and {seen} had been seen before")
+            raise Violation(f"{key} at {where}: version {version} was read, and {seen} had been seen before", history)
         if floor is not None and version < floor:
-            raise Violation(f"{key} at {where}: version {version} was read, and {floor} had been acknowledged")
+            raise Violation(f"{key} at {where}: version {version} was read, and {floor} had been acknowledged", history)
         operation = history.by_content[content]
         if operation.refused:
-            raise Violation(f"{key} at {where}: a write that was refused is read")
+            raise Violation(f"{key} at {where}: a write that was refused is read", history)
         for later in history.operations:
             is_later = later.acknowledged and later.began_s > operation.ended_s
             if is_later and not operation.acknowledged and (later.version or 0) < version:
-                raise Violation(f"{key} at {where}: a write that was given up came over version {later.version}")
+                raise Violation(
+                    f"{key} at {where}: a write that was given up came over version {later.version}", history
+                )
 
     def settled(self, key: StateKey, where: str, content: bytes | None, version: int) -> None:
         """Once all is quiet: what the owner has."""
@@ -157,13 +176,13 @@ class Checker:
         history = self._histories[key]
         operation = history.by_content.get(content)
         if operation is None:
-            raise Violation(f"{key}: {content[:80]!r} was read, which nobody has written there")
+            raise Violation(f"{key}: {content[:80]!r} was read, which nobody has written there", history)
         if history.by_version.setdefault(version, content) != content:
-            raise Violation(f"{key}: version {version} has two contents")
+            raise Violation(f"{key}: version {version} has two contents", history)
         if operation.version is None:
             operation.version = version
         elif operation.version != version:
-            raise Violation(f"{key}: one write happened twice, as version {operation.version} and {version}")
+            raise Violation(f"{key}: one write happened twice, as version {operation.version} and {version}", history)
 
     def _check_gone(self, key: StateKey, history: _History, floor: int, where: str) -> None:
         """A bundle may be gone if nothing was acknowledged, or if something that removes it came after that."""
@@ -174,4 +193,4 @@ class Checker:
             if operation.removes and not operation.refused and operation.ended_s >= kept.began_s:
                 if operation.version is None or operation.version > floor:
                     return
-        raise Violation(f"{key} at {where}: version {floor} was acknowledged, and is gone")
+        raise Violation(f"{key} at {where}: version {floor} was acknowledged, and is gone", history)

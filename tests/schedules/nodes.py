@@ -63,7 +63,7 @@ class SimulatedNode:
         self._network = network
         self._provider = provider
         self._defaults = defaults
-        self._fails = fails
+        self.fails = fails
         self._machine = SimulatedMachine(scheduler, self.life)
         self._redis = MemoryRedis(lambda: self._machine.now_s())
         self._pending: set[Callable[[], None]] = set()
@@ -135,10 +135,10 @@ class SimulatedNode:
         sleep(chance() * 0.001)
         if self.redis_away:
             raise StoreUnavailable("Redis is away")
-        if chance() < self._fails:
+        if chance() < self.fails:
             raise StoreBrokenOff("the connection to Redis broke")
         replies = do()
-        if chance() < self._fails:
+        if chance() < self.fails:
             raise StoreBrokenOff("the connection to Redis broke") if chance() < 0.5 else StoreTimeout("Redis is slow")
         sleep(chance() * 0.001)
         return replies

@@ -143,8 +143,10 @@ class Schedule:
         self._abandoned.append((key, content))
 
     def _break(self) -> None:
-        while not self._quiet:
+        while True:
             self.scheduler.sleep(self.random.expovariate(1 / self.settings.fault_pause_s))
+            if self._quiet:
+                return
             self.faults += 1
             self._fault(self.random.choice(_FAULTS))
 
@@ -184,7 +186,8 @@ class Schedule:
         self.network.rates = Rates(0, 0, 0, 0)
         for node in self.nodes.values():
             node.redis_away = False
-            node._fails = 0.0
+            node.fails = 0.0
+            node.jump(1000.0)  # what was to expire does, also where a clock had jumped
             self._restart(node)
         self.scheduler.sleep(_QUIET_S)
         for node in self.nodes.values():
@@ -197,7 +200,10 @@ class Schedule:
             for name in NAMES:
                 there, its_version = self._final(key, name, Read.NEAREST)
                 if (there, its_version) != (content, version):
-                    raise Violation(f"{key} at {name}: {its_version} is read, and its owner has {version}")
+                    raise Violation(
+                        f"{key} at {name}: {its_version} is read, and its owner has {version}",
+                        self.checker.history(key),
+                    )
         for key, content in self._abandoned:
             found, _ = self._final(key, key.node or "", Read.OWNER)
             if found == content:

@@ -5,17 +5,19 @@
 -- (or empty); how many bundles the chain may have (or empty); the id of the write; how long a ledger is remembered in
 -- ms; the version of a copy (or empty: this is the owner, who gives the next one); the owner of a copy (or empty); the
 -- version that the bundle must have (or empty); the highest version that the writer knows of (or empty: it need not
--- know); a node that gets this version from somebody else (or empty); nodes that are promised a copy.
+-- know); nodes that are promised a copy.
 local bundle, staging, index, ledger, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local parts, member, ttl_ms, limit, write = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local remember_ms, copy, owner = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
-local expected, known, supplied = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
+local expected, known = tonumber(ARGV[9]), tonumber(ARGV[10])
 if redis.call('HLEN', staging) ~= parts then return {'incomplete', 0} end
 local current = number(redis.call('HGET', bundle, '@version'))
 local last = math.max(current, noted(ledger))
 if current > 0 then
   local meta, stored = meta_of(bundle)
-  if stored.write == write and (not copy or copy == current) then return {'same', text(current), meta, {}} end
+  if stored.write == write and (not copy or copy == current) then
+    return {'same', text(current), meta, holders_behind(ledger)}
+  end
 end
 if redis.call('HEXISTS', ledger, '@refused:' .. write) == 1 then return {'refused', text(last)} end
 if copy then
@@ -41,14 +43,13 @@ if owner ~= '' then
   end
 end
 -- A bundle that nobody else has and that never expires needs no ledger: its version is in itself.
-if #ARGV > 11 or supplied ~= '' or ttl_ms or redis.call('EXISTS', ledger) == 1 then
+if #ARGV > 10 or ttl_ms or redis.call('EXISTS', ledger) == 1 then
   redis.call('HSET', ledger, '@version', text(version))
   redis.call('HDEL', ledger, '@deleted')
-  for i = 12, #ARGV do
+  for i = 11, #ARGV do
     local mark = redis.call('HGET', ledger, ARGV[i])
     redis.call('HSET', ledger, ARGV[i], 'p' .. (mark and string.sub(mark, 2) or '0'))
   end
-  if supplied ~= '' then redis.call('HSET', ledger, supplied, 'p' .. text(version)) end
   keep_ledger(ledger, bundle, remember_ms)
   return {'stored', text(version), false, holders_behind(ledger)}
 end
