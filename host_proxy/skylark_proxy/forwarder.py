@@ -143,6 +143,9 @@ class Forwarder:
 
     def _carry_out(self, entry: Entry) -> None:
         try:
+            if entry.refused is not None:
+                self._store.note_refusal(entry.key, entry.refused)
+                entry.refused = None
             ledger = self._store.ledger(entry.key)
             for holder in ledger.behind:
                 if holder.node == entry.target:

@@ -27,6 +27,7 @@ class Entry:
     Attributes:
         size_bytes: Of the bundle, if it is to be copied; 0: not known, or nothing to copy.
         is_supplied: True if somebody else brings it, so that the target may have it by now.
+        refused: A write that it has to undo and refuse.
         announced: True once the target has been told to wait for it, or need not be.
         again: True if it was put in once more while it was being done.
     """
@@ -36,6 +37,7 @@ class Entry:
     size_bytes: int = 0
     announced: bool = False
     is_supplied: bool = False
+    refused: str | None = None
     busy: bool = False
     again: bool = False
     failures: int = 0
@@ -76,11 +78,20 @@ class Outbox:
         if self._count >= self._max_entries:
             raise OutboxFull(self._count, self._max_entries)
 
-    def add(self, key: StateKey, targets: Iterable[str], size_bytes: int = 0, *, is_supplied: bool = False) -> None:
+    def add(
+        self,
+        key: StateKey,
+        targets: Iterable[str],
+        size_bytes: int = 0,
+        *,
+        is_supplied: bool = False,
+        refused: str | None = None,
+    ) -> None:
         """Enter a bundle for each of these nodes, also where there is no room: it has been promised already.
 
         Args:
             is_supplied: True if somebody else brings it: after a while it is asked whether it is there.
+            refused: A write that was given up, which they have to undo and refuse.
         """
         due_s = self._machine.monotonic_s() + SUPPLIED_S if is_supplied else 0.0
         with self._changed:
@@ -88,12 +99,13 @@ class Outbox:
                 entries = self._targets.setdefault(target, OrderedDict())
                 entry = entries.get(key)
                 if entry is None:
-                    entries[key] = Entry(key, target, size_bytes, is_supplied=is_supplied, due_s=due_s)
+                    entries[key] = Entry(key, target, size_bytes, is_supplied=is_supplied, due_s=due_s, refused=refused)
                     self._count += 1
                     continue
                 entry.size_bytes, entry.announced = size_bytes, False
                 entry.again = entry.busy
                 entry.is_supplied &= is_supplied
+                entry.refused = refused or entry.refused
                 entry.due_s = min(entry.due_s, due_s)
             self._changed.notify_all()
 

@@ -222,10 +222,12 @@ class Propagation:
         unavailable: SkylarkError | None = None
         too_old: BundleInfo | None = None
         stale: str | None = None
+        floor = max(min_version, self.seen.version(key))  # as of now: what others see meanwhile is not this reader's
         for name in self._ladder(key, read):
             try:
                 found = at(name)
-                floor = max(min_version, self.seen.version(found[0].key))
+                if key.node is None:
+                    floor = max(min_version, self.seen.version(found[0].key))
                 if found[0].version >= floor:
                     return found, len(asked), stale
                 too_old = found[0]
@@ -240,9 +242,9 @@ class Propagation:
                 unavailable = error if error.retryable else unavailable
                 stale = UNREACHABLE if name == key.node else stale
             asked.append(name)
-        if unavailable is not None and too_old is not None:
-            seen = max(min_version, self.seen.version(too_old.key))
-            raise Stale(str(key), too_old.version, seen, unavailable.message)
+        if too_old is not None:
+            reason = unavailable.message if unavailable is not None else "nobody has a newer one at the moment"
+            raise Stale(str(key), too_old.version, floor, reason)
         if unavailable is not None:
             raise unavailable
         raise NotFound("bundle", str(key), tuple(asked))
@@ -488,12 +490,10 @@ class Propagation:
             return
         key = write.key.at(name)
         try:
-            with self._noticing():
-                holder = self.store.note_refusal(key, sealed.meta.write)
+            self.store.note_refusal(key, sealed.meta.write)
         except StoreUnavailable as failure:
-            _LOG.warning("a late write of %s is not refused: %s", key, failure)
-            return
-        self._outbox.add(key, [holder.node])
+            _LOG.warning("a late write of %s is refused only as long as this process runs: %s", key, failure)
+        self._outbox.add(key, [name], refused=sealed.meta.write)
 
     def _supply(self, name: str, owned: StateKey, sealed: Sealed, version: int) -> None:
         """Bring a copy to a node before the answer."""
