@@ -171,7 +171,7 @@ class Forwarder:
                 self._store.refuse(key, holder.refused_write)
             else:
                 self._holders.refuse(self._node_of(holder.node), key, holder.refused_write)
-            return self._store.acknowledge(key, holder, None)
+            return self._store.release(key, holder)
         node = self._node_of(holder.node)
         if holder.is_promised and ledger.present and not ledger.deleted:
             try:
@@ -181,7 +181,7 @@ class Forwarder:
             except NotFound:  # it has gone in this moment
                 ledger = self._store.ledger(key)
         self._holders.forget(node, key, ledger.version, deleted=ledger.deleted)
-        return self._store.acknowledge(key, holder, None)
+        return self._store.release(key, holder, ledger.version)
 
     def _has(self, node: Node, key: StateKey, version: int) -> bool:
         try:

@@ -608,11 +608,13 @@ class Propagation:
         try:
             if newer_than and self.store.find(key, ()).info.version <= newer_than:
                 return Unchanged()
-            if keep and asker is not None and key.node == self.node:
-                self.store.note_cache(key, asker)
             stored = self.store.find(key, fields or None)
         except NotFound:
             raise self._absent(key) from None
+        if keep and asker is not None and stored.info.key.node == self.node:
+            with self._noticing():
+                behind = self.store.note_cache(key, asker, stored.info.version)
+            self._tell_holders(key, behind)
         return stored.info, stored.fields
 
     def tell(self, key: StateKey) -> BundleInfo:

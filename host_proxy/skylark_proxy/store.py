@@ -335,10 +335,11 @@ class Store:
         existed, behind = self._run(own, _REFUSE, keys, (_member(own), REMEMBERED_MS, write))
         return Removed(bool(existed), 0, _holders(behind))
 
-    def note_cache(self, key: StateKey, node: str) -> None:
-        """Note that a node is about to keep a bundle of this node that it fetches."""
+    def note_cache(self, key: StateKey, node: str, version: int) -> tuple[Holder, ...]:
+        """Note that a node keeps a version of a bundle of this node; return the holders that do not have the newest."""
         own = key.at(self.node)
-        self._run(own, _NOTE, (_bundle_key(own), _ledger_key(own)), (node, "c", REMEMBERED_MS))
+        keys = (_bundle_key(own), _ledger_key(own))
+        return _holders(self._run(own, _NOTE, keys, (node, f"c{version}", REMEMBERED_MS)))
 
     def note_refusal(self, key: StateKey, write: str) -> Holder:
         """Note that the node that the key names has to undo and refuse a write, which may still reach it."""
@@ -353,13 +354,16 @@ class Store:
         self._run(own, _NOTE, (_bundle_key(own), _ledger_key(own)), (node, holder.mark, REMEMBERED_MS))
         return holder
 
-    def acknowledge(self, key: StateKey, holder: Holder, version: int | None) -> None:
-        """Note which version a holder has now; None: it has no copy any more.
+    def acknowledge(self, key: StateKey, holder: Holder, version: int) -> None:
+        """Note which version a holder has now, unless it has been promised something else meanwhile."""
+        self._acknowledge(key, holder, f"{holder.mark[0]}{version}", None)
 
-        Nothing is noted if it has been promised something else meanwhile.
-        """
-        after = None if version is None else f"{holder.mark[0]}{version}"
-        arguments = (holder.node, holder.mark, after, REMEMBERED_MS)
+    def release(self, key: StateKey, holder: Holder, version: int | None = None) -> None:
+        """Note that a holder has no copy any more, unless there is a later version than the one that it was told of."""
+        self._acknowledge(key, holder, None, version)
+
+    def _acknowledge(self, key: StateKey, holder: Holder, after: str | None, told: int | None) -> None:
+        arguments = (holder.node, holder.mark, after, told, REMEMBERED_MS)
         self._run(key, _ACKNOWLEDGE, (_bundle_key(key), _ledger_key(key)), arguments)
 
     def ledger(self, key: StateKey) -> Ledger:

@@ -1,5 +1,6 @@
 """Simulated nodes: a Redis in memory that outlives crashes, and the real parts of a proxy on it."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -66,7 +67,8 @@ class SimulatedNode:
         self.fails = fails
         self._machine = SimulatedMachine(scheduler, self.life)
         self._redis = MemoryRedis(lambda: self._machine.now_s())
-        self._pending: set[Callable[[], None]] = set()
+        self._pending: dict[int, Callable[[], None]] = {}  # in the order of the calls
+        self._calls = itertools.count()
         self.propagation: Propagation
         self.outbox: Outbox
 
@@ -90,8 +92,8 @@ class SimulatedNode:
     def crash(self) -> None:
         """End the process at once. What its Redis has stays."""
         self.life.ended = True
-        pending, self._pending = self._pending, set()
-        for wake in pending:
+        pending, self._pending = self._pending, {}
+        for wake in pending.values():
             wake()
 
     def jump(self, skew_s: float) -> None:
@@ -117,11 +119,12 @@ class SimulatedNode:
             changed.notify_all()
 
         life = self.life
-        self._pending.add(changed.notify_all)
+        number = next(self._calls)
+        self._pending[number] = changed.notify_all
         self._scheduler.start(run, f"client at {self.name}", life)
         while not results and not life.ended:
             changed.wait(3600)
-        self._pending.discard(changed.notify_all)
+        self._pending.pop(number, None)
         if not results:
             raise Lost(self.name)
         worked, result = results[0]
