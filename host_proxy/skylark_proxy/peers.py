@@ -55,6 +55,13 @@ class HttpPool(Protocol):
     def clear(self) -> None: ...
 
 
+class Forgotten(msgspec.Struct):
+    """What a node did with a copy that it was told to drop if it is old. `kept_version`: the one that it has still."""
+
+    existed: bool
+    kept_version: int = 0
+
+
 class ErrorBody(msgspec.Struct):
     """The part of `{"error": {…}}` that makes the error again."""
 
@@ -109,14 +116,14 @@ class Peers:
         fields: Collection[str] = (),
         *,
         asker: str | None = None,
-        keep: bool = False,
+        keeper: str | None = None,
         newer_than: int = 0,
     ) -> Found | OnItsWay | Unchanged:
         """Fetch a bundle that the node itself holds.
 
         Args:
             asker: This node, if it can wait for a bundle that is on its way to it.
-            keep: True if a copy of it will be kept; the node, its owner, notes that.
+            keeper: This node, if it will keep a copy: the owner notes that.
             newer_than: The version that is here already.
 
         Raises:
@@ -124,7 +131,7 @@ class Peers:
         """
         query = {"scope": "local"} | ({"fields": ",".join(fields)} if fields else {})
         query |= {"asker": asker} if asker is not None else {}
-        query |= {"keep": "true"} if keep else {}
+        query |= {"keeper": keeper} if keeper is not None else {}
         headers = {"If-None-Match": f'"{newer_than}"'} if newer_than else {}
         accepted = (200, *((ON_ITS_WAY,) if asker is not None else ()), *((UNCHANGED,) if newer_than else ()))
 
@@ -246,36 +253,33 @@ class Peers:
 
         return self._twice(attempt)
 
-    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> bool:
-        """Have the node drop a copy that is older than a version of its owner; return False if it had none."""
+    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> Removed:
+        """Have the node drop a copy that is older than a version of its owner."""
         query = {"scope": "local", "below": "deleted" if deleted else "newer"}
         headers = {bundle_http.VERSION: str(version)}
 
-        def attempt(_: bool) -> bool:
-            with self._request(node, "DELETE", key, query, headers, accepted=(204,)):
-                return True
+        def attempt(_: bool) -> Removed:
+            with self._request(node, "DELETE", key, query, headers, accepted=(200,)) as response, _understood(node):
+                try:
+                    told = msgspec.json.decode(response.read(_MAX_ERROR_BYTES), type=Forgotten)
+                except msgspec.MsgspecError as error:
+                    raise InvalidArgument("body", None, "what was dropped") from error
+                return Removed(told.existed, version, (), told.kept_version)
 
-        return self._existed(attempt)
+        return self._twice(attempt)
 
     def refuse(self, node: Node, key: StateKey, write: str) -> None:
         """Have the node undo a write that was given up here, and take it no more."""
 
-        def attempt(_: bool) -> bool:
-            query = {"scope": "local", "write": write}
-            with self._request(node, "DELETE", key, query, accepted=(204,)):
-                return True
+        def attempt(_: bool) -> None:
+            with self._request(node, "DELETE", key, {"scope": "local", "write": write}, accepted=(204,)):
+                pass
 
-        self._existed(attempt)
+        self._twice(attempt)
 
     def close(self) -> None:
         """Closes the connections."""
         self._pool.clear()
-
-    def _existed(self, attempt: Callable[[bool], bool]) -> bool:
-        try:
-            return self._twice(attempt)
-        except NotFound:
-            return False
 
     def _twice(self, attempt: Callable[[bool], T]) -> T:
         """Try something, which is told whether this is the first time; again if the connection broke."""

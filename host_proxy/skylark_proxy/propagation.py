@@ -57,7 +57,14 @@ class Owners(Protocol):
     """What is asked of the nodes that own bundles; see `Peers`."""
 
     def get(
-        self, node: Node, key: StateKey, fields: Collection[str] = (), *, asker: str | None, keep: bool, newer_than: int
+        self,
+        node: Node,
+        key: StateKey,
+        fields: Collection[str] = (),
+        *,
+        asker: str | None,
+        keeper: str | None,
+        newer_than: int,
     ) -> "Found | OnItsWay | Unchanged": ...
 
     def head(self, node: Node, key: StateKey) -> BundleInfo: ...
@@ -79,7 +86,7 @@ class Owners(Protocol):
         self, node: Node, key: StateKey, *, expected_version: int | None, known_version: int | None
     ) -> Removed: ...
 
-    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> bool: ...
+    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> Removed: ...
 
 
 class OnItsWay:
@@ -181,11 +188,14 @@ class Propagation:
             PeerUnreachable, StoreUnavailable: One that may have it did not answer, and the others do not have it.
         """
         started_s = self._machine.monotonic_s()
-        keep = hold and self.defaults.keep_fetched and not fields
-        compare = read is not Read.NEAREST  # else the local node was asked before, and has none that is new enough
+        keeps = hold and self.defaults.keep_fetched and not fields
+        compares = read is not Read.NEAREST  # else the local node was asked before, and has none that is new enough
+        waits = not compares and max(min_version, self.seen.version(key)) == 0
 
         def at(name: str) -> Found:
-            return self._fetch_here(key, fields) if name == self.node else self._ask(name, key, fields, keep, compare)
+            if name == self.node:
+                return self._fetch_here(key, fields)
+            return self._ask(name, key, fields, keeps=keeps, compares=compares, waits=waits)
 
         (info, found), hops, stale = self._first(key, read, min_version, at)
         self._note(info)
@@ -256,12 +266,20 @@ class Propagation:
             return nearest
         return [key.node, *(name for name in nearest if name != key.node and read is Read.LATEST)]
 
-    def _ask(self, name: str, key: StateKey, fields: Collection[str], keep: bool, compare: bool) -> Found:
-        """Ask another node. Where an owner has no newer version than the copy here, its bytes do not travel."""
+    def _ask(
+        self, name: str, key: StateKey, fields: Collection[str], *, keeps: bool, compares: bool, waits: bool
+    ) -> Found:
+        """Ask another node.
+
+        Args:
+            keeps: True if a copy is to be kept here, if the owner is asked: it has to know who has copies.
+            compares: True if the copy here will do, if the owner has no newer one. Its bytes do not travel then.
+            waits: True if the bundle may be waited for here, if it is on its way.
+        """
         peer, is_owner = self._peer(name), name == key.node
-        keep = keep and is_owner  # an owner knows who has copies; nobody else may give one away
-        here = self._version_here(key) if compare and is_owner else 0
-        found = self._peers.get(peer, key, fields, asker=self.node, keep=keep, newer_than=here)
+        here = self._version_here(key) if compares and is_owner else 0
+        asker, keeper = self.node if waits else None, self.node if keeps and is_owner else None
+        found = self._peers.get(peer, key, fields, asker=asker, keeper=keeper, newer_than=here)
         if isinstance(found, OnItsWay | Unchanged):
             if isinstance(found, OnItsWay):
                 self.arrivals.expect(key)
@@ -269,9 +287,10 @@ class Propagation:
                 info, contents = self._fetch_here(key, fields)
                 return (replace(info, age_ms=0) if here else info), contents
             except NotFound:
-                found = self._peers.get(peer, key, fields, asker=None, keep=False, newer_than=0)
+                keeper = None
+                found = self._peers.get(peer, key, fields, asker=None, keeper=None, newer_than=0)
         assert not isinstance(found, OnItsWay | Unchanged)  # neither is answered to who does not ask for it
-        if keep:
+        if keeper is not None:
             self._keep(*found)
         return found
 
@@ -564,8 +583,8 @@ class Propagation:
     def delete_shared(self, key: StateKey, version: int, at: str | None = None) -> bool:
         """Delete a bundle without an owner at a node (None: here); return False if there was none."""
         if at in (None, self.node):
-            return self.forget_here(key, version, deleted=True)
-        return self._peers.forget(self._peer(at or ""), key, version, deleted=True)
+            return self.forget_here(key, version, deleted=True).existed
+        return self._peers.forget(self._peer(at or ""), key, version, deleted=True).existed
 
     def _delete_at(self, owned: StateKey, expected_version: int | None) -> Removed:
         assert owned.node is not None
@@ -590,14 +609,14 @@ class Propagation:
         fields: Collection[str],
         *,
         asker: str | None = None,
-        keep: bool = False,
+        keeper: str | None = None,
         newer_than: int = 0,
     ) -> Found | OnItsWay | Unchanged:
         """Return a bundle that is here to another node.
 
         Args:
             asker: The node that asks, if it can wait for a bundle that is on its way to it.
-            keep: True if the asker will keep it.
+            keeper: The node that asks, if it will keep a copy.
             newer_than: The version that the asker has.
 
         Raises:
@@ -611,9 +630,9 @@ class Propagation:
             stored = self.store.find(key, fields or None)
         except NotFound:
             raise self._absent(key) from None
-        if keep and asker is not None and stored.info.key.node == self.node:
+        if keeper is not None and stored.info.key.node == self.node:
             with self._noticing():
-                behind = self.store.note_cache(key, asker, stored.info.version)
+                behind = self.store.note_cache(key, keeper, stored.info.version)
             self._tell_holders(key, behind)
         return stored.info, stored.fields
 
@@ -673,13 +692,13 @@ class Propagation:
         self._tell_holders(key, removed.behind)
         return removed
 
-    def forget_here(self, key: StateKey, version: int, *, deleted: bool) -> bool:
-        """Drop a copy that is older than a version of its owner; return False if there was none."""
+    def forget_here(self, key: StateKey, version: int, *, deleted: bool) -> Removed:
+        """Drop a copy that is older than a version of its owner."""
         with self._noticing():
             removed = self.store.forget(key, version, deleted=deleted)
         self._tell_holders(key, removed.behind)
         self.arrivals.settle(key)
-        return removed.existed
+        return removed
 
     def refuse_here(self, key: StateKey, write: str) -> None:
         """Undo a write whose sender has given it up, and take it no more."""

@@ -77,8 +77,7 @@ class Holder:
     """A node that has to be told something about a bundle.
 
     Attributes:
-        mark: `p` (it was promised every version), `c` (it keeps a cache) or `x` (a write to it was given up), and the
-            version that it has acknowledged, or the id of the write.
+        mark: What the ledger says of it; see `lua/common.lua`.
     """
 
     node: str
@@ -88,6 +87,11 @@ class Holder:
     def is_promised(self) -> bool:
         """True if it gets every version."""
         return self.mark.startswith("p")
+
+    @property
+    def version(self) -> int:
+        """The version that it has at least; 0: none that is known."""
+        return 0 if self.refused_write else int(self.mark[1:].partition(".")[0])
 
     @property
     def refused_write(self) -> str | None:
@@ -111,11 +115,13 @@ class Removed:
         existed: True if there was something to remove.
         version: The version of the deletion.
         behind: The holders that do not know of it.
+        kept_version: Of a copy that was not old enough to be dropped; 0: there is none.
     """
 
     existed: bool
     version: int
     behind: tuple[Holder, ...] = ()
+    kept_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,8 +331,8 @@ class Store:
             raise InvalidArgument("key", str(key), f"a key of another node: {self.node} gives its bundles' versions")
         keys = (_bundle_key(key), _index_key(key), _ledger_key(key), _held_key(key))
         arguments = (_member(key), REMEMBERED_MS, key.node, version, 1 if deleted else None)
-        existed, behind = self._run(key, _FORGET, keys, arguments)
-        return Removed(bool(existed), version, _holders(behind))
+        existed, kept, behind = self._run(key, _FORGET, keys, arguments)
+        return Removed(bool(existed), version, _holders(behind), int(kept))
 
     def refuse(self, key: StateKey, write: str) -> Removed:
         """Undo a write to a bundle of this node whose sender has given it up; take it no more if it is under way."""
@@ -355,8 +361,9 @@ class Store:
         return holder
 
     def acknowledge(self, key: StateKey, holder: Holder, version: int) -> None:
-        """Note which version a holder has now, unless it has been promised something else meanwhile."""
-        self._acknowledge(key, holder, f"{holder.mark[0]}{version}", None)
+        """Note which version a holder has now, unless it has been promised or given something else meanwhile."""
+        after = f"p{version}" if holder.is_promised else f"c{version}.0"
+        self._acknowledge(key, holder, after, None)
 
     def release(self, key: StateKey, holder: Holder, version: int | None = None) -> None:
         """Note that a holder has no copy any more, unless there is a later version than the one that it was told of."""
@@ -526,7 +533,7 @@ def _ledger(entries: Mapping[bytes, bytes], present_version: int) -> Ledger:
 
 
 def _is_behind(holder: Holder, version: int, deleted: bool) -> bool:
-    return holder.refused_write is not None or deleted or int(holder.mark[1:]) < version
+    return holder.refused_write is not None or deleted or holder.version < version
 
 
 def _holders(flat: Sequence[bytes]) -> tuple[Holder, ...]:

@@ -112,7 +112,8 @@ class Checker:
         if operation.content is not None:
             self.acknowledged += 1
             self._observe(key, operation.content, version)
-        if version <= operation.floor:
+        again = operation.content is None and version == operation.floor  # it was deleted already
+        if version <= operation.floor and not again:
             raise Violation(f"{key}: version {version} was given after {operation.floor} was acknowledged", history)
         if operation.expected:
             other = history.followers.setdefault(operation.expected, operation)

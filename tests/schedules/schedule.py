@@ -81,7 +81,7 @@ class Schedule:
         self._numbers = itertools.count(1)
         self._hot: deque[StateKey] = deque(maxlen=6)
         self._own: deque[StateKey] = deque(maxlen=60)
-        self._abandoned: list[tuple[StateKey, bytes]] = []
+        self._abandoned: list[tuple[StateKey, bytes, Life]] = []
 
     def run(self) -> Outcome:
         """Run it.
@@ -138,9 +138,9 @@ class Schedule:
         """Let others read what was stored."""
         self._own.append(key)
 
-    def abandoned(self, key: StateKey, content: bytes) -> None:
+    def abandoned(self, key: StateKey, content: bytes, life: Life) -> None:
         """Note that a bundle was put elsewhere than at a node that may have got it."""
-        self._abandoned.append((key, content))
+        self._abandoned.append((key, content, life))
 
     def _break(self) -> None:
         while True:
@@ -204,7 +204,9 @@ class Schedule:
                         f"{key} at {name}: {its_version} is read, and its owner has {version}",
                         self.checker.history(key),
                     )
-        for key, content in self._abandoned:
+        for key, content, life in self._abandoned:
+            if life.ended:  # while its Redis is away, a process refuses a late write only as long as it runs
+                continue
             found, _ = self._final(key, key.node or "", Read.OWNER)
             if found == content:
                 raise Violation(f"{key}: a write that was given up and put elsewhere is there")
@@ -272,7 +274,7 @@ class Client:
         self._see(placed.key, placed.version)
         self._schedule.stored(placed.key)
         for attempt in placed.failed:
-            self._schedule.abandoned(key.at(attempt.node), content)
+            self._schedule.abandoned(key.at(attempt.node), content, node.life)
 
     def _write(self, node: SimulatedNode) -> None:
         self._put(node, self._schedule.hot_key(), None)

@@ -20,7 +20,7 @@ from skylark_proxy.model import BundleInfo, Sealed, StateKey, check_name, check_
 from skylark_proxy.peers import ON_ITS_WAY, UNCHANGED
 from skylark_proxy.placement import FetchedBundle
 from skylark_proxy.propagation import OnItsWay, Propagation, Terms, Unchanged, check_held
-from skylark_proxy.store import MAX_VERSION, Removed
+from skylark_proxy.store import MAX_VERSION
 
 _CHUNK_BYTES = 256 << 10
 _MAX_TIME_MS = 1 << 53
@@ -44,7 +44,7 @@ class PeerApi:
             key,
             parameters.names(request, "fields"),
             asker=parameters.name(request, "asker"),
-            keep=parameters.truth(request, "keep") or False,
+            keeper=parameters.name(request, "keeper"),
             newer_than=parameters.version_here(request),
         )
         if isinstance(found, OnItsWay):
@@ -79,12 +79,11 @@ class PeerApi:
             self.propagation.refuse_here(self._own(key), check_write_id(write))
             return Response(status_code=204)
         if version is not None:
-            deleted = parameters.text(request, "below") == "deleted"
-            removed = Removed(self.propagation.forget_here(key, version, deleted=deleted), version)
-        else:
-            known = parameters.header_number(request, bundle_http.KNOWN, MAX_VERSION)
-            expected = parameters.expected_version(request)
-            removed = self.propagation.delete_here(self._own(key), expected, known)
+            removed = self.propagation.forget_here(key, version, deleted=parameters.text(request, "below") == "deleted")
+            return json_answer({"existed": removed.existed, "kept_version": removed.kept_version})
+        known = parameters.header_number(request, bundle_http.KNOWN, MAX_VERSION)
+        expected = parameters.expected_version(request)
+        removed = self.propagation.delete_here(self._own(key), expected, known)
         if not removed.existed:
             raise NotFound("bundle", str(key), (self.propagation.node,), removed.version)
         return Response(status_code=204, headers={bundle_http.DELETED: str(removed.version)})

@@ -48,7 +48,7 @@ if #ARGV > 10 or ttl_ms or redis.call('EXISTS', ledger) == 1 then
   redis.call('HDEL', ledger, '@deleted')
   for i = 11, #ARGV do
     local mark = redis.call('HGET', ledger, ARGV[i])
-    redis.call('HSET', ledger, ARGV[i], 'p' .. (mark and string.sub(mark, 2) or '0'))
+    redis.call('HSET', ledger, ARGV[i], 'p' .. (mark and text(version_of(mark)) or '0'))
   end
   keep_ledger(ledger, bundle, remember_ms)
   return {'stored', text(version), false, holders_behind(ledger)}

@@ -57,15 +57,22 @@ local function leave_index(index, member)
 end
 
 -- The ledger of a bundle: its highest version (@version), whether that is a deletion (@deleted), writes that are no
--- longer to happen (@refused:ID), and for each holder of a copy what it is to have and has: 'p' (promised: it gets every
--- version) or 'c' (a cache: it is told to drop the old one), and the version that it has acknowledged.
+-- longer to happen (@refused:ID), and a mark for each holder of a copy:
+-- 'p' and a version: it is promised every version, and has this one at least;
+-- 'c', a version, '.' and a number: it keeps what it fetches, this one at least; the number counts what it was given, so
+-- that an answer to what it was told before that does not count;
+-- 'x' and the id of a write, which it has to undo and refuse.
 
 local function noted(ledger)
   return number(redis.call('HGET', ledger, '@version'))
 end
 
+local function version_of(mark)
+  return number(string.match(mark, '^%a(%d+)'))
+end
+
 local function is_behind(mark, version, deleted)
-  return string.sub(mark, 1, 1) == 'x' or deleted or number(string.sub(mark, 2)) < version
+  return string.sub(mark, 1, 1) == 'x' or deleted or version_of(mark) < version
 end
 
 -- The holders that do not have the version yet, as a flat list of names and marks.

@@ -11,7 +11,14 @@ if string.sub(mark, 1, 1) == 'c' then
     redis.call('HDEL', ledger, '@deleted')
   end
   local before = redis.call('HGET', ledger, node)
-  if before and string.sub(before, 1, 1) == 'p' then mark = before end
+  if before and string.sub(before, 1, 1) == 'p' then
+    mark = before
+  else
+    -- It may not come to keep this one, and have the one before for longer.
+    local least = version_of(mark)
+    if before then least = math.min(least, version_of(before)) end
+    mark = 'c' .. text(least) .. '.' .. redis.call('HINCRBY', ledger, '@given', 1)
+  end
 end
 redis.call('HSET', ledger, node, mark)
 keep_ledger(ledger, bundle, remember_ms)
