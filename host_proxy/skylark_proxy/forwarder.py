@@ -17,7 +17,7 @@ from skylark_proxy.errors import (
 from skylark_proxy.machine import Machine, now_ms
 from skylark_proxy.model import BundleInfo, Node, Sealed, StateKey
 from skylark_proxy.outbox import Entry, Outbox
-from skylark_proxy.store import Holder, Ledger, Removed, Store
+from skylark_proxy.store import Holder, Ledger, Store
 
 _LOG = logging.getLogger(__name__)
 _ANNOUNCED_S = 60.0
@@ -34,7 +34,7 @@ class CopyHolders(Protocol):
 
     def put_copy(self, node: Node, key: StateKey, sealed: Sealed, version: int) -> None: ...
 
-    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> Removed: ...
+    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> bool: ...
 
     def refuse(self, node: Node, key: StateKey, write: str) -> None: ...
 
@@ -180,9 +180,8 @@ class Forwarder:
                 return self._copy(key, holder, node)
             except NotFound:  # it has gone in this moment
                 ledger = self._store.ledger(key)
-        kept_version = self._holders.forget(node, key, ledger.version, deleted=ledger.deleted).kept_version
-        if kept_version and not ledger.deleted:
-            return self._store.acknowledge(key, holder, kept_version)
+        gone = ledger.deleted or not ledger.present  # else a cache of the present version may stay
+        self._holders.forget(node, key, ledger.version, deleted=gone)
         return self._store.release(key, holder, ledger.version)
 
     def _has(self, node: Node, key: StateKey, version: int) -> bool:

@@ -55,13 +55,6 @@ class HttpPool(Protocol):
     def clear(self) -> None: ...
 
 
-class Forgotten(msgspec.Struct):
-    """What a node did with a copy that it was told to drop if it is old. `kept_version`: the one that it has still."""
-
-    existed: bool
-    kept_version: int = 0
-
-
 class ErrorBody(msgspec.Struct):
     """The part of `{"error": {…}}` that makes the error again."""
 
@@ -253,20 +246,19 @@ class Peers:
 
         return self._twice(attempt)
 
-    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> Removed:
-        """Have the node drop a copy that is older than a version of its owner."""
+    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> bool:
+        """Have the node drop a copy that is older than a version of its owner; return False if it had none."""
         query = {"scope": "local", "below": "deleted" if deleted else "newer"}
-        headers = {bundle_http.VERSION: str(version)}
 
-        def attempt(_: bool) -> Removed:
-            with self._request(node, "DELETE", key, query, headers, accepted=(200,)) as response, _understood(node):
-                try:
-                    told = msgspec.json.decode(response.read(_MAX_ERROR_BYTES), type=Forgotten)
-                except msgspec.MsgspecError as error:
-                    raise InvalidArgument("body", None, "what was dropped") from error
-                return Removed(told.existed, version, (), told.kept_version)
+        def attempt(_: bool) -> bool:
+            headers = {bundle_http.VERSION: str(version)}
+            with self._request(node, "DELETE", key, query, headers, accepted=(204,)):
+                return True
 
-        return self._twice(attempt)
+        try:
+            return self._twice(attempt)
+        except NotFound:
+            return False
 
     def refuse(self, node: Node, key: StateKey, write: str) -> None:
         """Have the node undo a write that was given up here, and take it no more."""

@@ -86,7 +86,7 @@ class Owners(Protocol):
         self, node: Node, key: StateKey, *, expected_version: int | None, known_version: int | None
     ) -> Removed: ...
 
-    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> Removed: ...
+    def forget(self, node: Node, key: StateKey, version: int, *, deleted: bool) -> bool: ...
 
 
 class OnItsWay:
@@ -583,8 +583,8 @@ class Propagation:
     def delete_shared(self, key: StateKey, version: int, at: str | None = None) -> bool:
         """Delete a bundle without an owner at a node (None: here); return False if there was none."""
         if at in (None, self.node):
-            return self.forget_here(key, version, deleted=True).existed
-        return self._peers.forget(self._peer(at or ""), key, version, deleted=True).existed
+            return self.forget_here(key, version, deleted=True)
+        return self._peers.forget(self._peer(at or ""), key, version, deleted=True)
 
     def _delete_at(self, owned: StateKey, expected_version: int | None) -> Removed:
         assert owned.node is not None
@@ -692,13 +692,13 @@ class Propagation:
         self._tell_holders(key, removed.behind)
         return removed
 
-    def forget_here(self, key: StateKey, version: int, *, deleted: bool) -> Removed:
-        """Drop a copy that is older than a version of its owner."""
+    def forget_here(self, key: StateKey, version: int, *, deleted: bool) -> bool:
+        """Drop a copy that is older than a version of its owner; return False if there was none."""
         with self._noticing():
             removed = self.store.forget(key, version, deleted=deleted)
         self._tell_holders(key, removed.behind)
         self.arrivals.settle(key)
-        return removed
+        return removed.existed
 
     def refuse_here(self, key: StateKey, write: str) -> None:
         """Undo a write whose sender has given it up, and take it no more."""

@@ -94,6 +94,11 @@ class Holder:
         return 0 if self.refused_write else int(self.mark[1:].partition(".")[0])
 
     @property
+    def given_version(self) -> int:
+        """Of a cache: the version that it was given last; else 0."""
+        return int(self.mark.partition(".")[2]) if self.mark.startswith("c") else 0
+
+    @property
     def refused_write(self) -> str | None:
         """The id of the write that it has to undo and refuse."""
         return self.mark[1:] if self.mark.startswith("x") else None
@@ -115,13 +120,11 @@ class Removed:
         existed: True if there was something to remove.
         version: The version of the deletion.
         behind: The holders that do not know of it.
-        kept_version: Of a copy that was not old enough to be dropped; 0: there is none.
     """
 
     existed: bool
     version: int
     behind: tuple[Holder, ...] = ()
-    kept_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,8 +334,8 @@ class Store:
             raise InvalidArgument("key", str(key), f"a key of another node: {self.node} gives its bundles' versions")
         keys = (_bundle_key(key), _index_key(key), _ledger_key(key), _held_key(key))
         arguments = (_member(key), REMEMBERED_MS, key.node, version, 1 if deleted else None)
-        existed, kept, behind = self._run(key, _FORGET, keys, arguments)
-        return Removed(bool(existed), version, _holders(behind), int(kept))
+        existed, behind = self._run(key, _FORGET, keys, arguments)
+        return Removed(bool(existed), version, _holders(behind))
 
     def refuse(self, key: StateKey, write: str) -> Removed:
         """Undo a write to a bundle of this node whose sender has given it up; take it no more if it is under way."""
@@ -345,7 +348,7 @@ class Store:
         """Note that a node keeps a version of a bundle of this node; return the holders that do not have the newest."""
         own = key.at(self.node)
         keys = (_bundle_key(own), _ledger_key(own))
-        return _holders(self._run(own, _NOTE, keys, (node, f"c{version}", REMEMBERED_MS)))
+        return _holders(self._run(own, _NOTE, keys, (node, f"c{version}.{version}", REMEMBERED_MS)))
 
     def note_refusal(self, key: StateKey, write: str) -> Holder:
         """Note that the node that the key names has to undo and refuse a write, which may still reach it."""
@@ -361,13 +364,16 @@ class Store:
         return holder
 
     def acknowledge(self, key: StateKey, holder: Holder, version: int) -> None:
-        """Note which version a holder has now, unless it has been promised or given something else meanwhile."""
-        after = f"p{version}" if holder.is_promised else f"c{version}.0"
-        self._acknowledge(key, holder, after, None)
+        """Note that a holder has a version that it was promised."""
+        self._acknowledge(key, holder, f"p{version}", None)
 
     def release(self, key: StateKey, holder: Holder, version: int | None = None) -> None:
-        """Note that a holder has no copy any more, unless there is a later version than the one that it was told of."""
-        self._acknowledge(key, holder, None, version)
+        """Note that a holder has undone a write, or has no copy before a version of which it was told.
+
+        It is no holder any more, unless that version itself may still be on its way to it.
+        """
+        on_its_way = version is not None and holder.given_version >= version
+        self._acknowledge(key, holder, f"c{version}.{holder.given_version}" if on_its_way else None, version)
 
     def _acknowledge(self, key: StateKey, holder: Holder, after: str | None, told: int | None) -> None:
         arguments = (holder.node, holder.mark, after, told, REMEMBERED_MS)

@@ -179,12 +179,6 @@ class MemoryRedis:
         found.update(zip(pairs[::2], pairs[1::2], strict=True))
         return len(found) - before
 
-    def _do_hincrby(self, key: bytes, name: bytes, amount: bytes) -> Reply:
-        found = self._made(key, dict)
-        total = int(found.get(name, b"0")) + int(amount)
-        found[name] = b"%d" % total
-        return total
-
     def _do_hdel(self, key: bytes, name: bytes) -> Reply:
         removed = (self._live(key) or {}).pop(name, None) is not None
         self._trim(key)

@@ -79,8 +79,10 @@ class PeerApi:
             self.propagation.refuse_here(self._own(key), check_write_id(write))
             return Response(status_code=204)
         if version is not None:
-            removed = self.propagation.forget_here(key, version, deleted=parameters.text(request, "below") == "deleted")
-            return json_answer({"existed": removed.existed, "kept_version": removed.kept_version})
+            deleted = parameters.text(request, "below") == "deleted"
+            if not self.propagation.forget_here(key, version, deleted=deleted):
+                raise NotFound("bundle", str(key), (self.propagation.node,))
+            return Response(status_code=204)
         known = parameters.header_number(request, bundle_http.KNOWN, MAX_VERSION)
         expected = parameters.expected_version(request)
         removed = self.propagation.delete_here(self._own(key), expected, known)

@@ -1,4 +1,4 @@
--- Note what a holder has now, unless it has been promised something else meanwhile.
+-- Note what a holder has now, unless it has been promised or given something else meanwhile.
 --
 -- KEYS: the bundle, the ledger. ARGV: the node; its mark before; its mark now (or empty: it holds nothing any more); the
 -- version of which it was told then (or empty); how long a ledger is remembered in ms.

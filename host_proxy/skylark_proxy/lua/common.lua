@@ -59,8 +59,8 @@ end
 -- The ledger of a bundle: its highest version (@version), whether that is a deletion (@deleted), writes that are no
 -- longer to happen (@refused:ID), and a mark for each holder of a copy:
 -- 'p' and a version: it is promised every version, and has this one at least;
--- 'c', a version, '.' and a number: it keeps what it fetches, this one at least; the number counts what it was given, so
--- that an answer to what it was told before that does not count;
+-- 'c', two versions with '.' between them: it keeps what it fetches. It has none before the first one, and was given the
+-- second one last, which may still be on its way;
 -- 'x' and the id of a write, which it has to undo and refuse.
 
 local function noted(ledger)

@@ -2,7 +2,7 @@
 --
 -- KEYS: the bundle, the chain's index, the ledger, the set of owners of whom there are copies here. ARGV: the member of
 -- the index; how long a ledger is remembered in ms; the owner (or empty); the version; 1 if that is a deletion (or
--- empty). Returns whether a copy was dropped, the version that is there now, and the holders that have to be told.
+-- empty).
 local bundle, index, ledger, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local member, remember_ms, owner, version, deleted = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local current = number(redis.call('HGET', bundle, '@version'))
@@ -18,4 +18,4 @@ if version >= last and version >= current then
   end
   keep_ledger(ledger, bundle, remember_ms)
 end
-return {existed and 1 or 0, text(existed and 0 or current), holders_behind(ledger)}
+return {existed and 1 or 0, holders_behind(ledger)}

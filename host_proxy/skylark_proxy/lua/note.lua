@@ -15,9 +15,12 @@ if string.sub(mark, 1, 1) == 'c' then
     mark = before
   else
     -- It may not come to keep this one, and have the one before for longer.
-    local least = version_of(mark)
-    if before then least = math.min(least, version_of(before)) end
-    mark = 'c' .. text(least) .. '.' .. redis.call('HINCRBY', ledger, '@given', 1)
+    local given = version_of(mark)
+    local least, last = given, given
+    if before then
+      least, last = math.min(given, version_of(before)), math.max(given, number(string.match(before, '%.(%d+)')))
+    end
+    mark = 'c' .. text(least) .. '.' .. text(last)
   end
 end
 redis.call('HSET', ledger, node, mark)
