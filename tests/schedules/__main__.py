@@ -6,8 +6,24 @@ import os
 import sys
 import time
 
-from schedules.running import run
+from schedules.mutants import MUTANTS
+from schedules.running import attempt, run
 from schedules.schedule import Schedule, Settings
+
+
+def found(name: str, seed: int, writes: int) -> bool:
+    """Run a mutant until the checker finds what is wrong with it."""
+    settings, done = Settings(), 0
+    while done < writes:
+        with MUTANTS[name]():
+            _, outcome = attempt(seed, settings)
+        done += settings.writes
+        if isinstance(outcome, str):
+            print(f"{name}: found with seed {seed}, within {done:,} writes: {outcome.splitlines()[0]}", flush=True)
+            return True
+        seed += 1
+    print(f"{name}: NOT found within {done:,} writes", flush=True)
+    return False
 
 
 def main() -> int:
@@ -16,7 +32,10 @@ def main() -> int:
     parser.add_argument("--writes", type=int, default=200_000, help="acknowledged writes of all schedules (200,000)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many run at once (all cores)")
     parser.add_argument("--one", action="store_true", help="run only the first seed, and show the log")
+    parser.add_argument("--mutants", action="store_true", help="show that each mend is needed: run Skylark without it")
     given = parser.parse_args()
+    if given.mutants:
+        return 1 if [name for name in MUTANTS if not found(name, given.seed, given.writes)] else 0
     settings = Settings()
     if given.one:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
