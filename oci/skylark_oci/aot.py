@@ -42,6 +42,9 @@ TARGET_ANNOTATION = "io.skylark.target"
 
 _ANNOTATION = "io.skylark.wasmedge.aot."
 
+_OF_RUNWASI = 1
+"""The version of the format that runwasi's shim uses."""
+
 
 @dataclass(frozen=True, slots=True)
 class NativeCode:
@@ -68,7 +71,7 @@ class NativeCode:
     @property
     def in_clusters(self) -> str:
         """Return which of the runtimes of a cluster use it."""
-        return _IN_CLUSTERS.get(self.format, _NOWHERE)
+        return used_in_clusters(self.format)
 
     def __str__(self) -> str:
         return (
@@ -79,6 +82,26 @@ class NativeCode:
     def described(self) -> dict[str, str | int]:
         """Return its fields, and who runs it, for programs."""
         return dataclasses.asdict(self) | {"read_by": self.read_by, "in_clusters": self.in_clusters}
+
+
+def used_in_clusters(format: int) -> str:
+    """Return which of the runtimes of a cluster use native code of this version of the format."""
+    return _IN_CLUSTERS.get(format, _NOWHERE)
+
+
+def may_be_interpreted(annotations: Mapping[str, str], handler: str) -> str | None:
+    """Return which runtimes use the native code of a package, if a cluster might interpret it; else None.
+
+    Args:
+        annotations: Those of the package's manifest.
+        handler: The handler of the cluster's RuntimeClass. One called `crun` is crun.
+    """
+    said = annotations.get(f"{_ANNOTATION}format", "")
+    if not (said.isascii() and said.isdecimal()):
+        return None
+    # nothing in a cluster tells which libwasmedge its crun has loaded
+    safe = int(said) == _OF_RUNWASI and "crun" not in handler
+    return None if safe else used_in_clusters(int(said))
 
 
 def read_native_code(wasm: Wasm, name: str) -> NativeCode | None:
