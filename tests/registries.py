@@ -247,7 +247,10 @@ def faulty(registry: LiveRegistry) -> Iterator[FaultyRegistry]:
             return fault.method == self.command and re.search(fault.path, self.path) is not None
 
         def _forward(self, body: bytes, action: Action | None) -> None:
-            connection = http.client.HTTPConnection(registry.host, timeout=_STOP_S)
+            # as a proxy of HTTP it is asked for whole URLs: the token service of this machine is another host
+            named = urlsplit(self.path).netloc
+            host = named if named.startswith("127.") else registry.host
+            connection = http.client.HTTPConnection(host, timeout=_STOP_S)
             headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
             connection.request(self.command, self.path, body=body or None, headers=headers)
             response = connection.getresponse()

@@ -27,7 +27,10 @@ ConfigFile = Annotated[
 
 CheckImages = Annotated[
     bool,
-    typer.Option("--check-images", help="Ask the registries whether each image was built for what is to run it, and warn of unused native code."),
+    typer.Option(
+        "--check-images",
+        help="Ask the registries whether each image was built for what is to run it, and warn of unused native code.",
+    ),
 ]
 
 FILE = Path("skylark.yaml")
