@@ -130,8 +130,8 @@ class TestLayers:
         ],
         ids=[
             "tar", "tar-called-gzip", "gzip-called-tar", "docker", "upper-hides", "lower-has-it", "symlink",
-            "absolute-symlink", "hard-link", "links-in-a-row", "symlink-to-a-lower-layer", "hard-link-to-what-is-gone", "symlinked-folder",
-            "removed-and-there-again",
+            "absolute-symlink", "hard-link", "links-in-a-row", "symlink-to-a-lower-layer", "hard-link-to-what-is-gone",
+            "symlinked-folder", "removed-and-there-again",
         ],
     )  # fmt: skip
     def test_they_are_read(self, pusher: Pusher, tmp_path: Path, layers: list[Layer]) -> None:

@@ -50,6 +50,18 @@ def hello(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
 
 
 @skylark.function
+def reads_json(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
+    """Answer with the kind of the value that the body is."""
+    return skylark.Response(type(ctx.request.json()).__name__.encode())
+
+
+@skylark.function
+def loads_json(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
+    """Do the same with the standard library."""
+    return skylark.Response(type(json.loads(bytes(ctx.request.body))).__name__.encode())
+
+
+@skylark.function
 def stores(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
     """Stores with the arguments that the body has, and lets errors pass."""
     arguments: dict[str, Any] = json.loads(bytes(ctx.request.body))
