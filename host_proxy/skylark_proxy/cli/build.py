@@ -10,6 +10,7 @@ from rich.markup import escape
 from skylark_proxy.build import Built, build
 from skylark_proxy.cli.options import Json, messages, print_json
 from skylark_proxy.config import Config
+from skylark_proxy.outputs import check_named
 from skylark_proxy.target import Target
 
 _TAKES = "5 to 20 s the first time"
@@ -35,6 +36,7 @@ def build_command(
 
     It takes 5 to 20 seconds; a source that was built before comes from the cache.
     """
+    check_named("source", source, "a file with functions, such as app.py")
     component = output or source.with_suffix(target.file_suffix)
     doing = escape(f"building {component.name}")
     started = time.perf_counter()

@@ -17,6 +17,7 @@ from skylark_proxy.config import Config
 from skylark_proxy.core_module import built, check_target, core_module, read, with_native_code
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.flat import Report
+from skylark_proxy.outputs import check_named
 from skylark_proxy.runtime import Manifest
 from skylark_proxy.server import sigterm_as_interrupt
 from skylark_proxy.target import Target
@@ -81,6 +82,7 @@ def package_command(
         raise InvalidArgument("--aot", str(target), "the target wasmedge")
     if not aot and (optimize or native_cpu or wasmedge):
         raise InvalidArgument("--aot", aot, "it, for --optimize, --native-cpu and --wasmedge to mean anything")
+    check_named("component", component, "a file, such as app.wasm")
     target = Target.WASMEDGE if aot else target
     ahead = Ahead(WasmEdge.find(wasmedge), optimize or Optimization.USUAL, native_cpu) if aot else None
     name = _name(component, target)

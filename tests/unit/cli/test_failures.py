@@ -1,10 +1,13 @@
 """Whatever a command cannot read or write is told in a sentence that names it."""
 
 import errno
+import io
 import os
 import re
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from skylark_oci import pull
 from skylark_oci.images import Form
@@ -147,6 +151,89 @@ def test_an_input_that_cannot_be_read_is_named(
     given = arguments[1] if arguments[0] == "push" else name
     # without its ending, as it may be the manifest beside a component that is wrong
     assert given.removeprefix("f=@").removeprefix("./").removesuffix(".wasm") in errors
+
+
+def jpeg(side_px: int) -> bytes:
+    stream = io.BytesIO()
+    Image.effect_noise((side_px, side_px), 50).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def enormous() -> bytes:
+    """Return the beginning of a PNG that would take 30 GB of memory, and is a few bytes long."""
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    packed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+PICTURES: dict[str, Callable[[], bytes | None]] = {
+    "text": lambda: b"not a picture",
+    "empty": lambda: b"",
+    "truncated": lambda: jpeg(200)[:2000],
+    "only a head": lambda: jpeg(200)[:100],
+    "enormous": enormous,
+    "missing": lambda: None,
+}
+WRONG_OUTPUTS = ["folder", "text.txt/x.png", "picture.xyz", "picture", ".png", "picture.psd"]
+
+
+@pytest.fixture
+def nothing_starts(monkeypatch: Patch) -> None:
+    """Fail if a node is started or a function built."""
+    monkeypatch.setattr("skylark_testbed.demo.open_testbed", lambda *_: pytest.fail("it starts nodes"))
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.usefixtures("nothing_starts")
+def test_a_bad_picture_is_refused_before_anything_starts(kind: str, monkeypatch: Patch, capfd: Captured) -> None:
+    """What is no picture, or no whole one, or too large, is told in one sentence with its name."""
+    content = PICTURES[kind]()
+    if content is not None:
+        Path("picture.jpg").write_bytes(content)
+    status, errors = failed(["demo", "--image", "picture.jpg"], monkeypatch, capfd)
+    assert status == 1
+    assert errors.startswith("error: --image: 'picture.jpg' is not valid; expected a picture")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("folder", ["folder", "folder.png", "."])
+@pytest.mark.usefixtures("nothing_starts")
+def test_a_folder_is_no_picture(folder: str, monkeypatch: Patch, capfd: Captured) -> None:
+    """It is told like any other thing that is no picture."""
+    status, errors = failed(["demo", "--image", folder], monkeypatch, capfd)
+    assert status == 1
+    assert f"--image: '{folder}' is not valid; expected a picture" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("output", WRONG_OUTPUTS)
+@pytest.mark.usefixtures("nothing_starts")
+def test_where_no_picture_can_be_written(output: str, monkeypatch: Patch, capfd: Captured) -> None:
+    """An ending that names no format is refused before the demo runs, as is a place where nothing can be written."""
+    status, errors = failed(["demo", "--output", output], monkeypatch, capfd)
+    assert status == 1
+    assert f"--output: '{output}' is not valid" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("name", ["", ".", "/"])
+@pytest.mark.parametrize("command", ["build", "package", "run", "inspect"])
+def test_an_input_without_a_name(command: str, name: str, monkeypatch: Patch, capfd: Captured) -> None:
+    """An empty argument, as of a variable that is not set, is no defect of Skylark."""
+    status, errors = failed([command, name], monkeypatch, capfd)
+    assert status in (1, 2)
+    assert "Traceback" not in errors and "internal" not in errors
+
+
+def test_a_host_that_is_no_name(monkeypatch: Patch, capfd: Captured) -> None:
+    """Where it cannot listen it says so, whatever the library raises."""
+    for host in ("x" * 300, "a..b", "\udcff"):
+        status, errors = failed(["serve", "--host", host, "--data-dir", "data"], monkeypatch, capfd)
+        assert status == 1
+        assert "SKYLARK_HOST" in errors and "Traceback" not in errors
 
 
 @pytest.mark.parametrize("value", ["text/plain\r\nX: y", "a\nb", "a\0b", "text/é", "\x7f"])
