@@ -23,6 +23,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import crun
 from servers import free_port, wait_for
 from skylark_proxy.aot import VARIABLE, Ahead, WasmEdge
 from skylark_proxy.config import Config
@@ -116,6 +117,19 @@ def interpreted_host_run(module: Path, environment: Mapping[str, str]) -> list[s
     return [*TEST_HOST, "--interpret", *variables(environment), str(module)]
 
 
+@contextlib.contextmanager
+def serve_crun(module: Path, environment: Mapping[str, str]) -> Iterator[WasiServer]:
+    """Serve a core module with native code in a container of the crun that `CRUN` names."""
+    port, own = free_port(), {"SKYLARK_HOST": "127.0.0.1"}
+    with tempfile.TemporaryDirectory(prefix="skylark-crun-") as folder:
+        settings = own | {"PORT": str(port)} | dict(environment)
+        with (
+            crun.container(native(module), settings, Path(folder)) as command,
+            _running(command, port, Path(folder), dict(os.environ)) as served,
+        ):
+            yield served
+
+
 def wasmedge_run(module: Path, environment: Mapping[str, str]) -> list[str]:
     """The command line that interprets a core module in the WasmEdge that `WASMEDGE` names."""
     return [str(WasmEdge.find().program), *variables(environment), str(module)]
@@ -155,11 +169,17 @@ RUNTIMES = {
     "command": Runtime(Target.COMMAND, serve_command(wasmtime_run), "native"),
     "flat": Runtime(Target.WASMEDGE, serve_command(host_run), "native"),
 }
-"""The runtimes of servers. `WASMEDGE=path` in the environment adds a real WasmEdge, interpreting and compiled."""
+"""The runtimes of servers. `WASMEDGE=path` in the environment adds a real WasmEdge, interpreting and compiled.
+
+`CRUN=path` beside it adds containers with native code.
+"""
 
 if VARIABLE in os.environ:
     RUNTIMES["wasmedge"] = Runtime(Target.WASMEDGE, serve_command(wasmedge_run), "interpreted")
     RUNTIMES["wasmedge-aot"] = Runtime(Target.WASMEDGE, serve_command(wasmedge_aot_run), "native")
+    if crun.VARIABLE in os.environ:
+        in_crun = "native" if crun.uses_native_code(WasmEdge.find().version) else "interpreted"
+        RUNTIMES["crun"] = Runtime(Target.WASMEDGE, serve_crun, in_crun)
 
 
 @contextlib.contextmanager
