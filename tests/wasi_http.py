@@ -25,7 +25,7 @@ import pytest
 
 import crun
 from servers import free_port, wait_for
-from skylark_proxy.aot import VARIABLE, Ahead, WasmEdge
+from skylark_proxy.aot import VARIABLE, Ahead, Optimization, WasmEdge
 from skylark_proxy.config import Config
 from skylark_proxy.core_module import with_native_code
 from skylark_proxy.runtime.engine import digest
@@ -120,11 +120,11 @@ def interpreted_host_run(module: Path, environment: Mapping[str, str]) -> list[s
 @contextlib.contextmanager
 def serve_crun(module: Path, environment: Mapping[str, str]) -> Iterator[WasiServer]:
     """Serve a core module with native code in a container of the crun that `CRUN` names."""
-    port, own = free_port(), {"SKYLARK_HOST": "127.0.0.1"}
+    port = free_port()
+    settings = {"PORT": str(port), "SKYLARK_HOST": "127.0.0.1"} | dict(environment)
     with tempfile.TemporaryDirectory(prefix="skylark-crun-") as folder:
-        settings = own | {"PORT": str(port)} | dict(environment)
         with (
-            crun.container(native(module), settings, Path(folder)) as command,
+            crun.container(native(module, Optimization.NONE), settings, Path(folder)) as command,
             _running(command, port, Path(folder), dict(os.environ)) as served,
         ):
             yield served
@@ -141,10 +141,13 @@ def wasmedge_aot_run(module: Path, environment: Mapping[str, str]) -> list[str]:
 
 
 @functools.cache
-def native(module: Path) -> Path:
-    """A core module with native code, beside it; it takes minutes for each content, and the cache keeps it."""
-    ahead, cache = Ahead(WasmEdge.find()), Config.load({}).cache_dir
-    compiled = module.with_suffix(".aot.wasm")
+def native(module: Path, optimization: Optimization = Optimization.USUAL) -> Path:
+    """Return a core module with native code, beside it. The cache keeps it.
+
+    The usual optimization takes minutes for each content, none takes seconds.
+    """
+    ahead, cache = Ahead(WasmEdge.find(), optimization), Config.load({}).cache_dir
+    compiled = module.with_suffix(f".aot-{optimization}.wasm")
     compiled.write_bytes(with_native_code(module.read_bytes(), module.name, ahead, cache, lambda step: None))
     return compiled
 
