@@ -122,12 +122,12 @@ def serve_crun(module: Path, environment: Mapping[str, str]) -> Iterator[WasiSer
     """Serve a core module with native code in a container of the crun that `CRUN` names."""
     port = free_port()
     settings = {"PORT": str(port), "SKYLARK_HOST": "127.0.0.1"} | dict(environment)
-    with tempfile.TemporaryDirectory(prefix="skylark-crun-") as folder:
-        with (
-            crun.container(native(module, Optimization.NONE), settings, Path(folder)) as command,
-            _running(command, port, Path(folder), dict(os.environ)) as served,
-        ):
-            yield served
+    with (
+        tempfile.TemporaryDirectory(prefix="skylark-crun-") as folder,
+        crun.container(native(module, Optimization.NONE), settings, Path(folder)) as command,
+        _running(command, port, Path(folder), dict(os.environ)) as served,
+    ):
+        yield served
 
 
 def wasmedge_run(module: Path, environment: Mapping[str, str]) -> list[str]:
