@@ -26,16 +26,19 @@ _READERS = {1: "0.10 to 0.14", 2: "0.15 to 0.17", 3: "after 0.17"}
 """The versions of WasmEdge that take a version of the format (`include/aot/version.h`, `kBinaryVersion`, by tag)."""
 
 _IN_CLUSTERS = {
-    1: "runwasi's shim (0.6.0) uses it, and crun with libwasmedge 0.10 to 0.14",
+    1: "runwasi's shim (0.6.0) uses it, and crun with libwasmedge 0.13.5 to 0.14",
     2: "crun with libwasmedge 0.15 or 0.16 uses it; crun with 0.17 interprets, and so does runwasi's shim (0.6.0)",
 }
 """What uses a version of the format in a cluster.
 
 crun sets no run mode, and from 0.17 on a library that is told none interprets (crun, `handlers/wasmedge.c`; WasmEdge,
-`include/common/configure.h`, by tag). runwasi's shim is linked with WasmEdge 0.14.
+`include/common/configure.h`, by tag). Our modules need 0.13.5. runwasi's shim is linked with WasmEdge 0.14.
 """
 
-_NOWHERE = "neither crun nor runwasi's shim uses it: they interpret the module"
+_NOWHERE = (
+    "neither crun nor runwasi's shim uses it: they interpret the module. For crun with libwasmedge 0.15 or 0.16 "
+    "compile it with a wasmedge of 0.15 to 0.17, for runwasi's shim (0.6.0) with one of 0.14"
+)
 
 TARGET_ANNOTATION = "io.skylark.target"
 """The annotation of a package that says what it was built for."""

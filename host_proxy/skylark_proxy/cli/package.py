@@ -74,9 +74,10 @@ def package_command(
     component gives the same digests; SOURCE_DATE_EPOCH says when it was made.
 
     Native code that `--aot` adds is for the operating system and processor of this machine, and for the versions of
-    WasmEdge whose format is that of the compiler; elsewhere the module is interpreted, and by crun with libwasmedge
-    0.17 in any case. The command says which runtimes of a cluster use it. It comes from the cache where
-    the same module was compiled before.
+    WasmEdge whose format is that of the compiler. Elsewhere the module is interpreted. For pods under crun, have
+    libwasmedge 0.16 on the nodes and compile with a wasmedge of 0.15 to 0.17; crun with libwasmedge 0.17 interprets
+    every module. The command says which runtimes of a cluster use what it made. It comes from the cache where the same
+    module was compiled before.
     """
     if aot and target not in (None, Target.WASMEDGE):
         raise InvalidArgument("--aot", str(target), "the target wasmedge")

@@ -49,9 +49,10 @@ def test_what_native_code_is_for(header: tuple[int, ...], expected: tuple[int, s
 @pytest.mark.parametrize(
     ("format", "expected"),
     [
-        (1, "runwasi's shim (0.6.0) uses it, and crun with libwasmedge 0.10 to 0.14"),
+        (1, "runwasi's shim (0.6.0) uses it, and crun with libwasmedge 0.13.5 to 0.14"),
         (2, "crun with libwasmedge 0.15 or 0.16 uses it; crun with 0.17 interprets"),
         (3, "neither crun nor runwasi's shim uses it"),
+        (3, "For crun with libwasmedge 0.15 or 0.16 compile it with a wasmedge of 0.15 to 0.17"),
         (9, "neither crun nor runwasi's shim uses it"),
     ],
 )
