@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from types import MethodType
 from typing import Any, Final
 
+from skylark import late_files
 from skylark.functions import NEEDS, REGISTRY
+from skylark.late_files import LateFiles
+from skylark.late_modules import LateModules
+from skylark.packages import Packages
 
 _NOWHERE: Final = "/nowhere"
 _HOOKS: Final = 8
@@ -47,8 +51,8 @@ class Recorder:
             self._plain[name] = getattr(os, name)
             setattr(os, name, self._asked(self._plain[name]))
 
-    def finish(self, file: str) -> None:
-        """Import what functions import late, stop listening, and write what was heard as JSON."""
+    def finish(self, file: str, late: LateModules, files: LateFiles) -> None:
+        """Import what functions import late, pack the packages, stop listening, and write what was heard as JSON."""
         from skylark.late_imports import LateImports
 
         registered, needed = dict(REGISTRY), dict(NEEDS)
@@ -56,8 +60,9 @@ class Recorder:
         for table, kept in ((REGISTRY, registered), (NEEDS, needed)):  # what is only imported early adds no function
             table.clear()
             table.update(kept)  # type: ignore[arg-type]
+        packages = self._pack(late, files)
         self._stop()
-        modules = {name: path for name, path in _module_files() if self._inside(path)}
+        modules = {name: path for name, path in _module_files() if self._inside(path)} | packages.modules
         files = [path for path in (*self._files, *modules.values()) if path not in self._written]
         heard = {
             "files": sorted(set(files)),
@@ -65,9 +70,19 @@ class Recorder:
             "looked_up": sorted(self._looked_up),
             "modules": sorted(modules.items()),
             "missing": missing,
+            "left_out": packages.left_out,
         }
         with open(file, "w", encoding="utf-8") as opened:  # noqa: PTH123
             json.dump(heard, opened)
+
+    def _pack(self, late: LateModules, files: LateFiles) -> Packages:
+        packages = Packages(self._folders, self._own)
+        packages.keep(late, files)
+        self._heard = False  # else whatever is installed or removed would make the build count as old
+        metadata = packages.metadata()
+        self._heard = True
+        packages.keep_metadata(metadata, files)
+        return packages
 
     def _stop(self) -> None:
         self._heard = False
@@ -100,7 +115,10 @@ class Recorder:
 
     def _note_listing(self, path: str) -> None:
         """Note a folder whose names were read. What the import system lists, `find_spec` has heard more exactly."""
-        code = sys._getframe(2).f_code
+        frame = sys._getframe(2)
+        if frame.f_code.co_filename == late_files.__file__ and frame.f_back:  # a stand-in for the function of `os`
+            frame = frame.f_back
+        code = frame.f_code
         if code.co_name != "_fill_cache":
             self._listed[path, code.co_filename.startswith("/python/importlib/metadata/")] = None
 
