@@ -10,10 +10,12 @@ from types import MethodType
 from typing import Any, Final
 
 from skylark import late_files
+from skylark.absent_extensions import AbsentExtensions
 from skylark.functions import NEEDS, REGISTRY
 from skylark.late_files import LateFiles
 from skylark.late_modules import LateModules
 from skylark.packages import Packages
+from skylark.stand_ins import StandIns
 
 _NOWHERE: Final = "/nowhere"
 _HOOKS: Final = 8
@@ -39,6 +41,9 @@ class Recorder:
         self._listed: dict[tuple[str, bool], None] = {}
         self._looked_up: dict[tuple[str, str], None] = {}
         self._plain: dict[str, Callable[..., Any]] = {}
+        packages = [folder for folder in folders if folder not in own]
+        self._stand_ins = StandIns(packages)
+        self._extensions = AbsentExtensions(packages)
 
     def start(self) -> None:
         """Begin to listen. Compiled files beside the sources are not read: they may be older."""
@@ -47,6 +52,8 @@ class Recorder:
         self._heard = True
         sys.addaudithook(self._hear)
         sys.meta_path.insert(0, self)
+        self._stand_ins.use()
+        self._extensions.start()
         for name in _QUESTIONS:
             self._plain[name] = getattr(os, name)
             setattr(os, name, self._asked(self._plain[name]))
@@ -69,7 +76,7 @@ class Recorder:
             "listed": sorted(self._listed),
             "looked_up": sorted(self._looked_up),
             "modules": sorted(modules.items()),
-            "missing": missing,
+            "missing": sorted({*missing, *self._stand_ins.taken}),
             "left_out": packages.left_out,
         }
         with open(file, "w", encoding="utf-8") as opened:  # noqa: PTH123
@@ -86,6 +93,7 @@ class Recorder:
 
     def _stop(self) -> None:
         self._heard = False
+        self._extensions.stop()
         sys.meta_path.remove(self)
         sys.pycache_prefix = None
         for name, plain in self._plain.items():

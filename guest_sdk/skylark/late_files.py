@@ -76,6 +76,8 @@ class LateFiles:
     def _opening(self, plain: Callable[..., IO[Any]]) -> Callable[..., IO[Any]]:
         def open(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> IO[Any]:
             path = _absolute(file)
+            if path == os.devnull:
+                return _as_asked(_Null(), mode, *arguments, **options)
             if self._shown and path in self._packed:
                 return self._open(path, mode, *arguments, **options)
             try:
@@ -88,20 +90,10 @@ class LateFiles:
         open.__wrapped__ = plain  # type: ignore[attr-defined]
         return open
 
-    def _open(
-        self,
-        path: str,
-        mode: str = "r",
-        _buffering: int = -1,
-        encoding: str | None = None,
-        errors: str | None = None,
-        newline: str | None = None,
-        **_options: Any,
-    ) -> IO[Any]:
+    def _open(self, path: str, mode: str = "r", *arguments: Any, **options: Any) -> IO[Any]:
         if set(mode) - set("rbt"):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
-        file = _File(self.read(path), path)
-        return file if "b" in mode else io.TextIOWrapper(file, encoding, errors, newline)
+        return _as_asked(_File(self.read(path), path), mode, *arguments, **options)
 
     def _opening_code(self, plain: Callable[[str], IO[bytes]]) -> Callable[[str], IO[bytes]]:
         def open_code(path: str) -> IO[bytes]:
@@ -169,6 +161,28 @@ class _File(io.BytesIO):
 
     def write(self, _content: Any) -> int:
         raise io.UnsupportedOperation("write")
+
+
+class _Null(io.BytesIO):
+    """Do what the file `os.devnull` does elsewhere."""
+
+    name = os.devnull
+
+    def write(self, content: Any) -> int:
+        return memoryview(content).nbytes
+
+
+def _as_asked(
+    file: IO[bytes],
+    mode: str,
+    _buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    **_options: Any,
+) -> IO[Any]:
+    """Return a file of bytes as `open` would: as text, unless the mode says otherwise."""
+    return file if "b" in mode else io.TextIOWrapper(file, encoding, errors, newline)
 
 
 class _Entry:

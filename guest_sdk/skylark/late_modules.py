@@ -16,6 +16,8 @@ from importlib.abc import Loader, MetaPathFinder
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from skylark import import_system
+
 LEFT_OUT = frozenset(
     {
         # Windows, terminals, processes and native code, none of which the sandbox has.
@@ -144,19 +146,18 @@ class LateModules(MetaPathFinder, Loader):
 
 def explain_absence() -> None:
     """Let the error of an import say why the module is not there. A look with `find_spec` still finds None."""
-    bootstrap: Any = sys.modules["_frozen_importlib"]
-    plain = bootstrap._find_and_load_unlocked
+    plain = import_system.step()
 
-    def find_and_load_unlocked(name: str, import_: Any) -> ModuleType:
+    @import_system.hidden
+    def find_and_load(name: str, import_: Any) -> ModuleType:
         try:
-            module: ModuleType = plain(name, import_)
+            return plain(name, import_)
         except ModuleNotFoundError as error:
             if error.name == name and error.msg == f"No module named {name!r}":
                 error.msg += f": {_reason(name)}"
             raise
-        return module
 
-    bootstrap._find_and_load_unlocked = find_and_load_unlocked
+    import_system.use(find_and_load)
 
 
 def _reason(name: str) -> str:

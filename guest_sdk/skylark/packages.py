@@ -5,6 +5,7 @@ the folder of each package that it has loaded, and the metadata of its distribut
 """
 
 import os
+import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -48,6 +49,7 @@ class Packages:
             self.modules |= modules.keep(folder, f"{name}.", _FOLDERS_LEFT_OUT)
             for path in _files(folder):
                 if path.endswith(".py"):
+                    pkgutil.get_importer(path.rpartition("/")[0])  # stays in a cache, for `pkgutil.iter_modules`
                     files.name(path)
                 elif not path.endswith(_LEFT_OUT):
                     self._keep_data(path, files)

@@ -175,6 +175,9 @@ def _componentize(source: Source, target: Target, folder: Path, output: Path, ca
     world = ["-d", str(wit_directory()), "-w", target.component.world, "--world-module", target.component.bindings]
     command = [*tool, "-q", *world, "componentize", ENTRY, *paths, "-o", str(output)]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    # The tool adds the packages of an environment that it looks for itself, which no build would know of.
+    (folder / "environment" / "lib" / "site-packages").mkdir(parents=True)
+    environment["VIRTUAL_ENV"] = str(folder / "environment")
     log = folder / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
