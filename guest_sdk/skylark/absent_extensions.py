@@ -5,6 +5,8 @@ makes of that. Other packages that can do without it expect what they get in an 
 `ModuleNotFoundError`.
 """
 
+# ruff: noqa: PTH123, PTH208  # pathlib need not be loaded in the sandbox
+
 import os
 from collections.abc import Iterator, Sequence
 from types import ModuleType

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from skylark import late_files
 from skylark.absent_extensions import AbsentExtensions
+from skylark.distributions import used
 from skylark.functions import NEEDS, REGISTRY
 from skylark.late_files import LateFiles
 from skylark.late_modules import LateModules
@@ -62,7 +63,7 @@ class Recorder:
         """Import what functions import late, pack the packages, stop listening, and write what was heard as JSON."""
         from skylark.late_imports import LateImports
 
-        registered, needed = dict(REGISTRY), dict(NEEDS)
+        registered, needed, stand_ins = dict(REGISTRY), dict(NEEDS), list(self._stand_ins.taken)
         missing = LateImports(self._folders, self._own).take()
         for table, kept in ((REGISTRY, registered), (NEEDS, needed)):  # what is only imported early adds no function
             table.clear()
@@ -70,25 +71,24 @@ class Recorder:
         packages = self._pack(late, files)
         self._stop()
         modules = {name: path for name, path in _module_files() if self._inside(path)} | packages.modules
-        files = [path for path in (*self._files, *modules.values()) if path not in self._written]
+        read = [path for path in (*self._files, *modules.values()) if path not in self._written]
         heard = {
-            "files": sorted(set(files)),
+            "files": sorted(set(read)),
             "listed": sorted(self._listed),
             "looked_up": sorted(self._looked_up),
             "modules": sorted(modules.items()),
-            "missing": sorted({*missing, *self._stand_ins.taken}),
+            "missing": sorted({*missing, *stand_ins}),
             "left_out": packages.left_out,
         }
         with open(file, "w", encoding="utf-8") as opened:  # noqa: PTH123
             json.dump(heard, opened)
 
     def _pack(self, late: LateModules, files: LateFiles) -> Packages:
-        packages = Packages(self._folders, self._own)
-        packages.keep(late, files)
         self._heard = False  # else whatever is installed or removed would make the build count as old
-        metadata = packages.metadata()
+        distributions = used(self._folders)
         self._heard = True
-        packages.keep_metadata(metadata, files)
+        packages = Packages(self._folders, self._own, late, files)
+        packages.keep(distributions)
         return packages
 
     def _stop(self) -> None:

@@ -11,6 +11,7 @@ import io
 import os
 import posixpath
 import stat
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -58,12 +59,10 @@ class LateFiles:
 
     def use(self) -> None:
         """Put the stand-ins in place, before a module takes one of the functions by name."""
-        plain = io.open
-        opened = self._opening(plain)
-        builtins.open = io.open = opened  # type: ignore[assignment]
-        io.open_code = self._opening_code(io.open_code)
-        _io = __import__("_io")  # where the import system's own loaders look
-        _io.open_code = io.open_code
+        builtins.open = io.open = self._opening(io.open)  # type: ignore[assignment]
+        open_code = self._opening_code(io.open_code)
+        for module in (io, sys.modules["_io"]):  # the loaders of the import system look in the second
+            setattr(module, "open_code", open_code)  # noqa: B010
         for name, function in (
             ("stat", self._stat),
             ("lstat", self._stat),

@@ -75,7 +75,7 @@ class LateModules(MetaPathFinder, Loader):
         self._namespaces: dict[str, list[str]] = {}
 
     def keep(self, folder: str, prefix: str = "", left_out: Container[str] = ()) -> dict[str, str]:
-        """Pack every module under a folder that is not loaded yet. A module that does not compile is left out.
+        """Pack every module under a folder that is not loaded yet.
 
         Args:
             prefix: What the names of the modules begin with.
@@ -84,19 +84,21 @@ class LateModules(MetaPathFinder, Loader):
         Returns:
             The name and the file of each module that was packed.
         """
-        kept = {}
-        for name, path in _modules(folder, prefix, left_out):
-            if name in sys.modules or name in self._packed:
-                continue
-            try:
-                with open(path, "rb") as file:  # noqa: PTH123  # pathlib need not be loaded in the sandbox
-                    code = compile(file.read(), path, "exec", dont_inherit=True)
-            except (OSError, SyntaxError, ValueError):
-                continue
-            self._packed[name] = path, zlib.compress(marshal.dumps(code), 1)
-            self._name_parents(name, path)
-            kept[name] = path
-        return kept
+        modules = list(_modules(folder, prefix, left_out))
+        return {name: path for name, path in modules if self.keep_module(name, path)}
+
+    def keep_module(self, name: str, path: str) -> bool:
+        """Pack a module. Return False if it is loaded, or does not compile."""
+        if name in sys.modules or name in self._packed:
+            return False
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123  # pathlib need not be loaded in the sandbox
+                code = compile(file.read(), path, "exec", dont_inherit=True)
+        except (OSError, RecursionError, SyntaxError, ValueError):
+            return False
+        self._packed[name] = path, zlib.compress(marshal.dumps(code), 1)
+        self._name_parents(name, path)
+        return True
 
     def _name_parents(self, name: str, path: str) -> None:
         """Note the folders without `__init__` that a module is in: they are packages too."""
@@ -122,6 +124,7 @@ class LateModules(MetaPathFinder, Loader):
             spec.submodule_search_locations = [path.removesuffix("/__init__.py")]
         return spec
 
+    @import_system.hidden
     def exec_module(self, module: ModuleType) -> None:
         _, packed = self._packed[module.__name__]
         exec(marshal.loads(zlib.decompress(packed)), module.__dict__)  # noqa: S102, S302  # our own code, packed above
