@@ -5,10 +5,11 @@ makes of that. Other packages that can do without it expect what they get in an 
 `ModuleNotFoundError`.
 """
 
-# ruff: noqa: PTH123, PTH208  # pathlib need not be loaded in the sandbox
+# ruff: noqa: PTH113, PTH123  # pathlib need not be loaded in the sandbox
 
 import os
 from collections.abc import Iterator, Sequence
+from importlib.machinery import EXTENSION_SUFFIXES
 from types import ModuleType
 from typing import Any
 
@@ -57,11 +58,10 @@ class AbsentExtensions:
 
 
 def _has_extension(folder: str, name: str) -> bool:
-    files = (path for path in _below(f"{folder}/{name}") if path.endswith(".so"))
-    beside = (
-        f"{folder}/{entry}" for entry in os.listdir(folder) if entry.startswith(f"{name}.") and entry.endswith(".so")
-    )
-    return any(not _is_wasm(path) for paths in (beside, files) for path in paths)
+    beside = (f"{folder}/{name}{suffix}" for suffix in EXTENSION_SUFFIXES)
+    paths = [path for path in beside if os.path.isfile(path)]
+    paths += [path for path in _below(f"{folder}/{name}") if path.endswith(".so")]
+    return not all(map(_is_wasm, paths))
 
 
 def _below(folder: str) -> Iterator[str]:

@@ -97,11 +97,11 @@ class LateModules(MetaPathFinder, Loader):
         except (OSError, RecursionError, SyntaxError, ValueError):
             return False
         self._packed[name] = path, zlib.compress(marshal.dumps(code), 1)
-        self._name_parents(name, path)
+        self.keep_parents(name, path)
         return True
 
-    def _name_parents(self, name: str, path: str) -> None:
-        """Note the folders without `__init__` that a module is in: they are packages too."""
+    def keep_parents(self, name: str, path: str) -> None:
+        """Note the folders without `__init__` that a module or a data file is in: they are packages too."""
         parent, folder = name.rpartition(".")[0], path.removesuffix("/__init__.py").rpartition("/")[0]
         while parent and parent not in sys.modules and parent not in self._packed:
             self._namespaces[parent] = [folder]
@@ -112,7 +112,10 @@ class LateModules(MetaPathFinder, Loader):
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname in self._namespaces:
             spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
-            spec.submodule_search_locations = self._namespaces[fullname]
+            # `importlib.resources` takes no other list of folders for that of a namespace.
+            namespace: Any = sys.modules["_frozen_importlib_external"]
+            folders = namespace._NamespacePath(fullname, self._namespaces[fullname], lambda *_: None)
+            spec.submodule_search_locations = folders
             return spec
         if fullname not in self._packed:
             return None

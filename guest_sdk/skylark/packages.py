@@ -78,6 +78,8 @@ class Packages:
                 pkgutil.get_importer(path.rpartition("/")[0])  # stays in a cache, for `pkgutil.iter_modules`
                 self._files.name(path)
             elif not path.endswith(_LEFT_OUT):
+                parent = f"{name}{path[len(folder) :]}".rpartition("/")[0].replace("/", ".")
+                self._late.keep_parents(f"{parent}.", path)
                 self._keep_data(path)
 
     def _loaded(self) -> Iterator[tuple[str, str]]:

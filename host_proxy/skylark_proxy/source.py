@@ -103,7 +103,8 @@ def resolve(source: Path, extra_paths: tuple[Path, ...] = ()) -> Source:
     # Skylark is would only change what packages find there. Worlds of packages would change the component's own.
     chosen = own != named
     mounted = tuple(site for site in sites if reading.needs(site) or not (chosen or _has_worlds(site)))
-    modules = tuple(module for module in reading.modules if any(one in module.parents for one in (*named, *mounted)))
+    unseen = [site for site in sites if site not in mounted]
+    modules = tuple(module for module in reading.modules if not any(site in module.parents for site in unseen))
     return Source(source.resolve(), modules, (*named, *mounted), own)
 
 
