@@ -178,6 +178,8 @@ def _modules(folder: str, prefix: str = "", left_out: Container[str] = ()) -> It
         path, name = f"{folder}/{entry}", prefix + entry.removesuffix(".py")
         if name in LEFT_OUT or entry == "__pycache__" or entry in left_out:
             continue
+        if os.path.islink(path) and os.path.isdir(path):  # noqa: PTH112, PTH114  # it may lead back to its folder
+            continue
         if entry.endswith(".py"):
             if entry not in ("__init__.py", "__main__.py"):
                 yield name, path

@@ -4,7 +4,7 @@ Many packages import their own modules by computed names and read their data whi
 the folder of each package that it has loaded. From distributions come also their metadata, and what they require.
 """
 
-# ruff: noqa: PTH112, PTH113, PTH116, PTH208  # pathlib need not be loaded in the sandbox
+# ruff: noqa: PTH112, PTH113, PTH114, PTH116, PTH208  # pathlib need not be loaded in the sandbox
 
 import os
 import pkgutil
@@ -110,7 +110,7 @@ def _files(folder: str) -> Iterator[str]:
         path = f"{folder}/{entry}"
         if entry.startswith(".") or entry in _FOLDERS_LEFT_OUT:
             continue
-        if os.path.isdir(path):
+        if os.path.isdir(path) and not os.path.islink(path):  # a link may lead back to its folder
             yield from _files(path)
         elif os.path.isfile(path):
             yield path

@@ -62,6 +62,9 @@ def _missing(text: str, source: Source) -> str | None:
     for name in _names(text):
         if (extension := _extension(name, source.search_path)) is not None:
             return needs_native(_where(text, source), name.partition(".")[0], extension)
+    for name in _names(text):
+        if (extension := _extension_in(name, source.search_path)) is not None:  # which may not be the reason
+            return f"{needs_native(_where(text, source), name, extension)}\n{text}"
     missing = _NO_MODULE.search(text)
     if missing is None:
         return None
@@ -109,12 +112,16 @@ def _extension(name: str, folders: Sequence[Path]) -> Path | None:
     """The native extension that a module of this name is outside of the sandbox."""
     relative = name.replace(".", "/")
     for folder in folders:
-        beside = sorted((folder / relative).parent.glob(f"{Path(relative).name}.*so"))
-        inside = sorted((folder / relative).rglob("*.so")) if "." not in name else []
-        for file in (*beside, *inside):
+        for file in sorted((folder / relative).parent.glob(f"{Path(relative).name}.*so")):
             if not is_wasm(file):
                 return file
     return None
+
+
+def _extension_in(name: str, folders: Sequence[Path]) -> Path | None:
+    """Return a native extension in a package of this name."""
+    files = (file for folder in folders if "." not in name for file in sorted((folder / name).rglob("*.so")))
+    return next((file for file in files if not is_wasm(file)), None)
 
 
 def _where(text: str, source: Source) -> str:

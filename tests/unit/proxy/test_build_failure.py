@@ -96,12 +96,14 @@ def test_a_native_extension_that_was_missed(source: Source, error: str, file: st
 
 
 def test_a_package_that_needs_an_extension_is_named(source: Source) -> None:
-    """The guest says that the package is not there; its extension, anywhere in it, is the reason."""
+    """The guest says that the package is not there; the sentence names its extension, and below it is the reason."""
     extension = source.search_path[1] / "fast" / "bindings" / "_rust.abi3.so"
     extension.parent.mkdir(parents=True)
     extension.write_bytes(b"\x7fELF")
     reason = said(source, "ModuleNotFoundError: No module named 'fast'", "/2/app.py:7")
-    assert reason == f"{source.main}:7: 'fast' needs the native extension _rust.abi3.so; a sandbox runs only Python"
+    sentence, _, rest = reason.partition("\n")
+    assert sentence == f"{source.main}:7: 'fast' needs the native extension _rust.abi3.so; a sandbox runs only Python"
+    assert rest.startswith("Traceback")
 
 
 def test_a_package_that_misses_another_is_shown_with_its_traceback(source: Source) -> None:
