@@ -104,7 +104,7 @@ class LateFiles:
         def asking(path: Any = ".", *arguments: Any, **options: Any) -> Any:
             absolute = _absolute(path) if self._shown else None
             if absolute is not None and (absolute in self._folders or self._is_listed(absolute)):
-                return kept(path, absolute, *arguments)
+                return kept(path, absolute, *arguments, **options)
             return plain(path, *arguments, **options)
 
         asking.__wrapped__ = plain  # type: ignore[attr-defined]
@@ -117,7 +117,7 @@ class LateFiles:
         folder, _, name = path.rpartition("/")
         return name in self._folders.get(folder, ())
 
-    def _stat(self, _path: Any, absolute: str) -> os.stat_result:
+    def _stat(self, _path: Any, absolute: str, **_options: Any) -> os.stat_result:
         if absolute in self._folders:
             mode, size = stat.S_IFDIR | _READ_ONLY | stat.S_IXUSR, 0
         else:
@@ -125,7 +125,7 @@ class LateFiles:
         times = dict.fromkeys(("st_atime_ns", "st_mtime_ns", "st_ctime_ns"), 0)
         return os.stat_result((mode, abs(hash(absolute)), 0, 1, 0, 0, size, 0, 0, 0), times)
 
-    def _access(self, _path: Any, _absolute: str, mode: int) -> bool:
+    def _access(self, _path: Any, _absolute: str, mode: int, **_options: Any) -> bool:
         return not mode & os.W_OK
 
     def _listdir(self, path: Any, absolute: str) -> list[Any]:

@@ -13,7 +13,7 @@ import sys
 import zlib
 from collections.abc import Callable, Container, Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
-from types import ModuleType, SimpleNamespace
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from skylark import import_system
@@ -129,9 +129,13 @@ class LateModules(MetaPathFinder, Loader):
 
     @import_system.hidden
     def exec_module(self, module: ModuleType) -> None:
-        _, packed = self._packed[module.__name__]
-        exec(marshal.loads(zlib.decompress(packed)), module.__dict__)  # noqa: S102, S302  # our own code, packed above
+        exec(self.get_code(module.__name__), module.__dict__)  # noqa: S102
         self.loaded(module.__name__)
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of a module, as `runpy` asks for it."""
+        code: CodeType = marshal.loads(zlib.decompress(self._packed[fullname][1]))  # noqa: S302  # packed above
+        return code
 
     def is_package(self, fullname: str) -> bool:
         """True for a package, as `pkgutil` and `runpy` ask for it."""

@@ -82,7 +82,7 @@ def test_paths_are_those_of_files(package: Path) -> None:
     assert (data / "a.txt").resolve().parent == data
     assert (data / "a.txt").is_file() and not (data / "a.txt").is_dir() and data.is_dir()
     assert (data / "a.txt").stat().st_size == os.path.getsize(os.fsencode(data / "a.txt")) == 4
-    assert not (data / "none.txt").exists() and os.access(data, os.R_OK) and not os.access(data, os.W_OK)
+    assert not (data / "none.txt").exists() and os.access(data, mode=os.R_OK) and not os.access(data, os.W_OK)
 
 
 def test_folders_can_be_listed(package: Path) -> None:
@@ -141,5 +141,5 @@ def test_the_null_device_takes_all_and_gives_nothing(files: LateFiles) -> None:
     """It is there without a device: `redirect_stdout` to it is a habit."""
     with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
         print("nobody sees this")
-    with open(os.devnull, "rb") as null:
-        assert null.read() == b""
+    with open(os.devnull, "rb") as empty:
+        assert empty.read() == b""

@@ -3,6 +3,7 @@
 import importlib
 import importlib.resources
 import importlib.util
+import runpy
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -110,6 +111,8 @@ def test_kept_modules_are_imported_by_computed_names(folders: tuple[str, str], m
         assert importlib.import_module(name).__dict__["NAME"] == name
     assert importlib.import_module("loaded_one.inner").late.NAME == "loaded_one.late"
     assert importlib.import_module("required_package").__file__ == f"{folders[0]}/required_package/__init__.py"
+    del sys.modules["loaded_one.late"]
+    assert runpy.run_module("loaded_one.late")["NAME"] == "loaded_one.late"
     assert importlib.util.find_spec("loaded_one.data_only") is not None
     assert importlib.util.find_spec("not_loaded") is None
 
