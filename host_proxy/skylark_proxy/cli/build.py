@@ -53,7 +53,7 @@ def build_command(
     warn(built)
     if as_json:
         result = {"component": str(component), "target": target, "size_bytes": built.size_bytes, "cached": built.cached}
-        names = sorted({one.name for one in built.not_included})
+        names = sorted({one.name for one in built.not_included} | {str(file) for file in built.left_out})
         print_json(result | {"duration_s": round(seconds, 3), "not_included": names})
         return
     how = "from the cache" if built.cached else f"in {seconds:.1f} s"
