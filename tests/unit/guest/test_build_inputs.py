@@ -13,10 +13,12 @@ import sys
 folder, out, program = sys.argv[1:]
 sys.path.insert(0, folder)
 from skylark.build_inputs import Recorder
+from skylark.late_files import LateFiles
+from skylark.late_modules import LateModules
 recorder = Recorder([folder], [folder])
 recorder.start()
 exec(compile(program, "<program>", "exec"))
-recorder.finish(out)
+recorder.finish(out, LateModules(), LateFiles())
 """
 """In a process of its own: what it changes is the interpreter's."""
 
