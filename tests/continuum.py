@@ -1,6 +1,7 @@
 """Real nodes for the tests: each a proxy process with its own Redis on loopback, ready when it is handed out."""
 
 import contextlib
+import http.client
 import itertools
 import os
 import signal
@@ -101,9 +102,9 @@ class LiveNode:
             return int(client.info("server")["process_id"])
 
     def exchange_folder(self) -> Path:
-        """The folder of its exchange directories, which it keeps open as a lock."""
-        opened = (fd.resolve() for fd in Path(f"/proc/{self.pid}/fd").iterdir())
-        return next(path for path in opened if path.name.startswith("skylark-exchange-"))
+        """The folder of its exchange directories."""
+        (folder,) = exchange_folders(self.pid)
+        return folder
 
     def held(self, chain: str) -> list[str]:
         """The keys of a chain's bundles that this node itself holds."""
@@ -208,16 +209,37 @@ def send_raw(url: str, data: bytes) -> bytes:
         return received
 
 
+def read_answer(connection: socket.socket) -> tuple[int, bytes]:
+    """Return the status and the whole body of the next answer on a connection: one `recv` may give less than that."""
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    return answer.status, answer.read()
+
+
 def processes_of(marker: str) -> list[int]:
     """The running processes that have a text in their command line or environment, as all of a test's nodes have the
     name of its folder."""
-    found = []
+    return [pid for pid in _marked(marker) if is_running(pid)]
+
+
+def exchange_folders(pid: int) -> list[Path]:
+    """Return the folders of exchange directories that a process keeps open as locks; none once it has ended."""
+    with contextlib.suppress(OSError):
+        opened = (fd.resolve() for fd in Path(f"/proc/{pid}/fd").iterdir())
+        return [path for path in opened if path.name.startswith("skylark-exchange-")]
+    return []
+
+
+def exchange_folders_of(marker: str) -> set[Path]:
+    """Return the folders of exchange directories of all processes that `processes_of` finds."""
+    return {folder for pid in _marked(marker) for folder in exchange_folders(pid)}
+
+
+def _marked(marker: str) -> Iterator[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            text = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-            if marker.encode() in text and is_running(int(process.name)):
-                found.append(int(process.name))
-    return found
+            if marker.encode() in (process / "cmdline").read_bytes() + (process / "environ").read_bytes():
+                yield int(process.name)
 
 
 def _stop(nodes: Nodes) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +39,8 @@ class LiveRegistry:
 
     host: str
     folder: Path
+    realm: str = ""
+    """Where its token service is, if it wants tokens."""
 
     def manifests(self) -> list[str]:
         """The digests of the manifests that it has, over all repositories."""
@@ -77,7 +79,7 @@ def run_registry(auth: Mapping[str, Any] | None = None) -> Iterator[LiveRegistry
             process = subprocess.Popen(
                 [command, "serve", str(path)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=settings
             )
-        registry = LiveRegistry(f"127.0.0.1:{port}", Path(folder))
+        registry = LiveRegistry(f"127.0.0.1:{port}", Path(folder), (auth or {}).get("token", {}).get("realm", ""))
         try:
             wait_for(lambda: process.poll() is not None or _answers(registry), "docker-registry answers")
             assert process.poll() is None, (Path(folder) / "log").read_text()
@@ -189,7 +191,7 @@ class Fault:
         method: The method of the requests.
         path: A regular expression that is found in their path.
         times: How often; then all is well.
-        status: For `status`, with its headers.
+        status: For `status`, with its headers; several values of one are lines of their own.
     """
 
     method: str
@@ -197,7 +199,7 @@ class Fault:
     action: Action
     times: int = 1
     status: int = 503
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -245,7 +247,10 @@ def faulty(registry: LiveRegistry) -> Iterator[FaultyRegistry]:
             return fault.method == self.command and re.search(fault.path, self.path) is not None
 
         def _forward(self, body: bytes, action: Action | None) -> None:
-            connection = http.client.HTTPConnection(registry.host, timeout=_STOP_S)
+            # as a proxy of HTTP it is asked for whole URLs: the token service of this machine is another host
+            named = urlsplit(self.path).netloc
+            host = named if named.startswith("127.") else registry.host
+            connection = http.client.HTTPConnection(host, timeout=_STOP_S)
             headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
             connection.request(self.command, self.path, body=body or None, headers=headers)
             response = connection.getresponse()
@@ -278,11 +283,14 @@ def faulty(registry: LiveRegistry) -> Iterator[FaultyRegistry]:
 class _Quiet(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def answer(self, status: int, document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+    def answer(
+        self, status: int, document: Mapping[str, Any], headers: Mapping[str, str | Sequence[str]] | None = None
+    ) -> None:
         content = json.dumps(document).encode()
         self.send_response(status)
-        for name, value in ({"Content-Length": str(len(content))} | dict(headers or {})).items():
-            self.send_header(name, value)
+        for name, values in ({"Content-Length": str(len(content))} | dict(headers or {})).items():
+            for value in [values] if isinstance(values, str) else values:
+                self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import redis
 
-from skylark_proxy.redis_server import find_redis_server
+from skylark_proxy.redis_binary import find_redis_server
 
 
 def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:

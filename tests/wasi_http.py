@@ -23,8 +23,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+import crun
 from servers import free_port, wait_for
-from skylark_proxy.aot import VARIABLE, Ahead, WasmEdge
+from skylark_proxy.aot import VARIABLE, Ahead, Optimization, WasmEdge
 from skylark_proxy.config import Config
 from skylark_proxy.core_module import with_native_code
 from skylark_proxy.runtime.engine import digest
@@ -116,6 +117,19 @@ def interpreted_host_run(module: Path, environment: Mapping[str, str]) -> list[s
     return [*TEST_HOST, "--interpret", *variables(environment), str(module)]
 
 
+@contextlib.contextmanager
+def serve_crun(module: Path, environment: Mapping[str, str]) -> Iterator[WasiServer]:
+    """Serve a core module with native code in a container of the crun that `CRUN` names."""
+    port = free_port()
+    settings = {"PORT": str(port), "SKYLARK_HOST": "127.0.0.1"} | dict(environment)
+    with (
+        tempfile.TemporaryDirectory(prefix="skylark-crun-") as folder,
+        crun.container(native(module, Optimization.NONE), settings, Path(folder)) as command,
+        _running(command, port, Path(folder), dict(os.environ)) as served,
+    ):
+        yield served
+
+
 def wasmedge_run(module: Path, environment: Mapping[str, str]) -> list[str]:
     """The command line that interprets a core module in the WasmEdge that `WASMEDGE` names."""
     return [str(WasmEdge.find().program), *variables(environment), str(module)]
@@ -127,10 +141,13 @@ def wasmedge_aot_run(module: Path, environment: Mapping[str, str]) -> list[str]:
 
 
 @functools.cache
-def native(module: Path) -> Path:
-    """A core module with native code, beside it; it takes minutes for each content, and the cache keeps it."""
-    ahead, cache = Ahead(WasmEdge.find()), Config.load({}).cache_dir
-    compiled = module.with_suffix(".aot.wasm")
+def native(module: Path, optimization: Optimization = Optimization.USUAL) -> Path:
+    """Return a core module with native code, beside it. The cache keeps it.
+
+    The usual optimization takes minutes for each content, none takes seconds.
+    """
+    ahead, cache = Ahead(WasmEdge.find(), optimization), Config.load({}).cache_dir
+    compiled = module.with_suffix(f".aot-{optimization}.wasm")
     compiled.write_bytes(with_native_code(module.read_bytes(), module.name, ahead, cache, lambda step: None))
     return compiled
 
@@ -155,11 +172,17 @@ RUNTIMES = {
     "command": Runtime(Target.COMMAND, serve_command(wasmtime_run), "native"),
     "flat": Runtime(Target.WASMEDGE, serve_command(host_run), "native"),
 }
-"""The runtimes of servers. `WASMEDGE=path` in the environment adds a real WasmEdge, interpreting and compiled."""
+"""The runtimes of servers. `WASMEDGE=path` in the environment adds a real WasmEdge, interpreting and compiled.
+
+`CRUN=path` beside it adds containers with native code.
+"""
 
 if VARIABLE in os.environ:
     RUNTIMES["wasmedge"] = Runtime(Target.WASMEDGE, serve_command(wasmedge_run), "interpreted")
     RUNTIMES["wasmedge-aot"] = Runtime(Target.WASMEDGE, serve_command(wasmedge_aot_run), "native")
+    if crun.VARIABLE in os.environ:
+        in_crun = "native" if crun.uses_native_code(WasmEdge.find().version) else "interpreted"
+        RUNTIMES["crun"] = Runtime(Target.WASMEDGE, serve_crun, in_crun)
 
 
 @contextlib.contextmanager

@@ -58,6 +58,16 @@ def annotate(path: Path, event: Mapping[str, Any], out_path: Path) -> None:
     picture.save(out_path)
 
 
+def check_ending(path: Path) -> None:
+    """Check that the ending of an output names a format that Pillow writes.
+
+    Raises:
+        ValueError: It does not.
+    """
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise ValueError(f"no format of pictures has the ending {path.suffix!r}")
+
+
 def sample_photograph(name: str = "rocket.jpg") -> Path:
     """The path of a photograph that scikit-image ships, found without importing it.
 

@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 from types import MethodType
 from typing import Any, Final
 
+from skylark import late_files
+from skylark.absent_extensions import AbsentExtensions
+from skylark.distributions import used
 from skylark.functions import NEEDS, REGISTRY
+from skylark.late_files import LateFiles
+from skylark.late_modules import LateModules
+from skylark.packages import Packages
+from skylark.stand_ins import StandIns
 
 _NOWHERE: Final = "/nowhere"
 _HOOKS: Final = 8
@@ -35,6 +42,9 @@ class Recorder:
         self._listed: dict[tuple[str, bool], None] = {}
         self._looked_up: dict[tuple[str, str], None] = {}
         self._plain: dict[str, Callable[..., Any]] = {}
+        packages = [folder for folder in folders if folder not in own]
+        self._stand_ins = StandIns(packages)
+        self._extensions = AbsentExtensions(packages)
 
     def start(self) -> None:
         """Begin to listen. Compiled files beside the sources are not read: they may be older."""
@@ -43,34 +53,47 @@ class Recorder:
         self._heard = True
         sys.addaudithook(self._hear)
         sys.meta_path.insert(0, self)
+        self._stand_ins.use()
+        self._extensions.start()
         for name in _QUESTIONS:
             self._plain[name] = getattr(os, name)
             setattr(os, name, self._asked(self._plain[name]))
 
-    def finish(self, file: str) -> None:
-        """Import what functions import late, stop listening, and write what was heard as JSON."""
+    def finish(self, file: str, late: LateModules, files: LateFiles) -> None:
+        """Import what functions import late, pack the packages, stop listening, and write what was heard as JSON."""
         from skylark.late_imports import LateImports
 
-        registered, needed = dict(REGISTRY), dict(NEEDS)
+        registered, needed, stand_ins = dict(REGISTRY), dict(NEEDS), list(self._stand_ins.taken)
         missing = LateImports(self._folders, self._own).take()
         for table, kept in ((REGISTRY, registered), (NEEDS, needed)):  # what is only imported early adds no function
             table.clear()
             table.update(kept)  # type: ignore[arg-type]
+        packages = self._pack(late, files)
         self._stop()
-        modules = {name: path for name, path in _module_files() if self._inside(path)}
-        files = [path for path in (*self._files, *modules.values()) if path not in self._written]
+        modules = {name: path for name, path in _module_files() if self._inside(path)} | packages.modules
+        read = [path for path in (*self._files, *modules.values()) if path not in self._written]
         heard = {
-            "files": sorted(set(files)),
+            "files": sorted(set(read)),
             "listed": sorted(self._listed),
             "looked_up": sorted(self._looked_up),
             "modules": sorted(modules.items()),
-            "missing": missing,
+            "missing": sorted({*missing, *stand_ins}),
+            "left_out": packages.left_out,
         }
         with open(file, "w", encoding="utf-8") as opened:  # noqa: PTH123
             json.dump(heard, opened)
 
+    def _pack(self, late: LateModules, files: LateFiles) -> Packages:
+        self._heard = False  # else whatever is installed or removed would make the build count as old
+        distributions = used(self._folders)
+        self._heard = True
+        packages = Packages(self._folders, self._own, late, files)
+        packages.keep(distributions)
+        return packages
+
     def _stop(self) -> None:
         self._heard = False
+        self._extensions.stop()
         sys.meta_path.remove(self)
         sys.pycache_prefix = None
         for name, plain in self._plain.items():
@@ -100,7 +123,10 @@ class Recorder:
 
     def _note_listing(self, path: str) -> None:
         """Note a folder whose names were read. What the import system lists, `find_spec` has heard more exactly."""
-        code = sys._getframe(2).f_code
+        frame = sys._getframe(2)
+        if frame.f_code.co_filename == late_files.__file__ and frame.f_back:  # a stand-in for the function of `os`
+            frame = frame.f_back
+        code = frame.f_code
         if code.co_name != "_fill_cache":
             self._listed[path, code.co_filename.startswith("/python/importlib/metadata/")] = None
 

@@ -17,7 +17,7 @@ BODILESS = (204, 304)
 """Statuses whose responses have no body (RFC 9110, section 6.4.1)."""
 
 _RETRY_AFTER_S = 1
-_STATUS = {
+STATUS = {
     "invalid-argument": 400,
     "invalid-key": 400,
     "not-found": 404,
@@ -37,6 +37,10 @@ _STATUS = {
     "overloaded": 503,
     "version-not-supported": 505,
 }
+"""The HTTP status of each error code of a server."""
+
+OF_ANY_REQUEST = (400, 408, 411, 414, 415, 417, 431, 501, 505)
+"""Statuses of requests that are refused before a server looks what they are for."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def refused(refusal: Refused) -> Answer:
     """The answer to a request that is not carried out."""
     told = {name: value for name, value in refusal.details.items() if isinstance(value, str | int | float | tuple)}
     error = told | {"code": refusal.code, "message": str(refusal), "retryable": refusal.code == "overloaded"}
-    return error_answer(_STATUS[refusal.code], error, _ways_out(refusal))
+    return error_answer(STATUS[refusal.code], error, _ways_out(refusal))
 
 
 def _ways_out(refusal: Refused) -> Mapping[str, str]:
@@ -117,7 +121,7 @@ def function_failed(error: FunctionError, headers: Mapping[str, str], code: str 
         "message": f"function {error.function!r} failed ({error.kind}): {error.message}",
         "retryable": False,
     }
-    return error_answer(_STATUS["function-failed"], content, headers)
+    return error_answer(STATUS["function-failed"], content, headers)
 
 
 def failed(error: FunctionError, refusal: Refusal | None, headers: Mapping[str, str]) -> Answer:

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from skylark.http_answers import BODILESS, Answer, Refused, refused
 from skylark.http_bodies import Allowance, Body, ChunkedBody, SizedBody
 from skylark.http_head import HeadReader, Request, read_request
-from skylark.http_pace import Pace
+from skylark.http_pace import LINGER_S, Pace
 from skylark.http_response import GO_ON, response_head
 from skylark.http_routes import MAX_HEADERS, Call, Head, Page
 from skylark.http_settings import ServerSettings
@@ -18,9 +18,6 @@ _JOINED_BYTES = 65536
 """A body up to this goes out in one write with its head: in two, a sandbox without TCP_NODELAY waits 40 ms between."""
 
 _PIECE_BYTES = 1 << 18
-_LINGER_S = 2.0
-"""How long to go on reading what a client sends that has had its last answer: to close at once would make the system
-reset the connection, and the client lose that answer (RFC 9112, section 9.6)."""
 
 
 class Host(Protocol):
@@ -291,7 +288,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
             return
         self._at = _At.LINGER
-        self._pace = Pace(self._host.now(), _LINGER_S)
+        self._pace = Pace(self._host.now(), LINGER_S)
         self._passed_bytes = 0
         self._received.clear()
         self._transport.write_eof()

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 MIN_BYTES_PER_S = 1024
 """A body that is slower than this, in either direction, is given up once its timeout is over."""
 
+LINGER_S = 2.0
+"""How long to go on reading what a client sends that has had its last answer: to close at once would make the system
+reset the connection, and the client lose that answer (RFC 9112, section 9.6)."""
+
 
 @dataclass
 class Pace:

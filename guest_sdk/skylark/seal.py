@@ -10,8 +10,9 @@ import threading
 import time
 from typing import Any, SupportsIndex
 
-from skylark import json_names, output
+from skylark import exchange, json_names, output
 from skylark.functions import REGISTRY
+from skylark.late_files import LateFiles
 from skylark.late_modules import LateModules, explain_absence
 from skylark.zones import Zones
 
@@ -24,8 +25,12 @@ _FREE_BLOCKS = ((1 << 20, 8), (1 << 18, 16), (1 << 16, 32), (1 << 12, 512), (1 <
 _plain_sleep = time.sleep
 
 
-def seal() -> None:
-    """The last thing that runs before the interpreter is frozen.
+def seal(late: LateModules, files: LateFiles) -> None:
+    """Run last, before the interpreter is frozen.
+
+    Args:
+        late: The modules of packages that are not loaded yet.
+        files: The data files of packages.
 
     Raises:
         RuntimeError: The component would have no function.
@@ -35,7 +40,8 @@ def seal() -> None:
     _remember_sources()
     time.sleep = _sleep
     threading._start_joinable_thread = _no_thread  # type: ignore[attr-defined]
-    _keep_library()
+    _keep_library(late, Zones(files))
+    files.show()
     output.write_lines()  # a log handler that was made at the build has these
     if "skylark.hosted" in sys.modules:
         output.gather()
@@ -52,22 +58,22 @@ def _clear_free_memory() -> None:
     del held
 
 
-def _keep_library() -> None:
+def _keep_library(late: LateModules, zones: Zones) -> None:
     """Let the standard library import while a function runs what it did not import at the build."""
-    late = LateModules(_adapt)
     late.keep(os.path.dirname(linecache.__file__))  # noqa: PTH120  # that of a frozen module, as `os`, is wrong
     # Before the finder of files, which would look for each of them in folders that do not exist any more.
     sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), late)
     explain_absence()
-    _ZONES.keep()
-    for name in _ADAPTED:
+    adapted = {"asyncio": _adapt_asyncio, "tempfile": _adapt_tempfile, "zoneinfo": zones.use}
+
+    def loaded(name: str) -> None:
+        if name in adapted:
+            adapted[name]()
+
+    late.loaded = loaded
+    for name, adapt in adapted.items():
         if name in sys.modules:
-            _adapt(name)
-
-
-def _adapt(name: str) -> None:
-    if name in _ADAPTED:
-        _ADAPTED[name]()
+            adapt()
 
 
 def _no_thread(*_arguments: object, **_options: object) -> None:
@@ -82,9 +88,11 @@ def _adapt_asyncio() -> None:
     selectors.DefaultSelector = _SlicedSelector  # type: ignore[misc, assignment]
 
 
-_ZONES = Zones()
-_ADAPTED = {"asyncio": _adapt_asyncio, "zoneinfo": _ZONES.use}
-"""What to do with a module once it is loaded, at the build or later."""
+def _adapt_tempfile() -> None:
+    """Let temporary files lie in the exchange directory, which is emptied after each call."""
+    tempfile: Any = sys.modules["tempfile"]
+    plain = tempfile._candidate_tempdir_list
+    tempfile._candidate_tempdir_list = lambda: [*plain(), exchange.FOLDER]
 
 
 class _SlicedSelector(selectors.SelectSelector):

@@ -1,43 +1,38 @@
-"""Keep the time zones of the package tzdata in a component. `zoneinfo` reads them from files, which do not exist there.
+"""Let `zoneinfo` read the time zones of the package tzdata at once, and say what to do where they are missing.
 
 They are those of the build: `import tzdata` at the top of the function's file puts them in.
 """
 
 import io
-import os
 import sys
-import zlib
 from typing import IO, Any
+
+from skylark.late_files import LateFiles
 
 _HINT = "the component has no time zones; install tzdata and import it at the top of the function's file"
 
 
 class Zones:
-    """Time zones by key, packed."""
+    """The time zones of a component.
 
-    def __init__(self) -> None:
-        self._packed: dict[str, bytes] = {}
+    Args:
+        files: The files of its packages.
+    """
 
-    def keep(self) -> None:
-        """Pack the zones of the package tzdata, if the build has loaded it."""
+    def __init__(self, files: LateFiles) -> None:
         package = sys.modules.get("tzdata")
-        folder = os.path.join(os.path.dirname(str(package.__file__)), "zoneinfo") if package else ""  # noqa: PTH118, PTH120
-        for place, _, names in os.walk(folder) if folder else ():
-            for name in names:
-                path = f"{place}/{name}"
-                with open(path, "rb") as file:  # noqa: PTH123  # pathlib need not be loaded in the sandbox
-                    content = file.read()
-                if content.startswith(b"TZif"):
-                    self._packed[path[len(folder) + 1 :]] = zlib.compress(content)
+        self._folder = f"{str(package.__file__).removesuffix('/__init__.py')}/zoneinfo" if package else ""
+        self._files = files
 
     def use(self) -> None:
         """Let `zoneinfo` read them. It has been loaded."""
         zoneinfo: Any = sys.modules["zoneinfo"]
         zoneinfo._common.load_tzdata = self._load
-        zoneinfo.available_timezones = lambda: set(self._packed)
 
     def _load(self, key: str) -> IO[bytes]:
-        if key not in self._packed:
+        try:
+            return io.BytesIO(self._files.read(f"{self._folder}/{key}"))
+        except KeyError:
             error: type[Exception] = sys.modules["zoneinfo"].ZoneInfoNotFoundError
-            raise error(f"No time zone found with key {key}" + ("" if self._packed else f": {_HINT}"))
-        return io.BytesIO(zlib.decompress(self._packed[key]))
+            hint = "" if self._folder else f": {_HINT}"
+            raise error(f"No time zone found with key {key}{hint}") from None

@@ -25,18 +25,22 @@ from skylark_proxy.target import Target
 
 _POLL_S = 0.05
 _ENTRY_SOURCE = """from skylark.build_inputs import Recorder
+from skylark.late_files import LateFiles
+from skylark.late_modules import LateModules
 
+late, files = LateModules(), LateFiles()
+files.use()
 recorder = Recorder({folders}, {own})
 recorder.start()
 
 import {module}
 {entry}
 
-recorder.finish("/0/{heard}")
+recorder.finish("/0/{heard}", late, files)
 
 from skylark.seal import seal
 
-seal()
+seal(late, files)
 """
 _HEARD = "heard.json"
 _FIRST = 2
@@ -62,18 +66,22 @@ class Built:
         size_bytes: Its size.
         cached: Whether all of it had been built before.
         not_included: What the source names, and can do without until it comes to it.
+        left_out: Data files of packages that are too large.
     """
 
     component: Path
     size_bytes: int
     cached: bool
     not_included: tuple[NotIncluded, ...] = ()
+    left_out: tuple[Path, ...] = ()
 
     @property
     def warning(self) -> str | None:
-        """One line about what is not included; None: there is nothing to say."""
+        """Return one line about what is not included; None if all of it is."""
         names = ", ".join(f"{one.name!r} ({one.file}:{one.line})" for one in self.not_included)
-        return f"not importable in the sandbox: {names}" if names else None
+        files = ", ".join(map(str, self.left_out))
+        told = (("not importable in the sandbox", names), ("too large for a component", files))
+        return "; ".join(f"{what}: {which}" for what, which in told if which) or None
 
 
 def build(
@@ -119,7 +127,8 @@ def build(
         shutil.copyfile(made, output)
         append_record(output, replace(resolved, modules=tuple(modules)), target, tools)
     missing = (NotIncluded(one.name, folders.file(one.place), one.line) for one in record.missing)
-    return Built(output, output.stat().st_size, known, tuple(missing))
+    left_out = tuple(folders.file(place) for place in record.left_out)
+    return Built(output, output.stat().st_size, known, tuple(missing), left_out)
 
 
 def _build_component(
@@ -166,6 +175,9 @@ def _componentize(source: Source, target: Target, folder: Path, output: Path, ca
     world = ["-d", str(wit_directory()), "-w", target.component.world, "--world-module", target.component.bindings]
     command = [*tool, "-q", *world, "componentize", ENTRY, *paths, "-o", str(output)]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    # The tool adds the packages of an environment that it looks for itself, which no build would know of.
+    (folder / "environment" / "lib" / "site-packages").mkdir(parents=True)
+    environment["VIRTUAL_ENV"] = str(folder / "environment")
     log = folder / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)

@@ -60,12 +60,13 @@ class Missing(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A build: what it read, which modules went into it, and the digest that names its component."""
+    """A build: what it read, what went into it and what did not, and the digest that names its component."""
 
     component: str
     inputs: list[Input]
     modules: list[Place]
     missing: list[Missing]
+    left_out: list[Place]
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -76,6 +77,7 @@ class Heard(msgspec.Struct, frozen=True):
     looked_up: list[tuple[str, str]]
     modules: list[tuple[str, str]]
     missing: list[tuple[str, str, int]]
+    left_out: list[str]
 
 
 @dataclass(slots=True)
@@ -182,7 +184,8 @@ class BuildCache:
         inputs = list(dict.fromkeys(folders.inputs(heard)))
         modules = [folders.place(path) for _, path in heard.modules]
         missing = [Missing(name, folders.place(path), line) for name, path, line in heard.missing]
-        record = Record(digest(component.read_bytes()), inputs, modules, missing)
+        left_out = [folders.place(path) for path in heard.left_out]
+        record = Record(digest(component.read_bytes()), inputs, modules, missing, left_out)
         os.replace(component, self.component(record))  # noqa: PTH105
         if not folders.changed_since(inputs, started_ns):
             self._write([record, *(one for one in self._records() if one.inputs != inputs)][:_KEPT])

@@ -9,6 +9,8 @@ from skylark_proxy import guest_library as guest
 from skylark_proxy.source import Source, absent, is_wasm, lacking, needs_native
 
 _LIBRARY = "/python/"
+_TOO_LARGE = "fuel allocated for hostcalls has been exhausted"
+"""What wasmtime says if the tool fetches the memory of an interpreter that has more than 128 MB."""
 _FRAME = re.compile(r'^ *File "(?P<file>.+)", line (?P<line>\d+)', re.MULTILINE)
 _NO_MODULE = re.compile(r"^ModuleNotFoundError: No module named '(?P<name>[\w.]+)'", re.MULTILINE)
 _NO_NAME = re.compile(r"^ImportError: cannot import name '(?P<name>\w+)' from .*'(?P<package>[\w.]+)'", re.MULTILINE)
@@ -27,8 +29,20 @@ def cause(log: str, mounted: Sequence[Path], source: Source) -> str:
     for number, path in enumerate(mounted):
         text = text.replace(f'File "/{number}/', f'File "{path}/')
     if not text:
-        text = "\n".join(log.strip().splitlines()[-12:]) or "componentize-py failed without a word"
+        text = _tool(log) or "\n".join(log.strip().splitlines()[-12:]) or "componentize-py failed without a word"
     return _syntax(text) or _missing(text, source) or f"{source.main}: {text}"
+
+
+def _tool(log: str) -> str | None:
+    """Return what the tool itself says of its failure, the first cause last; None if it says nothing."""
+    chain = log.partition("\nCaused by:\n")[2].partition("\n\n")[0]
+    reasons = [re.sub(r"^\s*(\d+: )?", "", line) for line in chain.splitlines()]
+    if any(_TOO_LARGE in reason for reason in reasons):
+        return (
+            "with all that it imports, its interpreter takes more than 128 MB of memory, which componentize-py cannot "
+            "put into a component; import less at the top, or make two functions files of it"
+        )
+    return "componentize-py: " + ": ".join(reasons) if reasons else None
 
 
 def _syntax(text: str) -> str | None:
@@ -48,6 +62,9 @@ def _missing(text: str, source: Source) -> str | None:
     for name in _names(text):
         if (extension := _extension(name, source.search_path)) is not None:
             return needs_native(_where(text, source), name.partition(".")[0], extension)
+    for name in _names(text):
+        if (extension := _extension_in(name, source.search_path)) is not None:  # which may not be the reason
+            return f"{needs_native(_where(text, source), name, extension)}\n{text}"
     missing = _NO_MODULE.search(text)
     if missing is None:
         return None
@@ -99,6 +116,12 @@ def _extension(name: str, folders: Sequence[Path]) -> Path | None:
             if not is_wasm(file):
                 return file
     return None
+
+
+def _extension_in(name: str, folders: Sequence[Path]) -> Path | None:
+    """Return a native extension in a package of this name."""
+    files = (file for folder in folders if "." not in name for file in sorted((folder / name).rglob("*.so")))
+    return next((file for file in files if not is_wasm(file)), None)
 
 
 def _where(text: str, source: Source) -> str:

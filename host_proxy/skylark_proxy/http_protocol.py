@@ -17,13 +17,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from skylark.http_answers import Refused, refused
 from skylark.http_bodies import Chunks
 from skylark.http_head import HeadReader, Request, read_request
+from skylark.http_pace import LINGER_S
 from skylark.http_response import response_head
 from skylark.http_routes import MAX_HEADERS
 from skylark.http_settings import ServerSettings
-
-LINGER_S = 2.0
-"""How long to go on reading after a refusal: closing at once makes the system reset the connection, and the client
-lose the answer (RFC 9112, section 9.6)."""
 
 _LIMITS = ServerSettings()
 _CACHED_BYTES = 1024

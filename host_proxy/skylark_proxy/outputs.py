@@ -41,3 +41,13 @@ def prepare_file(option: str, path: Path) -> None:
             tempfile.TemporaryFile(dir=path.parent).close()
         elif not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def check_named(argument: str, path: Path, expected: str) -> None:
+    """Check that a path ends in a name, by which an output beside it can be called.
+
+    Raises:
+        InvalidArgument: It is empty, or the folder `.` or `/`.
+    """
+    if not path.name:
+        raise InvalidArgument(argument, str(path), expected)

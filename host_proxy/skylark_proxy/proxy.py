@@ -104,14 +104,25 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
 def exchange_folder(parent: Path) -> Iterator[Path]:
     """A folder for this process's exchange directories; it goes in the end, after a crash when the next one starts."""
     sweep(parent)
-    folder = Path(tempfile.mkdtemp(prefix=_ROOT_PREFIX, dir=parent))
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    folder, lock = _locked_folder(parent)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _locked_folder(parent: Path) -> tuple[Path, int]:
+    """Make a folder and lock it; return both."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_ROOT_PREFIX, dir=parent))
+        # until it is locked, another node that starts may take it for one that was left behind, and remove it
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
 
 
 def sweep(parent: Path) -> None:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from skylark_proxy import data_folder
 from skylark_proxy.child import Child, launch
 from skylark_proxy.errors import ConfigError, StoreUnavailable
-from skylark_proxy.redis_binary import Server, find_redis_server, find_servers
+from skylark_proxy.redis_binary import Server, find_servers
 
 _SOCKET_PATH_BYTES = 100
 """What a unix socket's path may have: `sun_path` holds 108 bytes on Linux and 104 on macOS, with a final NUL."""
@@ -32,8 +32,6 @@ _LAST_BACKOFF_S = 5.0
 _HEALTHY_S = 30.0
 _LOG_BYTES = 1024 * 1024
 _LOG_TAIL_LINES = 8
-
-__all__ = ["EmbeddedRedis", "find_redis_server"]
 
 _log = logging.getLogger(__name__)
 

@@ -48,10 +48,11 @@ def listen(config: ServerSettings, variables: str = "SKYLARK_HOST, SKYLARK_PORT"
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((config.host, config.port))
-    except OSError as error:
+    except (OSError, UnicodeError, TypeError) as error:  # the last two of names that are none
         listener.close()
         where = f"{config.host}:{config.port}"
-        raise ConfigError(variables, where, f"an address to listen on ({error.strerror})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(variables, where, f"an address to listen on ({reason})") from error
     return listener
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skylark.stand_ins import STAND_INS
 from skylark_proxy import guest_library as guest
 from skylark_proxy.errors import InvalidArgument, SkylarkError
 
@@ -98,8 +99,12 @@ def resolve(source: Path, extra_paths: tuple[Path, ...] = ()) -> Source:
         _refuse_hidden_tools(folder)
     reading = _Reading((*named, *sites), named, own)
     reading.follow(source.resolve())
-    modules = tuple(reading.modules)
-    mounted = (site for site in sites if not _has_worlds(site) or any(site in module.parents for module in modules))
+    # A named folder that an installer wrote is an environment of its own: what else happens to be installed where
+    # Skylark is would only change what packages find there. Worlds of packages would change the component's own.
+    chosen = own != named
+    mounted = tuple(site for site in sites if reading.needs(site) or not (chosen or _has_worlds(site)))
+    unseen = [site for site in sites if site not in mounted]
+    modules = tuple(module for module in reading.modules if not any(site in module.parents for site in unseen))
     return Source(source.resolve(), modules, (*named, *mounted), own)
 
 
@@ -149,6 +154,7 @@ class _Reading:
 
     def __init__(self, folders: tuple[Path, ...], named: tuple[Path, ...], own: tuple[Path, ...]) -> None:
         self.modules: dict[Path, None] = {}
+        self._needed: set[Path] = set()
         self._folders = folders
         self._named = named
         self._own = own
@@ -175,6 +181,10 @@ class _Reading:
         if self._first is not None and not self._changes_imports:
             raise self._first
 
+    def needs(self, folder: Path) -> bool:
+        """True if the user's own files import from a folder, or a module that is certain to be loaded does."""
+        return any(folder in path.parents for path in self._needed)
+
     def _imported(self, path: Path, reason: _Reason | None) -> list[tuple[Path, _Reason | None]]:
         """The files that a file imports, each with the reason why it is certain to be loaded, if there is one."""
         tree = _parsed(path)
@@ -193,7 +203,9 @@ class _Reading:
                 root = _Reason(line, path.stem if one.relative else top)
             certain = one.certain and reason is not None
             try:
-                found += [(file, root if certain else None) for file in _locate(one, root, line if own else None)]
+                files = list(_locate(one, root, line if own else None))
+                found += [(file, root if certain else None) for file in files]
+                self._needed.update(files if own or certain else ())
             except BuildError as error:
                 if certain and self._first is None:
                     self._first = error
@@ -294,7 +306,7 @@ def _locate(one: _Import, reason: _Reason, line: str | None) -> Iterator[Path]:
     """
     parts = one.name.split(".")
     top = "" if one.relative else parts[0]
-    if top in guest.UNUSABLE:
+    if top in guest.UNUSABLE and (line is not None or top not in STAND_INS):
         raise BuildError(lacking(line or reason.where, top))
     if top == "skylark" or top in guest.LIBRARY:
         return

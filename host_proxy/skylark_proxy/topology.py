@@ -198,8 +198,9 @@ def load_topology(path: Path, epoch: int) -> Topology:
     """
     try:
         data = path.read_bytes()
-    except OSError as exc:
-        raise InvalidArgument("topology file", str(path), f"a file that can be read ({exc.strerror})") from exc
+    except (OSError, ValueError) as exc:  # the latter of a path that none can be, with a zero byte in it
+        reason = getattr(exc, "strerror", None) or exc
+        raise InvalidArgument("topology file", str(path), f"a file that can be read ({reason})") from exc
     try:
         return Topology.parse(data, epoch)
     except InvalidArgument as exc:

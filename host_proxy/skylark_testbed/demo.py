@@ -58,9 +58,9 @@ def run_demo(
         InvalidArgument: The picture cannot be read, or the annotated one not written; or there is no node `kill`.
         BuildError, NodeFailed, WorkflowFailed, ProxyError: A part of the demo failed.
     """
-    if annotated is not None:
-        prepare_file("--output", annotated)
     client = _picture_module()
+    if annotated is not None:
+        _check_output(client, annotated)
     picture = picture or _sample(client)
     body = _encoded(client, picture)
     description = load(examples_directory() / "testbeds" / "four-nodes.yaml")
@@ -75,7 +75,7 @@ def run_demo(
     target = annotated or Path("demo-out") / f"{picture.stem}-annotated.png"
     with writing("--output", target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        client.annotate(picture, event, target)
+        _annotate(client, picture, event, target)
     return DemoResult(run, event, target)
 
 
@@ -123,6 +123,21 @@ def _sample(client: ModuleType) -> Path:
     except FileNotFoundError as error:
         raise InvalidArgument("--image", None, f"a picture, or the sample ({error})") from error
     return sample
+
+
+def _check_output(client: ModuleType, output: Path) -> None:
+    prepare_file("--output", output)
+    try:
+        client.check_ending(output)
+    except ValueError as error:
+        raise InvalidArgument("--output", str(output), f"a picture, such as out.png ({error})") from error
+
+
+def _annotate(client: ModuleType, picture: Path, event: Mapping[str, Any], target: Path) -> None:
+    try:
+        client.annotate(picture, event, target)
+    except ValueError as error:
+        raise InvalidArgument("--image", str(picture), f"a picture to draw on ({error})") from error
 
 
 def _encoded(client: ModuleType, picture: Path) -> bytes:

@@ -26,21 +26,27 @@ _READERS = {1: "0.10 to 0.14", 2: "0.15 to 0.17", 3: "after 0.17"}
 """The versions of WasmEdge that take a version of the format (`include/aot/version.h`, `kBinaryVersion`, by tag)."""
 
 _IN_CLUSTERS = {
-    1: "runwasi's shim (0.6.0) uses it, and crun with libwasmedge 0.10 to 0.14",
+    1: "runwasi's shim (0.6.0) uses it, and crun with libwasmedge 0.13.5 to 0.14",
     2: "crun with libwasmedge 0.15 or 0.16 uses it; crun with 0.17 interprets, and so does runwasi's shim (0.6.0)",
 }
 """What uses a version of the format in a cluster.
 
 crun sets no run mode, and from 0.17 on a library that is told none interprets (crun, `handlers/wasmedge.c`; WasmEdge,
-`include/common/configure.h`, by tag). runwasi's shim is linked with WasmEdge 0.14.
+`include/common/configure.h`, by tag). Our modules need 0.13.5. runwasi's shim is linked with WasmEdge 0.14.
 """
 
-_NOWHERE = "neither crun nor runwasi's shim uses it: they interpret the module"
+_NOWHERE = (
+    "neither crun nor runwasi's shim uses it: they interpret the module. For crun with libwasmedge 0.15 or 0.16 "
+    "compile it with a wasmedge of 0.15 to 0.17, for runwasi's shim (0.6.0) with one of 0.14"
+)
 
 TARGET_ANNOTATION = "io.skylark.target"
 """The annotation of a package that says what it was built for."""
 
 _ANNOTATION = "io.skylark.wasmedge.aot."
+
+_OF_RUNWASI = 1
+"""The version of the format that runwasi's shim uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class NativeCode:
     @property
     def in_clusters(self) -> str:
         """Return which of the runtimes of a cluster use it."""
-        return _IN_CLUSTERS.get(self.format, _NOWHERE)
+        return used_in_clusters(self.format)
 
     def __str__(self) -> str:
         return (
@@ -79,6 +85,26 @@ class NativeCode:
     def described(self) -> dict[str, str | int]:
         """Return its fields, and who runs it, for programs."""
         return dataclasses.asdict(self) | {"read_by": self.read_by, "in_clusters": self.in_clusters}
+
+
+def used_in_clusters(format: int) -> str:
+    """Return which of the runtimes of a cluster use native code of this version of the format."""
+    return _IN_CLUSTERS.get(format, _NOWHERE)
+
+
+def may_be_interpreted(annotations: Mapping[str, str], handler: str) -> str | None:
+    """Return which runtimes use the native code of a package, if a cluster might interpret it; else None.
+
+    Args:
+        annotations: Those of the package's manifest.
+        handler: The handler of the cluster's RuntimeClass. One called `crun` is crun.
+    """
+    said = annotations.get(f"{_ANNOTATION}format", "")
+    if not (said.isascii() and said.isdecimal()):
+        return None
+    # nothing in a cluster tells which libwasmedge its crun has loaded
+    safe = int(said) == _OF_RUNWASI and "crun" not in handler
+    return None if safe else used_in_clusters(int(said))
 
 
 def read_native_code(wasm: Wasm, name: str) -> NativeCode | None:

@@ -5,8 +5,10 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from io import BufferedRandom
 from pathlib import Path
+from typing import IO
 
 from skylark_oci.documents import ARCHITECTURE, DOCKER_INDEX, INDEX, Descriptor, Index, Manifest, decode, digest_of
 from skylark_oci.errors import InvalidPackage, writable
@@ -129,15 +131,17 @@ def _download(registry: Registry, descriptor: Descriptor, file: BufferedRandom, 
 def _download_image(
     registry: Registry, manifest: Manifest, file: BufferedRandom, where: str, progress: Progress
 ) -> None:
-    """Looks for the entrypoint's file in the layers, the last one first: it hides those below."""
+    """Copy the entrypoint's file. A layer is downloaded when it is looked in: the uppermost ones often suffice."""
     path, layers = layers_of(manifest, registry.blob(manifest.config), where)
-    for layer in layers:
-        with tempfile.TemporaryFile() as compressed:
+    with contextlib.ExitStack() as stack:
+
+        @cache
+        def opened(layer: Descriptor) -> IO[bytes]:
+            compressed = stack.enter_context(tempfile.TemporaryFile())
             _download(registry, layer, compressed, progress)
-            compressed.seek(0)
-            if unpack(compressed, path, file, where):
-                return
-    raise InvalidPackage(where, f"the entrypoint's file {path} in one of the layers")
+            return compressed
+
+        unpack([partial(opened, layer) for layer in layers], path, file, where)
 
 
 @contextlib.contextmanager

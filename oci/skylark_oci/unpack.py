@@ -5,9 +5,10 @@ import re
 import shutil
 import tarfile
 import zlib
+from collections.abc import Callable, Sequence
 from gzip import BadGzipFile, GzipFile
 from io import BufferedRandom, RawIOBase
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 from skylark_oci.documents import (
     IMAGE_LAYER,
@@ -55,44 +56,64 @@ def layers_of(manifest: Manifest, config: bytes, where: str) -> tuple[str, list[
     return posixpath.normpath(posixpath.join("/", execution.working_dir or "", first)), manifest.layers[::-1]
 
 
-def unpack(compressed: IO[bytes], path: str, output: BufferedRandom, where: str) -> bool:
-    """Copies a file of a layer to an empty file.
+def unpack(layers: Sequence[Callable[[], IO[bytes]]], path: str, output: BufferedRandom, where: str) -> None:
+    """Copy a file of a root filesystem to an empty file.
 
-    Returns:
-        Whether the layer has it.
+    Args:
+        layers: Give the layers, the uppermost first. A layer may be asked for again.
 
     Raises:
-        InvalidPackage: The layer is damaged, too large, or has something else than a file under that path.
+        InvalidPackage: A layer is damaged or too large, or the layers have no file under that path.
     """
-    start = path
+    start, number, followed = path, 0, 0
+    while number < len(layers):
+        link, hidden = _scanned(layers[number](), path, output, where)
+        if link is not None:
+            followed += 1
+            if followed > _LINKS:
+                raise InvalidPackage(where, f"a file {start}, not links to links")
+            path, number = link.path, number if link.is_hard else 0
+        elif output.tell():
+            return
+        elif hidden:
+            raise InvalidPackage(where, f"a file {path}; a layer removes it")
+        else:
+            number += 1
+    led = "" if path == start else f", where {start} leads"
+    raise InvalidPackage(where, f"the entrypoint's file {path} in one of the layers{led}")
+
+
+class _Link(NamedTuple):
+    """Where a link leads. A hard link's file is in the same layer or one below, whatever hides that name above."""
+
+    path: str
+    is_hard: bool
+
+
+def _scanned(compressed: IO[bytes], path: str, output: BufferedRandom, where: str) -> tuple[_Link | None, bool]:
     try:
-        for _ in range(_LINKS):
-            link, hidden = _scan(compressed, path, output, where)
-            if link is None and (output.tell() or not (hidden or path != start)):
-                return output.tell() > 0
-            if link is None:
-                raise InvalidPackage(where, f"a file {path}; a layer removes it or links to where it is not")
-            path = link
+        return _scan(compressed, path, output, where)
     except (BadGzipFile, tarfile.TarError, zlib.error, EOFError, UnicodeDecodeError) as error:
         raise InvalidPackage(where, f"layers that are tar archives, gzipped or not ({error})") from error
-    raise InvalidPackage(where, f"a file {start}, not links to links")
 
 
-def _scan(compressed: IO[bytes], path: str, output: BufferedRandom, where: str) -> tuple[str | None, bool]:
+def _scan(compressed: IO[bytes], path: str, output: BufferedRandom, where: str) -> tuple[_Link | None, bool]:
     """Look for a file in a layer, and copy it. Of several, the last one counts, as for whoever extracts the archive.
 
     Returns:
-        The path that it links to, if it is a link, and whether the layer hides it in those below.
+        Where the path leads, if it or a folder of it is a link, and whether the layer hides it in those below.
     """
     link, hidden = None, False
     with tarfile.open(fileobj=_Bounded(_decompressed(compressed, where), where), mode="r|") as archive:
         for member in archive:
             name = posixpath.normpath(posixpath.join("/", member.name)).replace("//", "/")
             hidden = hidden or _hides(member, name, path)
+            if member.issym() and path.startswith(f"{name}/"):
+                link = _Link(posixpath.normpath(_target(member, name) + path.removeprefix(name)), False)
             if name == path:
                 output.seek(0)
                 output.truncate()
-                link = _target(member, name)
+                link = _Link(_target(member, name), member.islnk()) if member.issym() or member.islnk() else None
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is not None:
                     shutil.copyfileobj(content, output)
@@ -101,11 +122,10 @@ def _scan(compressed: IO[bytes], path: str, output: BufferedRandom, where: str) 
     return link, hidden
 
 
-def _target(member: tarfile.TarInfo, name: str) -> str | None:
-    """Return the path that a hard or symbolic link names; None for what is no link."""
-    if member.islnk():
-        return posixpath.normpath(posixpath.join("/", member.linkname))
-    return posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname)) if member.issym() else None
+def _target(member: tarfile.TarInfo, name: str) -> str:
+    """Return the path that a hard or symbolic link names."""
+    folder = "/" if member.islnk() else posixpath.dirname(name)
+    return posixpath.normpath(posixpath.join(folder, member.linkname)).replace("//", "/")
 
 
 def _hides(member: tarfile.TarInfo, name: str, path: str) -> bool:

@@ -34,8 +34,8 @@ def run(engine: Engine, components: Mapping[str, Path]) -> Run:
     """Runs a component: `with run("stateful", Manifest(...)) as node`. By default no sandbox is ready ahead of need."""
 
     @contextlib.contextmanager
-    def running(component: str, manifest: Manifest | None = None) -> Iterator[Node]:
-        with tempfile.TemporaryDirectory(prefix="skylark-test-", dir=default_root()) as folder:
+    def running(component: str, manifest: Manifest | None = None, parent: Path | None = None) -> Iterator[Node]:
+        with tempfile.TemporaryDirectory(prefix="skylark-test-", dir=parent or default_root()) as folder:
             functions = Functions(engine, Path(folder))
             with contextlib.closing(functions):
                 functions.load(components[component], manifest or Manifest(ready=0))

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from wasi_http import WasiServer, serve_command, wasmtime_run
 
 SOURCE = Path(__file__).parent / "functions" / "everything.py"
 SERVE = serve_command(wasmtime_run)
+DEEP_STACK = ("-W", "max-wasm-stack=67108864")
 HELLO = b"POST /functions/hello HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nyou"
 
 
@@ -48,6 +49,20 @@ def connect(server: WasiServer) -> Client:
 def run(component: Path, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     """Runs a component that is to end by itself."""
     return subprocess.run(wasmtime_run(component, environment), capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_deep_stack_turns_traps_into_errors(component: Path, node: LiveNode) -> None:
+    """With the option that the documentation names, what is nested too deep raises, and the server lives."""
+
+    def line(component: Path, environment: Mapping[str, str]) -> list[str]:
+        wasmtime, *rest = wasmtime_run(component, environment)
+        return [wasmtime, rest[0], *DEEP_STACK, *rest[1:]]
+
+    with serve_command(line)(component, {"SKYLARK_PROXY_URL": node.url}) as running:
+        assert running.http.post("/functions/shows_nested", content=b"5000").text == "10000"
+        failed = running.http.post("/functions/shows_nested", content=b"60000")
+        assert (failed.status_code, failed.json()["error"]["cause"]) == (422, "RecursionError")
+        assert running.http.post("/functions/hello", content=b"you").text == "hello you"
 
 
 class TestConnections:

@@ -1,11 +1,13 @@
 """A flattened program's end reaches whoever started it, also through container runtimes that drop exit codes."""
 
+import os
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import crun
 from conformance import artifacts
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
@@ -47,3 +49,14 @@ def test_a_server_that_cannot_start_shows_it_in_a_container(tmp_path: Path) -> N
             ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
             assert ran.returncode == TRAPPED
             assert ran.stderr.startswith("skylark: PORT=")
+
+
+@pytest.mark.skipif(crun.VARIABLE not in os.environ, reason="CRUN names no crun with WasmEdge")
+def test_a_server_that_cannot_start_shows_it_in_crun(tmp_path: Path) -> None:
+    """The container's exit code is not 0, and its log has the reason."""
+    module = tmp_path / "everything.wasmedge.wasm"
+    build(SOURCE, module, Config.load({}).cache_dir / "components", target=Target.WASMEDGE)
+    with crun.container(module, {"PORT": "abc"}, tmp_path / "bundle") as command:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 1
+    assert "skylark: PORT=" in ran.stderr

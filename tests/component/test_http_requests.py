@@ -124,6 +124,35 @@ def test_an_upgrade_is_ignored(anywhere: int, framing: tuple[bytes, bytes], upgr
     assert (reply.status, reply.body) == (200, b"hello you")
 
 
+DEEP = {
+    "arrays": (b"[" * 3_000 + b"]" * 3_000, True),
+    "objects": (b'{"a":' * 3_000 + b"1" + b"}" * 3_000, True),
+    "both": (b'[{"a":' * 2_000 + b"1" + b"}]" * 2_000, True),
+    "unended": (b"[" * 100_000, True),
+    "most": (b"[" * 200 + b"]" * 200, False),
+    "in a string": (b'["' + b"[" * 3_000 + b'"]', False),
+}
+"""Bodies, and whether they are nested too deep."""
+
+
+@pytest.mark.parametrize("function", ["reads_json", "loads_json"])
+@pytest.mark.parametrize("kind", DEEP)
+def test_deeply_nested_json_ends_no_server(anywhere: int, function: str, kind: str) -> None:
+    """A function that reads a deeply nested body gets its value or an error of Python; the next one is answered.
+
+    `ctx.request.json()` has the same limit everywhere. How much more `json.loads` takes depends on the stack.
+    """
+    body, too_deep = DEEP[kind]
+    target = f"/functions/{function}".encode()
+    reply = ask(anywhere, post(b"Content-Length: %d" % len(body), body=body, target=target))
+    if too_deep and (function == "reads_json" or reply.status != 200):
+        assert reply.status == 422
+        assert re.search("nested more than 200 deep|RecursionError", reply.error["message"])
+    else:
+        assert (reply.status, reply.body) == (200, b"dict" if body.startswith(b"{") else b"list")
+    assert ask(anywhere, post(SIZED)).body == b"hello you"
+
+
 def test_a_body_comes_in_pieces(anywhere: int) -> None:
     """A chunked body is whole wherever the network cuts it."""
     request = post(CODED, body=b'1;a="b"\r\ny\r\n2\r\nou\r\n0\r\nTrailer: 1\r\n\r\n')

@@ -89,6 +89,18 @@ def test_every_encoding_is_there(library: Node) -> None:
         ("import ssl", "No module named 'ssl': the sandbox's Python does not have it"),
         ("import ctypes.util", "No module named 'ctypes': the sandbox's Python does not have it"),
         ("import numpy", "No module named 'numpy': no file is read while a function runs; import it at the top"),
+        (
+            "import importlib; importlib.import_module('my_' + 'plugin')",
+            "No module named 'my_plugin': no file is read while a function runs; import it at the top",
+        ),
+        (
+            "from importlib import import_module as load; load('.late', 'my_plugins')",
+            "No module named 'my_plugins': no file is read while a function runs; import it at the top",
+        ),
+        (
+            "name = 'my_' + 'plugin'; __import__(name)",
+            "No module named 'my_plugin': no file is read while a function runs; import it at the top",
+        ),
         ("import zoneinfo; zoneinfo.ZoneInfo('Europe/Vienna')", "install tzdata and import it at the top"),
     ],
 )

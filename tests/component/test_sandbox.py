@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from component.nodes import NODE, Node, Run, limited
+from mounts import small_tmpfs
 from servers import wait_for
 from skylark_proxy.errors import (
     Forbidden,
@@ -208,6 +209,36 @@ def test_the_exchange_directory_cannot_be_filled(hostile: Node, function: str) -
     assert error.cause == "quota"
     assert f"more than {8 * MEGABYTE} bytes, or too many files" in error.detail
     assert free_bytes[0] - min(free_bytes[:-1]) < 200 * MEGABYTE
+
+
+class TestFullFileSystem:
+    @pytest.mark.parametrize(
+        "act",
+        [
+            "answer = {'f': bytes(2 << 20)}",
+            "answer = skylark.Response(bytes(2 << 20))",
+            "ctx.state.store({'f': bytes(2 << 20)})",
+        ],
+        ids=["bundle", "answer", "store"],
+    )
+    def test_what_a_function_gives_and_does_not_fit(self, run: Run, tmp_path: Path, act: str) -> None:
+        """The function fails with a reason that its caller understands; the node's others still work."""
+        with small_tmpfs(tmp_path, MEGABYTE) as root, run("hostile", FRESH, root) as node:
+            error = fails(node, "attack", act)
+            assert "the exchange directory /exchange took" in error.detail
+            assert "the node's file system for exchange directories is full" in error.detail
+
+    def test_what_it_is_given_and_does_not_fit(self, run: Run, tmp_path: Path) -> None:
+        """A body that does not fit is an error of the node; a bundle is one of the fetch, as any other."""
+        with small_tmpfs(tmp_path, MEGABYTE) as root, run("hostile", FRESH, root) as node:
+            node.state.bundles["chain-1:large"] = (1, {"f": bytes(2 * MEGABYTE)})
+            full = r"no room for .*: the file system of .* is full"
+            with pytest.raises(StoreUnavailable, match=full):
+                node.invoke("good", body=bytes(2 * MEGABYTE))
+            with pytest.raises(FunctionFailed, match=full) as raised:
+                node.invoke("good", key="chain-1:large")
+            assert raised.value.cause == "Unavailable"
+            unharmed(node)
 
 
 def free() -> int:

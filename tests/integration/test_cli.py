@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from continuum import TOPOLOGIES, LiveNode, Nodes, processes_of
+from continuum import TOPOLOGIES, LiveNode, Nodes, exchange_folders, processes_of
 from servers import free_port, is_running, wait_for
 from skylark_proxy.cli import main
 
@@ -457,11 +457,6 @@ def address_in(process: subprocess.Popen[bytes], log: Path) -> str:
     return found[1]
 
 
-def shm_folders_of(process: subprocess.Popen[bytes]) -> list[Path]:
-    opened = [fd.resolve() for fd in Path(f"/proc/{process.pid}/fd").iterdir()]
-    return [path for path in opened if path.name.startswith("skylark-exchange-")]
-
-
 class TestRun:
     @pytest.mark.parametrize("kind", ["source", "component"])
     def test_a_function_is_hosted_until_ctrl_c(self, components: Mapping[str, Path], tmp_path: Path, kind: str) -> None:
@@ -474,7 +469,7 @@ class TestRun:
             assert done(skylark("invoke", "relay", "-d", "hello", "--url", url)) == "hello"
             key = json.loads(done(skylark("invoke", "produce", "-d", "9", "--json", "--url", url)))["key"]
             assert "1 bytes" not in done(skylark("bundle", "get", key, "--url", url))
-            exchange = shm_folders_of(process)
+            exchange = exchange_folders(process.pid)
             assert len(exchange) == 1 and exchange[0].is_dir()
             children = [pid for pid in processes_of(str(tmp_path)) if pid != process.pid]
             assert children

@@ -1,6 +1,5 @@
 """`skylark demo` as a user runs it: pictures with and without a fire, nodes that die in the middle, interrupts."""
 
-import fcntl
 import json
 import os
 import re
@@ -8,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from continuum import processes_of
+from continuum import exchange_folders_of, processes_of
 from servers import wait_for
-from skylark_proxy.runtime.exchange import default_root
 
 pytestmark = pytest.mark.usefixtures("components")
 """The components are in the cache before a demo runs, so that none of these tests waits for builds."""
@@ -40,7 +38,7 @@ class Demo:
         self.folder = folder
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
-        self.orphans_before = set(orphans())
+        self.exchange_folders: set[Path] = set()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SKYLARK_")}
         with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
             self.process = subprocess.Popen(
@@ -57,10 +55,11 @@ class Demo:
 
     def ended(self) -> int:
         """The exit status; and nothing that it started or made for itself is left."""
-        status = self.process.wait(120)
+        self._wait_for(lambda: False, "the demo ends", 120)
+        status = self.process.wait()
         assert processes_of(str(self.temporary)) == []
         assert list(self.temporary.rglob("*")) == []
-        assert set(orphans()) <= self.orphans_before
+        assert self.left_behind() == []
         assert "Traceback" not in self.stderr
         return status
 
@@ -71,26 +70,21 @@ class Demo:
 
     def wait_until(self, text: str) -> None:
         """Returns once it says so on stderr."""
-        wait_for(lambda: self.process.poll() is not None or text in self.stderr, f"the demo says {text!r}", 60)
+        self._wait_for(lambda: text in self.stderr, f"the demo says {text!r}", 60)
         assert self.process.poll() is None, self.stderr
 
+    def left_behind(self) -> list[Path]:
+        """Return those exchange folders of its nodes that are still there; other nodes of this machine have theirs."""
+        return [path for path in self.exchange_folders if path.exists()]
 
-def orphans() -> list[str]:
-    """The exchange folders that no process owns any more: each owner holds a lock on its folder."""
-    found = []
-    for folder in default_root().glob("skylark-exchange-*"):
-        try:
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            found += [folder.name] if folder.exists() else []
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(lock)
-    return found
+    def _wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
+        """Wait until it holds or the demo has ended. Remember the exchange folders that the demo's nodes have."""
+
+        def so() -> bool:
+            self.exchange_folders |= exchange_folders_of(str(self.temporary))
+            return self.process.poll() is not None or condition()
+
+        wait_for(so, what, timeout_s)
 
 
 def sample(name: str) -> Path:
@@ -206,10 +200,11 @@ class TestInterrupts:
         demo = Demo(folder, "--stay")
         demo.wait_until("the nodes run until Ctrl-C")
         assert len(processes_of(str(demo.temporary))) >= 1 + 2 * len(NODES)
+        assert len(demo.exchange_folders) == len(NODES)
         demo.process.kill()
         demo.process.wait()
         wait_for(lambda: processes_of(str(demo.temporary)) == [], "all processes of the demo have ended")
-        wait_for(lambda: set(orphans()) <= demo.orphans_before, "the nodes have removed their exchange folders")
+        wait_for(lambda: demo.left_behind() == [], "the nodes have removed their exchange folders")
 
     def test_a_demo_that_stays(self, folder: Path) -> None:
         """With `--stay` the nodes can be asked until Ctrl-C; then the result is printed as always."""

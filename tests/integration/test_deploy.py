@@ -16,7 +16,15 @@ import pytest
 from cluster_api import ClusterApi
 from cluster_server import run_cluster_api
 from kubernetes_api import TOKEN
+from registries import run_registry
 from servers import wait_for
+from skylark_oci import Metadata, Reference
+from skylark_oci.packages import package
+from skylark_oci.push import push
+from skylark_oci.record import BuildRecord, with_record
+from skylark_oci.settings import RegistrySettings
+from skylark_oci.wasm import custom_section
+from wasm_files import MODULE, wasm_file
 
 CONFIG = """
 cluster: {image: "registry.example/skylark:1", distribution: kind}
@@ -115,6 +123,32 @@ class TestDeploy:
         assert line in second.splitlines()
         assert "daemonset/skylark-redis unchanged" in second.splitlines()
         assert api.writes == before
+
+    def test_native_code_that_may_be_interpreted(self, api: ClusterApi, folder: Path) -> None:
+        """With --check-images it warns of native code that crun would interpret, and deploys; other images are fine."""
+        header = {"new": (2, 1, 1), "old": (1, 1, 1), "none": ()}
+        with run_registry() as registry:
+            for name, native in header.items():
+                section = custom_section("wasmedge", bytes(native) + b"code") if native else b""
+                record = BuildRecord("skylark:state/command@0.1.0", {}, [], [], "wasmedge")
+                module = with_record(wasm_file(MODULE) + section, record, name)
+                place = Reference.parse(f"{registry.host}/aot/{name}:1")
+                push(package(module, name, Metadata()).layout(), name, place, RegistrySettings())
+            lines = [
+                f'  - {{name: {name}, run: wasmedge, image: "{registry.host}/aot/{name}:1", tier: Sat}}'
+                for name in header
+            ]
+            config = CONFIG.partition("functions:")[0] + "\n".join(["functions:", *lines])
+            (folder / "skylark.yaml").write_text(config)
+            for command in (("deploy", "--dry-run"), ("manifests",)):
+                ran = run(folder, *command, "--check-images")
+                assert ran.returncode == 0, ran.stderr
+                (warning,) = [line for line in ran.stderr.splitlines() if line.startswith("warning: ")]
+                assert f"functions[0].image: the native code of {registry.host}/aot/new:1" in warning
+                assert "crun with 0.17 interprets" in warning
+                assert "warning" not in run(folder, *command).stderr
+            (folder / "skylark.yaml").write_text(config.replace("kind}", "kind, runtime_handlers: {wasmedge: crun}}"))
+            assert run(folder, "deploy", "--dry-run", "--check-images").stderr.count("warning: ") == 2
 
     def test_what_the_configuration_no_longer_has_is_deleted(self, api: ClusterApi, folder: Path) -> None:
         """A function that is gone from the file is gone from the cluster; what others own stays."""

@@ -16,7 +16,7 @@ from object_schemas import check_object
 from servers import free_port, wait_for
 from skylark_oci.manifests.config import Distribution
 from skylark_oci.manifests.render import for_distribution, identity
-from skylark_proxy.redis_server import find_redis_server
+from skylark_proxy.redis_binary import find_redis_server
 
 KUBECTL = shutil.which("kubectl")
 needs_kubectl = pytest.mark.skipif(

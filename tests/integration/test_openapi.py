@@ -15,9 +15,13 @@ from starlette.routing import Route
 
 from continuum import LiveNode, Nodes, line, run_nodes
 from servers import free_port
+from skylark.http_answers import STATUS, Refused
+from skylark.http_head import read_request
+from skylark.http_routes import MAX_HEADERS
 from skylark_proxy.api import create_app
 from skylark_proxy.api.openapi import description
 from skylark_proxy.config import Config
+from skylark_proxy.nodeinfo.openapi import description as description_of_node_info
 from skylark_proxy.proxy import open_proxy
 
 ALWAYS = (
@@ -81,6 +85,30 @@ class TestDescription:
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
         assert answer.json() == description()
         assert answer.json()["openapi"].startswith("3.1")
+
+    @pytest.mark.parametrize("described", [description(), description_of_node_info()], ids=["proxy", "node-info"])
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"POST / HTTP/1.1\r\n",
+            b"POST / HTTP/1.0\r\nHost: x\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Encoding: gzip\r\n",
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: more\r\n",
+            b"POST / HTTP/1.1\r\n" + b"X: y\r\n" * 101,
+            b"POST / HTTP/3.0\r\nHost: x\r\n",
+        ],
+    )
+    def test_what_is_refused_unread_is_described(self, described: dict[str, Any], head: bytes) -> None:
+        """Every operation has the status that a request gets which is refused before anybody looks at its path."""
+        with pytest.raises(Refused) as refused:
+            read_request(head + b"\r\n", MAX_HEADERS)
+        code = refused.value.code
+        assert code in described["components"]["schemas"]["Error"]["properties"]["error"]["properties"]["code"]["enum"]
+        for path in described["paths"].values():
+            for method, operation in path.items():
+                if method in ("get", "head", "put", "post", "delete"):
+                    assert str(STATUS[code]) in operation["responses"]
 
     def test_every_schema_is_one(self) -> None:
         """Every schema in it is valid JSON Schema 2020-12, and every reference leads to one."""

@@ -16,6 +16,7 @@ from continuum import LiveNode, Nodes, check_error, line, processes_of, run_node
 from servers import is_running, wait_for
 from skylark import wire
 from skylark_proxy.topology import Topology
+from strangers import answering
 
 FIELDS = {"f": bytes(range(256)) * 50}
 BODY = b"".join(wire.encode(FIELDS))
@@ -184,32 +185,6 @@ def moved(topology: Topology, name: str, address: str) -> Topology:
     return Topology.build(nodes, topology.links, topology.epoch)
 
 
-@contextlib.contextmanager
-def answering(raw: bytes) -> Iterator[str]:
-    """The address of something that is no proxy and gives everybody this answer."""
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                with connection, contextlib.suppress(OSError):
-                    connection.settimeout(5.0)
-                    connection.recv(1 << 20)
-                    connection.sendall(raw)
-                    connection.shutdown(socket.SHUT_WR)
-                    while connection.recv(1 << 20):
-                        pass
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield address_of(listener)
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
 class TestStrangers:
     """Something else answers at a node's address."""
 
@@ -226,7 +201,7 @@ class TestStrangers:
     )
     def test_it_is_passed_over(self, chain: str, raw: bytes) -> None:
         """The bundle stays here and waits for the node itself; what may be at the node is not said to be missing."""
-        with answering(raw) as address:
+        with answering(raw) as (address, _):
             topology = moved(line("sat", "cloud"), "cloud", address)
             with run_nodes(topology, ["sat"], settings=IMPATIENT) as nodes:
                 placed = put(nodes["sat"], f"{chain}:t1")

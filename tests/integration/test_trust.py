@@ -1,7 +1,6 @@
 """Nodes that share a key, callers that do not have it, chains that keep to themselves, and limits."""
 
 import contextlib
-import http.client
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from continuum import LiveNode, Nodes, check_error, line, run_nodes, run_proxy
+from continuum import LiveNode, Nodes, check_error, line, read_answer, run_nodes, run_proxy
 from servers import wait_for
 from skylark import wire
 from skylark_proxy.signatures import Signer
@@ -55,9 +54,8 @@ def sent(node: LiveNode, request: bytes) -> tuple[int, dict[str, Any]]:
     host, port = node.node.address.split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(request)
-        answer = http.client.HTTPResponse(connection)
-        answer.begin()
-        return answer.status, json.loads(answer.read())["error"] if answer.status >= 400 else {}
+        status, body = read_answer(connection)
+        return status, json.loads(body)["error"] if status >= 400 else {}
 
 
 def reasons(placed: Mapping[str, Any]) -> list[str]:
@@ -394,7 +392,7 @@ class TestLimits:
                 assert int(answer.headers["retry-after"]) > 0
                 assert node.http.get("/health/readiness").status_code == 200
                 connection.sendall(BODY)
-                assert connection.recv(100).startswith(b"HTTP/1.1 200")
+                assert read_answer(connection)[0] == 200
             wait_for(lambda: node.http.get("/functions").status_code == 200, "the request has ended")
             assert node.held(chain) == [f"{chain}:alone:half"]
 

@@ -7,6 +7,7 @@ from skylark_proxy.api.in_flight import HEALTH
 from skylark_proxy.api.openapi_parts import (
     COUNT,
     ERROR,
+    METHODS,
     NAME,
     NUMBER,
     TEXT,
@@ -21,6 +22,7 @@ from skylark_proxy.api.openapi_parts import (
     query,
     record,
     schema,
+    with_answers,
 )
 from skylark_proxy.model import NAME_PATTERN, WRITE_ID_PATTERN, Ack, Policy, Tier
 from skylark_proxy.topology_source import Source
@@ -322,7 +324,7 @@ _PATHS: Json = {
                 | {"content": {"application/json": {"schema": {}}, "application/octet-stream": {}, STRUCTURED: {}}},
                 "default": {"description": "The function's own answer.", "content": _ANY},
             }
-            | errors(400, 403, 404, 409, 413, 422, 503, 504),
+            | errors(400, 403, 404, 409, 413, 415, 422, 503, 504),
         },
     },
     "/tasks/{task_id}": {
@@ -433,7 +435,6 @@ _PATHS: Json = {
 
 
 _REFUSALS: dict[Audience, tuple[int, ...]] = {Audience.ANYBODY: (), Audience.THIS_NODE: (403,), Audience.NODES: (401,)}
-_METHODS = ("get", "head", "put", "post", "delete")
 
 
 def description() -> Json:
@@ -444,18 +445,9 @@ def description() -> Json:
 
 def _guarded(template: str, item: Json) -> Json:
     """With the answers of what stands before an operation; see `access` and `in_flight`."""
-    has_scope = any(_SCOPE in item[name].get("parameters", ()) for name in _operations(item))
+    has_scope = any(_SCOPE in item[name].get("parameters", ()) for name in METHODS if name in item)
     scopes = ("", "scope=local") if has_scope else ("",)
     statuses = {status for scope in scopes for status in _REFUSALS[audience(template, scope)]}
     if not template.startswith(HEALTH):
         statuses.add(429)
-    refusals = errors(*sorted(statuses))
-    bodiless = {status: {"description": "See GET."} for status in refusals}
-    return item | {
-        name: item[name] | {"responses": (bodiless if name == "head" else refusals) | item[name]["responses"]}
-        for name in _operations(item)
-    }
-
-
-def _operations(item: Json) -> list[str]:
-    return [name for name in _METHODS if name in item]
+    return with_answers(item, errors(*sorted(statuses)))

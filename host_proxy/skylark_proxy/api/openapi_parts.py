@@ -3,10 +3,14 @@
 from importlib.metadata import version
 from typing import Any
 
+from skylark.http_answers import OF_ANY_REQUEST, STATUS
 from skylark_proxy.errors import HTTP_STATUS
 from skylark_proxy.model import NAME_PATTERN
 
 Json = dict[str, Any]
+
+METHODS = ("get", "head", "put", "post", "delete")
+"""Those that a path's item may describe."""
 
 NAME: Json = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 NUMBER: Json = {"type": "number"}
@@ -40,7 +44,7 @@ ERROR: Json = record(
             "type": "object",
             "required": ["code", "message", "retryable"],
             "properties": {
-                "code": {"enum": [*HTTP_STATUS, "method-not-allowed", "http"]},
+                "code": {"enum": sorted({*HTTP_STATUS, *STATUS, "http"})},
                 "message": TEXT,
                 "retryable": {"type": "boolean"},
                 "traceback": TEXT,
@@ -77,18 +81,38 @@ def errors(*statuses: int) -> Json:
         401: "The nodes share a key, and the request is not signed with it.",
         403: "The nodes share a key, and this is for clients on this node; or a function named another chain's bundle.",
         404: "There is no such thing.",
+        408: "The request did not come in time.",
         409: "The stored version is not the expected one.",
+        411: "A request of HTTP/1.0 has a body without a Content-Length.",
         413: "A body or bundle exceeds the limit.",
+        414: "The request's first line is too long.",
+        415: "The body has a Content-Encoding, or is a CloudEvent in a form that is not known.",
+        417: "The request has an Expect that is not 100-continue.",
         422: "The function failed; `cause` and `traceback` say why.",
         429: "Too many requests are being answered, or the chain has too many bundles; see `Retry-After`.",
+        431: "The request has too many headers, or too long ones.",
+        501: "The request has a Transfer-Encoding that is not chunked.",
         503: "A store or node cannot be reached, or the proxy is overloaded; see `Retry-After`.",
         504: "A store, a node or the function did not answer in time.",
+        505: "The request is not of HTTP/1.",
     }
     return {str(status): json_content(schema("Error"), texts[status]) for status in statuses}
 
 
+def with_answers(item: Json, answers: Json) -> Json:
+    """Return a path's item whose operations have these answers too, where they do not describe them themselves."""
+    bodiless = {status: {"description": "See GET."} for status in answers}
+    return item | {
+        name: item[name] | {"responses": (bodiless if name == "head" else answers) | item[name]["responses"]}
+        for name in METHODS
+        if name in item
+    }
+
+
 def document(title: str, text: str, paths: Json, schemas: Json) -> Json:
-    """A whole description."""
+    """Return a whole description. Every operation also has the answers to requests that are refused unread."""
+    unread = errors(*OF_ANY_REQUEST)
+    referred = {status: {"$ref": f"#/components/responses/{status}"} for status in unread}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -97,6 +121,6 @@ def document(title: str, text: str, paths: Json, schemas: Json) -> Json:
             "description": text,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": paths,
-        "components": {"schemas": schemas},
+        "paths": {template: with_answers(item, referred) for template, item in paths.items()},
+        "components": {"schemas": schemas, "responses": unread},
     }

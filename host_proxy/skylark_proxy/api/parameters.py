@@ -1,5 +1,6 @@
 """Parameters and bodies of requests, parsed once, with errors that name them."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from skylark.plan import Plan
 from skylark_proxy.election import MAX_SIZE_BYTES, parse_policy
 from skylark_proxy.errors import InvalidArgument, TooLarge
 from skylark_proxy.model import Ack, Policy, Read, StateKey, check_name, parse_plan
+from skylark_proxy.runtime.exchange import room_for
 from skylark_proxy.store import MAX_VERSION
 
 _SPOOL_OVER_BYTES = 1 << 20
@@ -173,22 +175,26 @@ async def body_or_file(request: Request, limit_bytes: int, folder: Path) -> byte
 
     Raises:
         TooLarge: It exceeds the limit.
+        StoreUnavailable: The folder's file system is full.
     """
     if int(request.headers.get("content-length") or _SPOOL_OVER_BYTES + 1) <= _SPOOL_OVER_BYTES:
         return await body(request, limit_bytes)
     _check_length(request, limit_bytes)
     size = 0
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="body-", delete=False) as file:
+    with room_for("the request's body", folder):
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix="body-")
+        path = Path(name)
         try:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limit_bytes:
-                    raise TooLarge("body", size, limit_bytes)
-                file.write(chunk)
+            with os.fdopen(descriptor, "wb") as file:
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > limit_bytes:
+                        raise TooLarge("body", size, limit_bytes)
+                    file.write(chunk)
         except BaseException:
-            Path(file.name).unlink()
+            path.unlink()
             raise
-    return Path(file.name)
+    return path
 
 
 def _check_length(request: Request, limit_bytes: int, frame_bytes: int = 0) -> None:

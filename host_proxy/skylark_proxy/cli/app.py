@@ -85,10 +85,10 @@ def main() -> None:
 def _tell(error: Exception) -> None:
     """Print what went wrong, in a sentence.
 
-    A library's ValueError is about what it was given. What nobody expected is a defect of Skylark: the traceback stays
-    visible, as a report of the defect needs it.
+    Any other error is a defect of Skylark: the traceback stays visible, as a report of the defect needs it. What a
+    library says of a user's input is translated where the library is called.
     """
-    if not isinstance(error, SkylarkError | PackageError | OSError | ValueError):
+    if not isinstance(error, SkylarkError | PackageError | OSError | UnicodeError):
         traceback.print_exception(error)
     console = messages()
     console.print("error:", style="red", end=" ")
@@ -106,7 +106,7 @@ def _sentence(error: Exception) -> str:
             return f"a text cannot be written in {error.encoding} ({error.reason}); PYTHONIOENCODING=utf-8 may help"
         case UnicodeDecodeError():
             return f"a text is not valid; expected {error.encoding} ({error.reason} at byte {error.start})"
-        case OSError() | ValueError():
+        case OSError() | UnicodeError():
             return " ".join(str(error).split()) or type(error).__name__
     return f"internal error: {type(error).__name__}: {error}; please report it"
 

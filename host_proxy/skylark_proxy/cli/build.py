@@ -10,6 +10,7 @@ from rich.markup import escape
 from skylark_proxy.build import Built, build
 from skylark_proxy.cli.options import Json, messages, print_json
 from skylark_proxy.config import Config
+from skylark_proxy.outputs import check_named
 from skylark_proxy.target import Target
 
 _TAKES = "5 to 20 s the first time"
@@ -35,6 +36,7 @@ def build_command(
 
     It takes 5 to 20 seconds; a source that was built before comes from the cache.
     """
+    check_named("source", source, "a file with functions, such as app.py")
     component = output or source.with_suffix(target.file_suffix)
     doing = escape(f"building {component.name}")
     started = time.perf_counter()
@@ -51,7 +53,7 @@ def build_command(
     warn(built)
     if as_json:
         result = {"component": str(component), "target": target, "size_bytes": built.size_bytes, "cached": built.cached}
-        names = sorted({one.name for one in built.not_included})
+        names = sorted({one.name for one in built.not_included} | {str(file) for file in built.left_out})
         print_json(result | {"duration_s": round(seconds, 3), "not_included": names})
         return
     how = "from the cache" if built.cached else f"in {seconds:.1f} s"

@@ -27,7 +27,7 @@ _LEGEND = (
 
 def demo_command(
     image: Annotated[
-        Path | None, typer.Option(help="A picture (JPEG, PNG, TIFF, …); default: a rocket at dusk.")
+        Path | None, typer.Option(help="A picture (JPEG, PNG, TIFF and others); default: a rocket at dusk.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the annotated picture goes.")] = None,
     max_latency_ms: Annotated[

@@ -43,7 +43,7 @@ def list_command(as_json: Json = False) -> None:
 
 @app.command("run")
 def run_command(
-    names: Annotated[list[str] | None, typer.Argument(help="Names, or YAML files.", metavar="NAME…")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names, or YAML files.", metavar="NAME")] = None,
     run_all: Annotated[bool, typer.Option("--all", help="All that come with Skylark.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer cases and repeats: minutes instead of hours.")] = False,
     out: Out = Path("experiments-out"),

@@ -1,11 +1,13 @@
 """`skylark manifests`."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from skylark_oci.manifests import ClusterConfig, InvalidConfig, read_config, write_manifests
 from skylark_oci.manifests.images import check_images
@@ -25,7 +27,10 @@ ConfigFile = Annotated[
 
 CheckImages = Annotated[
     bool,
-    typer.Option("--check-images", help="Ask the registries whether each image was built for what is to run it."),
+    typer.Option(
+        "--check-images",
+        help="Ask the registries whether each image was built for what is to run it, and warn of unused native code.",
+    ),
 ]
 
 FILE = Path("skylark.yaml")
@@ -84,8 +89,12 @@ def checked_config(file: Path, images: bool = False) -> ClusterConfig:
             # the proxies' registries are asked as the proxies will ask them
             plain_http = (*Config.load().registry_plain_http, *Config.load(environment).registry_plain_http)
             settings = RegistrySettings(plain_http=plain_http)
-            check_images(config, settings, lambda why: messages().print(f"not checked: {why}", soft_wrap=True))
+            check_images(config, settings, partial(_told, "not checked"), partial(_told, "warning"))
     return config
+
+
+def _told(kind: str, what: str) -> None:
+    messages().print(escape(f"{kind}: {what}"), soft_wrap=True)
 
 
 def _check(section: str, load: Callable[[Mapping[str, str]], object], environment: Mapping[str, str]) -> None:

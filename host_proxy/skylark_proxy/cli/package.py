@@ -17,6 +17,7 @@ from skylark_proxy.config import Config
 from skylark_proxy.core_module import built, check_target, core_module, read, with_native_code
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.flat import Report
+from skylark_proxy.outputs import check_named
 from skylark_proxy.runtime import Manifest
 from skylark_proxy.server import sigterm_as_interrupt
 from skylark_proxy.target import Target
@@ -73,14 +74,16 @@ def package_command(
     component gives the same digests; SOURCE_DATE_EPOCH says when it was made.
 
     Native code that `--aot` adds is for the operating system and processor of this machine, and for the versions of
-    WasmEdge whose format is that of the compiler; elsewhere the module is interpreted, and by crun with libwasmedge
-    0.17 in any case. The command says which runtimes of a cluster use it. It comes from the cache where
-    the same module was compiled before.
+    WasmEdge whose format is that of the compiler. Elsewhere the module is interpreted. For pods under crun, have
+    libwasmedge 0.16 on the nodes and compile with a wasmedge of 0.15 to 0.17; crun with libwasmedge 0.17 interprets
+    every module. The command says which runtimes of a cluster use what it made. It comes from the cache where the same
+    module was compiled before.
     """
     if aot and target not in (None, Target.WASMEDGE):
         raise InvalidArgument("--aot", str(target), "the target wasmedge")
     if not aot and (optimize or native_cpu or wasmedge):
         raise InvalidArgument("--aot", aot, "it, for --optimize, --native-cpu and --wasmedge to mean anything")
+    check_named("component", component, "a file, such as app.wasm")
     target = Target.WASMEDGE if aot else target
     ahead = Ahead(WasmEdge.find(wasmedge), optimize or Optimization.USUAL, native_cpu) if aot else None
     name = _name(component, target)

@@ -16,7 +16,12 @@ from skylark_proxy.cli.registry import REFERENCE, PlainHttp, megabytes, progress
 
 
 def pull_command(
-    reference: Annotated[str, typer.Argument(help="What to pull.", metavar=REFERENCE)],
+    reference: Annotated[
+        str,
+        typer.Argument(
+            help="What to pull: HOST[:PORT]/PATH[:TAG][@DIGEST], with or without oci:// before it.", metavar=REFERENCE
+        ),
+    ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The component; default: NAME.wasm.")] = None,
     plain_http: PlainHttp = False,
     as_json: Json = False,

@@ -17,7 +17,8 @@ from skylark_proxy.cli.options import messages
 from skylark_proxy.config import Config
 
 PlainHttp = Annotated[bool, typer.Option("--plain-http", help="Talk to the registry without TLS.")]
-REFERENCE = "[oci://]HOST[:PORT]/PATH[:TAG][@DIGEST]"
+REFERENCE = "HOST/PATH:TAG"
+"""The usual form of a reference; `--help` cuts longer ones off."""
 
 
 def settings(reference: Reference, plain_http: bool) -> RegistrySettings:

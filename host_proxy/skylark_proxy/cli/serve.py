@@ -44,7 +44,7 @@ def serve_command(
 ) -> None:
     """Runs the host proxy of a node until Ctrl-C or SIGTERM.
 
-    Every option is also an environment variable `SKYLARK_…`; the README has the whole table.
+    Every option is also an environment variable `SKYLARK_NAME`; the README has the whole table.
     """
     config = Config.load(
         functions=tuple(map(parse_component, functions)) if functions else None,

@@ -31,11 +31,33 @@ def default_root() -> Path:
     return shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
 
 
+@contextlib.contextmanager
+def room_for(what: str, folder: Path) -> Iterator[None]:
+    """Tell a full file system as an error of ours.
+
+    Raises:
+        StoreUnavailable: The file system of `folder` is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StoreUnavailable(
+            f"the exchange directory has no room for {what}: the file system of {folder} is full"
+        ) from error
+
+
 class ExchangeDirectory:
-    """One exchange directory; `path` is what the sandbox preopens."""
+    """One exchange directory; `path` is what the sandbox preopens.
+
+    Raises:
+        StoreUnavailable: The file system is full.
+    """
 
     def __init__(self, root: Path, quota_bytes: int) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="x-", dir=root)).resolve()
+        with room_for("one more sandbox", root):
+            self.path = Path(tempfile.mkdtemp(prefix="x-", dir=root)).resolve()
         self.quota_bytes = quota_bytes
         self._emptied_ns = self.path.stat().st_mtime_ns
 
@@ -52,26 +74,23 @@ class ExchangeDirectory:
             return Case("inline", b"".join(parts).decode("latin-1"))
         if size_bytes > self.quota_bytes:
             raise TooLarge(f"exchange file {name!r}", size_bytes, self.quota_bytes)
+        with room_for(f"{size_bytes} bytes of {name!r}", self.path.parent):
+            fd = self._opened(name)
+            try:
+                _write_all(fd, parts)
+            finally:
+                os.close(fd)
+        return Case("file", name)
+
+    def _opened(self, name: str) -> int:
         try:
-            fd = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            return os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             if error.errno not in (errno.EISDIR, errno.ELOOP):
                 raise
             raise InvalidArgument(
                 "exchange file", name, f"no folder or link of this name ({error.strerror})"
             ) from error
-        try:
-            _write_all(fd, parts)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise StoreUnavailable(
-                f"the exchange directory has no room for {size_bytes} bytes of {name!r}: the file system of "
-                f"{self.path.parent} is full"
-            ) from error
-        finally:
-            os.close(fd)
-        return Case("file", name)
 
     def adopt(self, name: str, file: Path) -> Case:
         """Moves a file of the same file system in; returns the WIT `payload`."""

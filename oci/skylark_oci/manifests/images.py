@@ -1,4 +1,4 @@
-"""Whether the images of functions are such that what runs them can load them, as far as their registries say."""
+"""Check that each function's image can be loaded by the runtime it is deployed to, as far as registries tell."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from skylark_oci.aot import TARGET_ANNOTATION
+from skylark_oci.aot import TARGET_ANNOTATION, may_be_interpreted
 from skylark_oci.contents import remote_contents
 from skylark_oci.documents import WasmConfig
 from skylark_oci.errors import PackageError
@@ -24,11 +24,17 @@ _LOADS = {Run.PROXY: ("hosted",), Run.WASMTIME: ("http", "command"), Run.WASMEDG
 _EXPORTS = {"skylark:state/handler": "hosted", "wasi:http/incoming-handler": "http", "wasi:cli/run": "command"}
 
 
-def check_images(config: ClusterConfig, settings: RegistrySettings, unknown: Callable[[str], None]) -> None:
-    """Asks the registries what the functions' images were built for. No layer is pulled.
+def check_images(
+    config: ClusterConfig,
+    settings: RegistrySettings,
+    unknown: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> None:
+    """Ask the registries what the functions' images were built for. No layer is pulled.
 
     Args:
-        unknown: Is told of each image of which that could not be found out, and why.
+        unknown: Called with every image that could not be checked, and the reason.
+        warn: Called with every image whose native code the cluster might interpret, which is a hundred times slower.
 
     Raises:
         InvalidConfig: What runs a function cannot load its image.
@@ -46,6 +52,8 @@ def check_images(config: ClusterConfig, settings: RegistrySettings, unknown: Cal
             unknown(f"{function.reference}: does not say what it was built for")
         elif expected := mismatch(function, target):
             raise InvalidConfig(f"functions[{index}].image", function.image, expected)
+        elif interpreted := _interpreted(config, function, contents):
+            warn(f"functions[{index}].image: the native code of {function.reference} may not be used: {interpreted}")
 
 
 def mismatch(function: FunctionSection, target: str) -> str | None:
@@ -54,6 +62,13 @@ def mismatch(function: FunctionSection, target: str) -> str | None:
     if target in loads:
         return None
     return f"an image for run: {function.run}, built with --target {loads[0]}; this one was built for {target}"
+
+
+def _interpreted(config: ClusterConfig, function: FunctionSection, contents: Mapping[str, Any]) -> str | None:
+    if function.run is not Run.WASMEDGE:
+        return None
+    handler = config.file.cluster.runtime_handlers.get("wasmedge", "wasmedge")
+    return may_be_interpreted(contents["annotations"] or {}, str(handler))
 
 
 def target_of(contents: Mapping[str, Any]) -> str | None:

@@ -162,5 +162,6 @@ def _is_json(content: bytes, kind: type = object) -> bool:
 def _content(field: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise InvalidConfig(field, str(path), f"a readable file ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # the latter of a path that none can be, with a zero byte in it
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidConfig(field, str(path), f"a readable file ({reason})") from error

@@ -50,6 +50,27 @@ def hello(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
 
 
 @skylark.function
+def reads_json(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
+    """Answer with the kind of the value that the body is."""
+    return skylark.Response(type(ctx.request.json()).__name__.encode())
+
+
+@skylark.function
+def loads_json(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
+    """Do the same with the standard library."""
+    return skylark.Response(type(json.loads(bytes(ctx.request.body))).__name__.encode())
+
+
+@skylark.function
+def shows_nested(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
+    """Answer with the length of the text of lists, nested as deep as the body says."""
+    nested: list[Any] = []
+    for _ in range(int(bytes(ctx.request.body)) - 1):
+        nested = [nested]
+    return skylark.Response(str(len(repr(nested))).encode())
+
+
+@skylark.function
 def stores(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
     """Stores with the arguments that the body has, and lets errors pass."""
     arguments: dict[str, Any] = json.loads(bytes(ctx.request.body))

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mounts import small_tmpfs
 from skylark import exchange
+from skylark.errors import Unavailable
 from skylark.wire import Buffer, joined
 
 SIZES = st.sampled_from([0, 1, 100, 65_535, 65_536, 65_537, 200_000])
@@ -70,3 +72,12 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     """There is no empty answer for what is not there."""
     with pytest.raises(FileNotFoundError):
         exchange.read("f", str(tmp_path))
+
+
+def test_what_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    """On a full file system the error says how much was written of what, and where."""
+    with small_tmpfs(tmp_path, 200_000) as folder:
+        with pytest.raises(Unavailable, match=rf"the exchange directory {folder} took \d+ bytes of 'f' and no more"):
+            exchange.write("f", [bytes(100_000)] * 4, str(folder))
+        exchange.write("f", [b"less"], str(folder))
+        assert bytes(exchange.read("f", str(folder))) == b"less"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from skylark_oci.aot import NativeCode, annotations, read_native_code
+from skylark_oci.aot import NativeCode, annotations, may_be_interpreted, read_native_code
 from skylark_oci.errors import InvalidWasm
 from skylark_oci.metadata import Metadata
 from skylark_oci.packages import package
@@ -49,9 +49,10 @@ def test_what_native_code_is_for(header: tuple[int, ...], expected: tuple[int, s
 @pytest.mark.parametrize(
     ("format", "expected"),
     [
-        (1, "runwasi's shim (0.6.0) uses it, and crun with libwasmedge 0.10 to 0.14"),
+        (1, "runwasi's shim (0.6.0) uses it, and crun with libwasmedge 0.13.5 to 0.14"),
         (2, "crun with libwasmedge 0.15 or 0.16 uses it; crun with 0.17 interprets"),
         (3, "neither crun nor runwasi's shim uses it"),
+        (3, "For crun with libwasmedge 0.15 or 0.16 compile it with a wasmedge of 0.15 to 0.17"),
         (9, "neither crun nor runwasi's shim uses it"),
     ],
 )
@@ -62,6 +63,26 @@ def test_it_says_which_clusters_use_it(format: int, expected: str) -> None:
     assert expected in code.in_clusters
     assert f"In a cluster {code.in_clusters}" in str(code)
     assert code.described()["in_clusters"] == code.in_clusters
+
+
+@pytest.mark.parametrize(
+    ("said", "handler", "warned"),
+    [
+        ("2", "wasmedge", "crun with 0.17 interprets"),
+        ("2", "crun", "crun with 0.17 interprets"),
+        ("1", "wasmedge", None),
+        ("1", "crun-wasm", "crun with libwasmedge 0.10 to 0.14"),
+        ("3", "wasmedge", "they interpret the module"),
+        ("new", "wasmedge", None),
+        ("\u00b2", "wasmedge", None),
+        ("", "crun", None),
+    ],
+)
+def test_packages_that_a_cluster_may_interpret(said: str, handler: str, warned: str | None) -> None:
+    """Only format 1 without crun is used for certain; annotations of others and packages without code say nothing."""
+    found = may_be_interpreted({"io.skylark.wasmedge.aot.format": said}, handler)
+    assert found is None if warned is None else warned in (found or "")
+    assert may_be_interpreted({}, handler) is None
 
 
 def test_a_module_without() -> None:

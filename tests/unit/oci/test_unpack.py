@@ -7,6 +7,7 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,10 +42,9 @@ def config(**execution: Any) -> bytes:
     return json.dumps(document | {"config": execution}).encode()
 
 
-def unpacked(content: bytes, path: str = "/app.wasm") -> bytes | None:
+def unpacked(content: bytes, path: str = "/app.wasm") -> bytes:
     with tempfile.TemporaryFile() as output:
-        if not unpack(io.BytesIO(content), path, output, "image"):
-            return None
+        unpack([lambda: io.BytesIO(content)], path, output, "image")
         output.seek(0)
         return output.read()
 
@@ -94,8 +94,14 @@ def test_a_file_is_found_by_its_path(name: str) -> None:
 
 
 def test_another_layer_has_it() -> None:
-    """A layer without it is no error: the next one is looked in."""
-    assert unpacked(layer({"etc/app.wasm": b"x"})) is None
+    """A layer without it is no error: the next one is looked in; without any that has it, there is one."""
+    layers = [layer({"etc/app.wasm": b"x"}), layer({"app.wasm": b"y"}), layer({"app.wasm": b"z"})]
+    with tempfile.TemporaryFile() as output:
+        unpack([partial(io.BytesIO, one) for one in layers], "/app.wasm", output, "image")
+        output.seek(0)
+        assert output.read() == b"y"
+    with pytest.raises(InvalidPackage, match=r"file /app\.wasm in one of the layers"):
+        unpacked(layers[0])
 
 
 def test_a_folder_of_that_name_is_refused() -> None:

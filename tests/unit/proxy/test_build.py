@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Mapping
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,42 @@ def test_packages_with_worlds_of_their_own_stay_out_where_they_are_not_used(sour
     assert resolve(source).search_path == (source.parent, site)
 
 
+@pytest.mark.parametrize(
+    ("code", "needed"),
+    [
+        ("import packed", False),
+        ("import packed, installed", True),
+        ("try:\n    import installed\nexcept ImportError: pass", True),
+        ("def f():\n    import installed", True),
+        ("import packed.needing", True),
+    ],
+)
+def test_what_happens_to_be_installed_is_no_part_of_a_folder_of_packages(
+    source: Path, tmp_path: Path, site: Path, code: str, needed: bool
+) -> None:
+    """A folder that an installer wrote stands for itself, unless something cannot do without the environment's."""
+    source.write_text(code)
+    guarded = "try:\n    import installed\nexcept ImportError: pass"
+    write(tmp_path / "lib", packed__init=guarded, packed__needing="import installed")
+    write(site, installed="")
+    assert resolve(source, (tmp_path / "lib",)).search_path[-1] == site
+    (tmp_path / "lib" / "packed-1.0.dist-info").mkdir()
+    resolved = resolve(source, (tmp_path / "lib",))
+    assert (resolved.search_path[-1] == site) is needed
+    assert (site / "installed.py" in resolved.modules) is needed
+
+
+def test_a_package_may_mention_what_the_sandbox_lacks(source: Path, site: Path) -> None:
+    """Only the build can tell whether it uses the module; the user's own import is refused."""
+    write(site, pure__init="import ssl", lost="import tkinter")
+    source.write_text("import pure")
+    resolve(source)
+    for code in ("import ssl", "import lost"):
+        source.write_text(code)
+        with pytest.raises(BuildError, match="the sandbox's Python has no module"):
+            resolve(source)
+
+
 NATIVE = f"_fast{EXTENSION_SUFFIXES[0]}"
 
 
@@ -403,7 +440,8 @@ def test_numpy_is_refused_at_once(source: Path) -> None:
 
 def heard(**lists: list[Any]) -> bytes:
     """What the guest writes when a build has ended well."""
-    empty: dict[str, list[Any]] = {"files": [], "listed": [], "looked_up": [], "modules": [], "missing": []}
+    names = ("files", "listed", "looked_up", "modules", "missing", "left_out")
+    empty: dict[str, list[Any]] = {name: [] for name in names}
     return json.dumps(empty | lists).encode()
 
 
@@ -418,7 +456,8 @@ def test_what_was_built_before_is_copied_until_what_it_read_changes(
         builds += 1
         output.write_bytes(f"component {builds}".encode())
         missing = [["absent", "/2/app.py", 3]]
-        (folder / building._HEARD).write_bytes(heard(files=["/2/data.txt"], missing=missing))
+        left_out = ["/2/pkg/large.bin"]
+        (folder / building._HEARD).write_bytes(heard(files=["/2/data.txt"], missing=missing, left_out=left_out))
 
     monkeypatch.setattr(building, "_componentize", componentize)
     source.write_text("import skylark")
@@ -429,7 +468,10 @@ def test_what_was_built_before_is_copied_until_what_it_read_changes(
         built = build(source, output, tmp_path / "cache")
         assert (built.component, built.size_bytes, built.cached) == (output, output.stat().st_size, cached)
         assert output.read_bytes().startswith(f"component {number}".encode())
-        assert built.warning == f"not importable in the sandbox: 'absent' ({source}:3)"
+        large = source.parent / "pkg" / "large.bin"
+        assert built.warning == (
+            f"not importable in the sandbox: 'absent' ({source}:3); too large for a component: {large}"
+        )
 
 
 def test_a_build_that_fails_leaves_nothing(
@@ -446,6 +488,26 @@ def test_a_build_that_fails_leaves_nothing(
         build(source, tmp_path / "app.wasm", tmp_path / "cache")
     assert not (tmp_path / "app.wasm").exists()
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_the_tool_sees_no_environment_but_those_of_the_build(
+    source: Path, tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """componentize-py adds the packages of the active environment, of which no build would know."""
+    seen: list[Mapping[str, str]] = []
+
+    def popen(_command: Any, env: Mapping[str, str], **_options: Any) -> None:
+        seen.append(env)
+        packages = Path(env["VIRTUAL_ENV"]) / "lib" / "site-packages"
+        assert packages.is_dir() and not list(packages.iterdir())
+        raise BuildError("begun")
+
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / "active"))
+    monkeypatch.setattr("subprocess.Popen", popen)
+    source.write_text("import skylark")
+    with pytest.raises(BuildError, match="begun"):
+        build(source, tmp_path / "app.wasm", tmp_path / "cache")
+    assert len(seen) == 1
 
 
 def test_a_cancelled_build_leaves_nothing(source: Path, tmp_path: Path) -> None:

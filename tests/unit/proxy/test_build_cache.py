@@ -40,7 +40,8 @@ def add(
     """Adds a build of now."""
     cache.folder.mkdir(parents=True, exist_ok=True)
     (cache.folder / "new").write_text(content)
-    empty: dict[str, Any] = {"files": [], "listed": [], "looked_up": [], "modules": [], "missing": []}
+    names = ("files", "listed", "looked_up", "modules", "missing", "left_out")
+    empty: dict[str, Any] = {name: [] for name in names}
     return cache.add(cache.folder / "new", Heard(**(empty | heard)), folders(root), time_ns)
 
 
@@ -147,10 +148,12 @@ def test_a_component_that_is_gone_is_built_again(tmp_path: Path, root: Path) -> 
 def test_modules_and_what_is_missing_are_kept(tmp_path: Path, root: Path) -> None:
     """They are told again when the component comes from the cache, with the paths of then."""
     cache = BuildCache(tmp_path / "cache", "key")
-    add(cache, root, modules=[("lib", "/3/lib.py")], missing=[("nope", "/2/app.py", 4)])
+    left_out = ["/3/lib/large.bin"]
+    add(cache, root, modules=[("lib", "/3/lib.py")], missing=[("nope", "/2/app.py", 4)], left_out=left_out)
     record = cache.find(folders(root))
     assert record is not None
     assert record.modules == [Place(1, "lib.py")]
     assert [(one.name, folders(root).file(one.place), one.line) for one in record.missing] == [
         ("nope", root / "own" / "app.py", 4)
     ]
+    assert record.left_out == [Place(1, "lib/large.bin")]

@@ -95,6 +95,17 @@ def test_a_native_extension_that_was_missed(source: Source, error: str, file: st
     )
 
 
+def test_a_package_that_needs_an_extension_is_named(source: Source) -> None:
+    """The guest says that the package is not there; the sentence names its extension, and below it is the reason."""
+    extension = source.search_path[1] / "fast" / "bindings" / "_rust.abi3.so"
+    extension.parent.mkdir(parents=True)
+    extension.write_bytes(b"\x7fELF")
+    reason = said(source, "ModuleNotFoundError: No module named 'fast'", "/2/app.py:7")
+    sentence, _, rest = reason.partition("\n")
+    assert sentence == f"{source.main}:7: 'fast' needs the native extension _rust.abi3.so; a sandbox runs only Python"
+    assert rest.startswith("Traceback")
+
+
 def test_a_package_that_misses_another_is_shown_with_its_traceback(source: Source) -> None:
     """The sentence has the user's line, and below it stands which package asked."""
     reason = said(source, "ModuleNotFoundError: No module named 'nope'", "/2/app.py:7", "/3/pkg/__init__.py:2")
@@ -108,6 +119,40 @@ def test_another_error_is_shown_as_it_is(source: Source, error: str) -> None:
     reason = said(source, error, "/2/app.py:7")
     assert reason.startswith(f"{source.main}: Traceback")
     assert f'File "{source.main}", line 7' in reason and reason.endswith(error)
+
+
+TOOL = """Traceback (most recent call last):
+  File "<string>", line 1, in <module>
+AssertionError: 
+
+Caused by:
+{reasons}
+
+Stack backtrace:
+   0: <anyhow::Error>::new
+  27: _start
+"""
+
+
+@pytest.mark.parametrize(
+    ("reasons", "sentence"),
+    [
+        (
+            "    0: retrieving memory with component-init-get-memory\n    1: too much data is being copied between the"
+            " host and the guest: fuel allocated for hostcalls has been exhausted",
+            "with all that it imports, its interpreter takes more than 128 MB of memory",
+        ),
+        (
+            "    0: error while executing at wasm backtrace\n    1: wasm trap: call stack exhausted",
+            "componentize-py: error while executing at wasm backtrace: wasm trap: call stack exhausted",
+        ),
+        ("    no such world", "componentize-py: no such world"),
+    ],
+)
+def test_the_reasons_of_the_tool_are_told(source: Source, reasons: str, sentence: str) -> None:
+    """The tool's own failures have their reasons above its native stack, which is nobody's business."""
+    reason = cause(TOOL.format(reasons=reasons), (), source)
+    assert reason.startswith(f"{source.main}: {sentence}") and "_start" not in reason
 
 
 def test_a_tool_that_says_something_else(source: Source) -> None:

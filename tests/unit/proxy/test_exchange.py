@@ -1,5 +1,6 @@
 """The host's end of the exchange directory: whatever the guest does in it, the host reads plain files only."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -8,10 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
 
+from mounts import small_tmpfs
 from skylark.exchange import INLINE_LIMIT_BYTES
 from skylark.wire import Buffer
-from skylark_proxy.errors import InvalidArgument, TooLarge
+from skylark_proxy.api.parameters import body_or_file
+from skylark_proxy.errors import InvalidArgument, StoreUnavailable, TooLarge
 from skylark_proxy.runtime.exchange import ExchangeDirectory, default_root
 from skylark_proxy.runtime.values import Case
 
@@ -275,6 +279,45 @@ def test_closing_twice_does_no_harm(tmp_path: Path) -> None:
     directory.close()
     directory.close()
     assert list(tmp_path.iterdir()) == []
+
+
+class TestFullFileSystem:
+    def test_contents_that_do_not_fit(self, tmp_path: Path) -> None:
+        """The error says where there is no room, a caller may try again, and smaller contents still arrive."""
+        with small_tmpfs(tmp_path, QUOTA // 2) as root:
+            exchange = ExchangeDirectory(root, QUOTA)
+            with pytest.raises(
+                StoreUnavailable, match=rf"no room for {QUOTA} bytes of 'f': .* {root} is full"
+            ) as raised:
+                exchange.send("f", [bytes(QUOTA)])
+            assert raised.value.retryable
+            assert bytes(exchange.receive(exchange.send("f", [b"x" * 20_000]))) == b"x" * 20_000
+            exchange.close()
+            assert list(root.iterdir()) == []
+
+    def test_no_more_files(self, tmp_path: Path) -> None:
+        """Where the file system takes no further file or folder, it is the same error."""
+        with small_tmpfs(tmp_path, QUOTA, files=3) as root:
+            exchange = ExchangeDirectory(root, QUOTA)
+            exchange.send("one", [bytes(20_000)])
+            with pytest.raises(StoreUnavailable, match="no room for 20000 bytes of 'two'"):
+                exchange.send("two", [bytes(20_000)])
+            with pytest.raises(StoreUnavailable, match="no room for one more sandbox"):
+                ExchangeDirectory(root, QUOTA)
+            exchange.close()
+
+    def test_a_request_whose_body_does_not_fit(self, tmp_path: Path) -> None:
+        """A large body that the proxy would keep there is refused in the same way, and nothing of it is left."""
+        chunks = [bytes(1 << 16)] * 32
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": chunks.pop(), "more_body": bool(chunks)}
+
+        with small_tmpfs(tmp_path, QUOTA) as root:
+            request = Request({"type": "http", "headers": []}, receive)
+            with pytest.raises(StoreUnavailable, match="no room for the request's body"):
+                asyncio.run(body_or_file(request, 1 << 30, root))
+            assert list(root.iterdir()) == []
 
 
 def test_the_default_root_is_in_memory_where_there_is_such_a_place() -> None:

@@ -6,7 +6,8 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
-from skylark_proxy.http_protocol import LINGER_S, StrictProtocol
+from skylark.http_pace import LINGER_S
+from skylark_proxy.http_protocol import StrictProtocol
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
 

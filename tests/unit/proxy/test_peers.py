@@ -1,8 +1,6 @@
 """Other nodes' answers, and what something else may answer at their addresses."""
 
 import contextlib
-import socket
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,6 +10,7 @@ from skylark_proxy import bundle_http
 from skylark_proxy.errors import Conflict, NotFound, PeerUnreachable
 from skylark_proxy.model import Node, StateKey, Tier
 from skylark_proxy.peers import Peers
+from strangers import answering
 
 KEY = StateKey("c", "t", "far")
 BODY = b"".join(wire.encode({"f": b"1234"}))
@@ -43,40 +42,10 @@ def answer(status: int, content: bytes = b"", /, **headers: str) -> bytes:
 
 
 @contextlib.contextmanager
-def answering(raw: bytes) -> Iterator[tuple[Node, list[bytes]]]:
-    """Something at a node's address that answers everything in the same way; and what it was asked."""
-    asked: list[bytes] = []
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                with connection, contextlib.suppress(OSError):
-                    connection.settimeout(5.0)
-                    asked.append(read(connection))
-                    connection.sendall(raw)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield Node("far", f"127.0.0.1:{listener.getsockname()[1]}", Tier.SAT), asked
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-def read(connection: socket.socket) -> bytes:
-    """The whole request; the bodies of these tests are chunked or have a length."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += connection.recv(65536) or b"\r\n\r\n"
-    head, _, body = data.partition(b"\r\n\r\n")
-    for line in head.split(b"\r\n"):
-        if line.lower().startswith(b"content-length:"):
-            while len(body) < int(line.partition(b":")[2]):
-                body += connection.recv(65536) or b" " * 65536
-    return head
+def far(raw: bytes) -> Iterator[tuple[Node, list[bytes]]]:
+    """Give a node at whose address everything is answered in the same way, and what it was asked."""
+    with answering(raw) as (address, asked):
+        yield Node("far", address, Tier.SAT), asked
 
 
 @pytest.fixture
@@ -118,19 +87,19 @@ def test_a_stranger_at_the_address_is_a_node_that_cannot_be_reached(
     peers: Peers, operation: Callable[[Peers, Node], object], raw: bytes
 ) -> None:
     """Whatever answers without the node's own name has stored, deleted and found nothing."""
-    with answering(raw) as (node, _), pytest.raises(PeerUnreachable):
+    with far(raw) as (node, _), pytest.raises(PeerUnreachable):
         operation(peers, node)
 
 
 def test_the_error_says_who_answered(peers: Peers) -> None:
     """The error tells the name that something else gives itself, or that it has none."""
     with (
-        answering(STRANGERS["a page"]) as (node, _),
+        far(STRANGERS["a page"]) as (node, _),
         pytest.raises(PeerUnreachable, match="no Skylark proxy answers at"),
     ):
         peers.head(node, KEY)
     with (
-        answering(STRANGERS["another node"]) as (node, _),
+        far(STRANGERS["another node"]) as (node, _),
         pytest.raises(PeerUnreachable, match="proxy of node 'near'"),
     ):
         peers.head(node, KEY)
@@ -138,9 +107,9 @@ def test_the_error_says_who_answered(peers: Peers) -> None:
 
 def test_redirects_are_not_followed(peers: Peers) -> None:
     """A bundle is never sent to where a redirect points."""
-    with answering(answer(200, b"{}", ETag='"1"', **NODE)) as (target, asked):
+    with far(answer(200, b"{}", ETag='"1"', **NODE)) as (target, asked):
         redirect = answer(307, b"", Location=f"http://{target.address}/bundles/c:far:t", **NODE)
-        with answering(redirect) as (node, _):
+        with far(redirect) as (node, _):
             for operation in OPERATIONS.values():
                 with pytest.raises(PeerUnreachable, match="status 307"):
                     operation(peers, node)
@@ -177,29 +146,29 @@ BROKEN = {
 @pytest.mark.parametrize(("operation", "raw"), BROKEN.values(), ids=BROKEN)
 def test_an_answer_outside_the_protocol_acknowledges_nothing(peers: Peers, operation: str, raw: bytes) -> None:
     """An answer under the node's name that is cut, or lacks what the protocol wants, is no answer."""
-    with answering(raw) as (node, _), pytest.raises(PeerUnreachable):
+    with far(raw) as (node, _), pytest.raises(PeerUnreachable):
         OPERATIONS[operation](peers, node)
 
 
 def test_answers_of_the_node_itself(peers: Peers) -> None:
     """What the node says in the protocol's words counts."""
-    with answering(answer(200, b"{}", ETag='"4"', **NODE)) as (node, _):
+    with far(answer(200, b"{}", ETag='"4"', **NODE)) as (node, _):
         assert OPERATIONS["put"](peers, node) == 4
-    with answering(answer(200, BODY, **INFO, **NODE)) as (node, _):
+    with far(answer(200, BODY, **INFO, **NODE)) as (node, _):
         bundle = peers.get(node, KEY)
         assert bundle is not None
         assert ({name: bytes(value) for name, value in bundle.fields.items()}, bundle.info.version) == (
             {"f": b"1234"},
             3,
         )
-    with answering(answer(202, b"", **NODE)) as (node, _):
+    with far(answer(202, b"", **NODE)) as (node, _):
         assert peers.get(node, KEY, asker="here") is None
-    with answering(answer(204, b"", **NODE)) as (node, _):
+    with far(answer(204, b"", **NODE)) as (node, _):
         assert peers.delete(node, KEY)
-    with answering(answer(404, b'{"error": {"code": "not-found", "message": ""}}', **NODE)) as (node, _):
+    with far(answer(404, b'{"error": {"code": "not-found", "message": ""}}', **NODE)) as (node, _):
         assert not peers.delete(node, KEY)
         with pytest.raises(NotFound):
             peers.get(node, KEY)
     conflict = b'{"error": {"code": "conflict", "message": "", "expected": 1, "actual": 2}}'
-    with answering(answer(409, conflict, **NODE)) as (node, _), pytest.raises(Conflict, match="version 2"):
+    with far(answer(409, conflict, **NODE)) as (node, _), pytest.raises(Conflict, match="version 2"):
         OPERATIONS["put"](peers, node)

@@ -399,3 +399,9 @@ def test_static_topology_names_the_bad_file(tmp_path: Path) -> None:
     file.write_text(json.dumps(changed("edges 1 latency", -1)))
     with pytest.raises(InvalidArgument, match=r"topology\.json: edges\[1\]\.latency: -1"):
         StaticTopology(file)
+
+
+def test_a_path_that_none_can_be(tmp_path: Path) -> None:
+    """A zero byte in a path, as a YAML file may have it, is told as any file that cannot be read."""
+    with pytest.raises(InvalidArgument, match="a file that can be read"):
+        load_topology(tmp_path / "a\0b", epoch=1)

@@ -68,16 +68,15 @@ def test_a_registry_that_is_away(tmp_path: Path) -> None:
     """Whoever cannot be asked is named, and nothing is refused for it."""
     unknown: list[str] = []
     text = FULL.replace("reg.example:5000", "127.0.0.1:1").replace("reg.example/", "127.0.0.1:1/")
-    check_images(
-        cluster_of(text.replace("localhost:32000", "127.0.0.1:1"), tmp_path), RegistrySettings(), unknown.append
-    )
+    config = cluster_of(text.replace("localhost:32000", "127.0.0.1:1"), tmp_path)
+    check_images(config, RegistrySettings(), unknown.append, pytest.fail)
     assert len(unknown) == 5 and all("127.0.0.1:1" in one for one in unknown)
 
 
 def test_registries_is_plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The registries of `proxy.settings.registry_plain_http` are asked without TLS, as the proxies ask them."""
     asked: list[RegistrySettings] = []
-    monkeypatch.setattr("skylark_proxy.cli.manifests.check_images", lambda _, settings, __: asked.append(settings))
+    monkeypatch.setattr("skylark_proxy.cli.manifests.check_images", lambda _, settings, *__: asked.append(settings))
     (tmp_path / "skylark.yaml").write_text(SMALL + "proxy: {settings: {registry_plain_http: 'plain.example:5000'}}\n")
     checked_config(tmp_path / "skylark.yaml", images=True)
     assert asked[0].is_plain(Reference.parse("plain.example:5000/a"))
@@ -93,5 +92,5 @@ def test_the_advice_fits_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr("skylark_oci.manifests.images.remote_contents", fails)
     text = SMALL + "functions: [{name: a, run: proxy, image: r.example/a, tier: Sat}]"
     told: list[str] = []
-    check_images(cluster_of(text, tmp_path), RegistrySettings(), told.append)
+    check_images(cluster_of(text, tmp_path), RegistrySettings(), told.append, pytest.fail)
     assert "proxy.settings.registry_plain_http" in told[0] and "--plain-http" not in told[0]

@@ -75,6 +75,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
         ("cluster: {image: a}\nnode_info: {settings: {node: a}}", "node_info.settings.node", "not depend", 2),
         ("cluster: {image: a}\nnode_info: {provider: static}", "node_info.topology", "a JSON file", 2),
         ("cluster: {image: a}\nnode_info: {topology: nowhere.json}", "node_info.topology", "a readable file", 2),
+        ('cluster: {image: a}\nnode_info: {topology: "a\\0b"}', "node_info.topology", "a readable file", 2),
         ("cluster: {image: a}\nnode_info: {provider: dns}", "node_info.provider", "kubernetes, static", 2),
         (FUNCTION.replace("run: proxy", "run: runc"), "functions[0].run", "proxy, wasmtime, wasmedge", 4),
         (FUNCTION.replace("Sat", "sat"), "functions[0].tier", "Cloud, Edge, Sat", 6),
