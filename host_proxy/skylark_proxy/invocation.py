@@ -30,6 +30,8 @@ from skylark_proxy.runtime import (
 
 _LOG = logging.getLogger(__name__)
 _REPORTS_KEPT = 1024
+_STEPS_KEPT = 256
+_MESSAGE_CHARACTERS = 4096
 _GRACE_S = 2.0
 
 
@@ -63,15 +65,60 @@ class Call:
     content_type: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A fetch of an invocation, without what was fetched.
+
+    Attributes:
+        key: Names the node that served it.
+        hops: How many nodes were asked before one had it.
+        size_bytes: The bytes of the fields that were asked for.
+        duration_ms: T(dr).
+    """
+
+    key: StateKey
+    version: int
+    hops: int
+    size_bytes: int
+    duration_ms: float
+
+    @classmethod
+    def of(cls, fetched: FetchedBundle) -> "Fetch":
+        """Note a fetch."""
+        size_bytes = sum(map(len, fetched.fields.values()))
+        return cls(fetched.info.key, fetched.info.version, fetched.hops, size_bytes, fetched.duration_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an invocation failed: an error without its causes and traceback, which hold what it worked on."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: SkylarkError) -> "Failure":
+        """Note an error. A guest may write its message, of any length."""
+        message = error.message
+        return cls(error.code, message if len(message) <= _MESSAGE_CHARACTERS else f"{message[:_MESSAGE_CHARACTERS]}…")
+
+
 @dataclass
 class Report:
     """What an invocation did: the columns of every table of this project, and the reasons for each placement.
+
+    It is kept for long after the answer, and so holds no contents of bundles, and of an invocation that fetches or
+    stores without end the first 256 steps of each kind. The times and the key are those of all.
 
     Attributes:
         duration_ms: T(f), from the call to the answer.
         fetches: With T(dr) and hops each.
         placements: With T(dm) and the election each.
-        error: The error, if it failed.
+        error: Why it failed, if it did.
+        key: The bundle that this task left; None if it left none.
+        retrieval_ms: T(dr), of all fetches.
+        migration_ms: T(dm), of all placements.
+        left_out: How many further fetches and placements there were.
     """
 
     functions: tuple[str, ...]
@@ -80,26 +127,32 @@ class Report:
     task_id: str
     started_ms: int
     duration_ms: float = 0.0
-    fetches: list[FetchedBundle] = field(default_factory=list)
+    fetches: list[Fetch] = field(default_factory=list)
     placements: list[PlacedBundle] = field(default_factory=list)
-    error: SkylarkError | None = None
+    error: Failure | None = None
     sandbox_ms: float = 0.0
+    key: StateKey | None = None
+    retrieval_ms: float = 0.0
+    migration_ms: float = 0.0
+    left_out: int = 0
 
-    @property
-    def key(self) -> StateKey | None:
-        """The bundle that this task left; None if it left none."""
-        keys = (placed.key for placed in reversed(self.placements) if placed.key.task_id == self.task_id)
-        return next(keys, None)
+    def note_fetch(self, fetched: FetchedBundle) -> None:
+        """Add a fetch."""
+        self.retrieval_ms += fetched.duration_ms
+        if len(self.fetches) < _STEPS_KEPT:
+            self.fetches.append(Fetch.of(fetched))
+        else:
+            self.left_out += 1
 
-    @property
-    def retrieval_ms(self) -> float:
-        """T(dr), of all fetches."""
-        return sum(fetch.duration_ms for fetch in self.fetches)
-
-    @property
-    def migration_ms(self) -> float:
-        """T(dm), of all placements."""
-        return sum(placement.duration_ms for placement in self.placements)
+    def note_placement(self, placed: PlacedBundle) -> None:
+        """Add a placement."""
+        self.migration_ms += placed.duration_ms
+        if placed.key.task_id == self.task_id:
+            self.key = placed.key
+        if len(self.placements) < _STEPS_KEPT:
+            self.placements.append(placed)
+        else:
+            self.left_out += 1
 
     @property
     def execution_ms(self) -> float:
@@ -149,8 +202,8 @@ class ChainState:
             raise
 
     def _fetch(self, key: str, fields: Sequence[str]) -> Fetched:
-        fetched = self._propagation.fetch(self._allowed(key), [check_name("fields", name) for name in fields])
-        self._report.fetches.append(fetched)
+        fetched = self._propagation.fetch(self._allowed(key), field_names("fields", fields))
+        self._report.note_fetch(fetched)
         info = fetched.info
         if self._call.state_key == StateKey.parse(key):
             self._plan, self._fetched = self._plan or info.plan, True
@@ -175,7 +228,7 @@ class ChainState:
                 expected_version=placement.expected_version,
             )
         )
-        self._report.placements.append(placed)
+        self._report.note_placement(placed)
         return Stored(str(placed.key), placed.version)
 
     def _allowed(self, text: str) -> StateKey:
@@ -226,9 +279,10 @@ class Invoker:
                 lambda: self._run(call, report, loaded.manifest.chains),
                 deadline_ms / 1000 + _GRACE_S,
                 lambda: FunctionTimeout("+".join(call.functions), "deadline", f"it is blocked since {deadline_ms} ms"),
+                call.functions[0],
             )
         except SkylarkError as error:
-            report.error = error
+            report.error = Failure.of(error)
             error.task_id, error.chain_id = report.task_id, report.chain_id
             raise
         finally:

@@ -110,26 +110,30 @@ def test_a_catch_all_does_not_save_a_loop(impatient: Node) -> None:
     )
 
 
-def test_a_blocked_function_costs_its_caller_no_time(impatient: Node) -> None:
-    """Blocked in the kernel it cannot be ended: the caller is answered, the next call runs on a new thread, and in
-    the end the lost one cleans up."""
-    workers, before = Workers(1), threading.active_count()
+WAITS = {
+    "select": "select.select([], [], [], 3600)",
+    "poll": "select.poll().poll(3_600_000)",
+    "asyncio": "asyncio.run(asyncio.sleep(3600))",
+    "again and again": "while True:\n    try: select.select([], [], [], 3600)\n    except BaseException: pass",
+    "for as long as a number can say": "select.select([], [], [], 9e9)",
+}
 
-    def late() -> FunctionTimeout:
-        return FunctionTimeout("block_in_select", "deadline", "it is blocked")
 
-    async def call() -> None:
-        started = time.monotonic()
-        with pytest.raises(FunctionTimeout, match=r"'block_in_select' failed .*it is blocked"):
-            await workers.run(lambda: impatient.invoke("block_in_select", body=b"4"), 0.6, late)
-        assert await workers.run(lambda: impatient.answer("good", body=b"x"), 20, late) == b"x"
-        assert time.monotonic() - started < 4, "the call waited for the blocked one"
-        assert len(impatient.left()) == 1, "the blocked one has ended too early to have been a test"
+@pytest.mark.parametrize("act", WAITS.values(), ids=WAITS)
+def test_what_waits_inside_wasi_is_ended(impatient: Node, act: str) -> None:
+    """A guest that is blocked in a call to WASI is ended at its deadline, and its thread comes back."""
+    before = threading.active_count()
+    assert fails(impatient, "attack", act, FunctionTimeout).detail == "it did not end within 500 ms"
+    assert threading.active_count() == before
 
-    asyncio.run(call())
-    wait_for(lambda: impatient.left() == [] and threading.active_count() == before, "the lost thread has cleaned up")
-    workers.close(1)
-    unharmed(impatient)
+
+def test_a_wait_within_the_deadline_is_as_long_as_asked(impatient: Node) -> None:
+    """Short waits last as long as they say and no longer, however many there are."""
+    once = "t = time.monotonic()\nselect.select([], [], [], 0.1)\n"
+    once += "answer = skylark.Response(str(time.monotonic() - t).encode())"
+    assert 0.1 <= float(impatient.answer("attack", body=once)) < 0.5
+    often = "for _ in range(500): select.select([], [], [], 1e-6)\nanswer = skylark.Response(b'done')"
+    assert impatient.answer("attack", body=often) == b"done"
 
 
 def test_a_function_may_use_asyncio(hostile: Node) -> None:

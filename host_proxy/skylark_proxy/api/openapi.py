@@ -131,6 +131,7 @@ _SCHEMAS: Json = {
             "timings_ms": record({"f": NUMBER, "ex": NUMBER, "dr": NUMBER, "dm": NUMBER}),
             "fetches": array(schema("Fetch")),
             "placements": array(schema("Placement")),
+            "left_out": COUNT | {"description": "Further fetches and placements, beyond the first 256 of each kind."},
             "error": maybe(record({"code": TEXT, "message": TEXT})),
         }
     ),

@@ -96,7 +96,7 @@ class Sandbox:
             self._store.set_wasi(self._wasi(config.environment))
             self._guard = Guard(self._store, self._exchange.over_quota)
             self._guard.start(config.limits.deadline_ms)
-            instance = on_guest_stack(lambda: linker.instantiate(self._store, component))
+            instance = on_guest_stack(lambda: self._instantiate(linker, component))
             self._functions, self._handle = (self._export(instance, name) for name in ("functions", "handle"))
         except WasmtimeError as error:
             self.close()
@@ -165,6 +165,10 @@ class Sandbox:
         wasi.stderr_custom = self._outputs[1].write
         return wasi
 
+    def _instantiate(self, linker: Linker, component: Component) -> Instance:
+        with self._guard.watching():
+            return linker.instantiate(self._store, component)
+
     def _send_body(self, body: Buffer | Path) -> Case:
         return (
             self._exchange.adopt("request", body) if isinstance(body, Path) else self._exchange.send("request", [body])
@@ -173,9 +177,10 @@ class Sandbox:
     def _call(self, function: Func, argument: values.Value | None = None) -> Any:
         """Calls an export that takes one argument or none, and returns one value."""
         result, count = values.Value(), 0 if argument is None else 1
-        error = ffi.wasmtime_component_func_call(
-            ctypes.byref(function._func), self._store._context(), argument, count, ctypes.byref(result), 1
-        )
+        with self._guard.watching():
+            error = ffi.wasmtime_component_func_call(
+                ctypes.byref(function._func), self._store._context(), argument, count, ctypes.byref(result), 1
+            )
         if argument is not None:
             capi.val_delete(ctypes.byref(argument))
         if error:
