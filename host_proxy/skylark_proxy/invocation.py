@@ -14,6 +14,7 @@ from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy.errors import Forbidden, FunctionFailed, FunctionTimeout, NotFound, SkylarkError
 from skylark_proxy.model import Ack, BundleInfo, Policy, StateKey, check_name
+from skylark_proxy.name_lists import distinct_names
 from skylark_proxy.placement import FetchedBundle, PlacedBundle, Write
 from skylark_proxy.propagation import Propagation
 from skylark_proxy.runtime import (
@@ -202,7 +203,7 @@ class ChainState:
             raise
 
     def _fetch(self, key: str, fields: Sequence[str]) -> Fetched:
-        fetched = self._propagation.fetch(self._allowed(key), field_names("fields", fields))
+        fetched = self._propagation.fetch(self._allowed(key), distinct_names("fields", fields))
         self._report.note_fetch(fetched)
         info = fetched.info
         if self._call.state_key == StateKey.parse(key):

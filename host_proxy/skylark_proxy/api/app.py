@@ -16,9 +16,10 @@ from skylark_proxy.api.bundles import BundlesApi
 from skylark_proxy.api.elections import ElectionsApi
 from skylark_proxy.api.functions import FunctionsApi
 from skylark_proxy.api.health import HealthApi
-from skylark_proxy.api.in_flight import InFlight
+from skylark_proxy.api.in_flight import HEALTH, InFlight
 from skylark_proxy.api.openapi import description
 from skylark_proxy.api.state import StateApi
+from skylark_proxy.api.strict import strict
 from skylark_proxy.config import Config
 from skylark_proxy.errors import SkylarkError
 from skylark_proxy.proxy import Proxy
@@ -51,7 +52,7 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         Exception: on_defect,
     }
     middleware = _middleware(proxy.config)
-    app = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
+    app = Starlette(routes=strict(routes, description(), free=(HEALTH,)), middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False  # a client that does not follow would have run nothing
     return app
 

@@ -17,7 +17,11 @@ from skylark_proxy.api.reports import report_json, server_timing
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.invocation import Call, Invoker, Report
 from skylark_proxy.model import StateKey, check_name
+from skylark_proxy.name_lists import check_names
 from skylark_proxy.runtime import Outcome
+
+_MAX_FUNCTIONS = 64
+"""How many functions one call may run, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class FunctionsApi:
 
     async def invoke(self, request: Request) -> Response:
         """Runs a function, or several of one component, joined by `+`."""
-        functions = tuple(check_name("functions", part) for part in request.path_params["functions"].split("+"))
+        functions = check_names("functions", request.path_params["functions"].split("+"), _MAX_FUNCTIONS)
         self.invoker.functions.component(functions)
         call = _call(request, functions)
         body = await parameters.body_or_file(request, self.max_body_bytes, self.spool)

@@ -7,6 +7,7 @@ from skylark_proxy.api.in_flight import HEALTH
 from skylark_proxy.api.openapi_parts import (
     COUNT,
     ERROR,
+    METHODS,
     NAME,
     NUMBER,
     TEXT,
@@ -181,6 +182,8 @@ _WRITE = query(
 _FIELDS = query("fields", {"type": "string", "pattern": f"^{NAME_PATTERN}(,{NAME_PATTERN})*$"}, "Only these fields.")
 _VERSION: Json = {"type": "string", "pattern": '^"[1-9][0-9]{0,14}"$'}
 
+_IF_CHANGED = header("If-None-Match", TEXT, "Versions that the caller has: 304 if it is one of them still.")
+
 _SIZE = query("size", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}, "The bundle's size in bytes.")
 _STATE_KEY = query("key", _KEY, "The state's key.", required=True)
 _REPLICATE = query("replicate", {"enum": ["true", "false"]}, "Whether the cloud gets a copy, sooner or later.")
@@ -240,19 +243,20 @@ _PATHS: Json = {
         "parameters": [path("key", _KEY)],
         "get": {
             "summary": "A bundle: from this node, the node that the key names, or the cloud.",
-            "parameters": [_FIELDS, _SCOPE, _ASKER],
+            "parameters": [_FIELDS, _SCOPE, _ASKER, _IF_CHANGED],
             "responses": {
                 "200": {"description": "The bundle.", "content": _BINARY},
                 "202": {"description": "It is being brought to the node that asks."},
+                "304": {"description": "It is still of the version of `If-None-Match`."},
             }
             | errors(400, 404, 503, 504),
         },
         "head": {
             "summary": "A bundle's metadata.",
-            "parameters": [_FIELDS, _SCOPE],
+            "parameters": [_FIELDS, _SCOPE, _IF_CHANGED],
             "responses": {
                 "200": {"description": "It exists."},
-                **{status: {"description": "See GET."} for status in ("400", "404", "503", "504")},
+                **{status: {"description": "See GET."} for status in ("304", "400", "404", "503", "504")},
             },
         },
         "put": {
@@ -434,7 +438,6 @@ _PATHS: Json = {
 
 
 _REFUSALS: dict[Audience, tuple[int, ...]] = {Audience.ANYBODY: (), Audience.THIS_NODE: (403,), Audience.NODES: (401,)}
-_METHODS = ("get", "head", "put", "post", "delete")
 
 
 def description() -> Json:
@@ -449,7 +452,7 @@ def _guarded(template: str, item: Json) -> Json:
     scopes = ("", "scope=local") if has_scope else ("",)
     statuses = {status for scope in scopes for status in _REFUSALS[audience(template, scope)]}
     if not template.startswith(HEALTH):
-        statuses.add(429)
+        statuses |= {400, 429, 503}
     refusals = errors(*sorted(statuses))
     bodiless = {status: {"description": "See GET."} for status in refusals}
     return item | {
@@ -459,4 +462,4 @@ def _guarded(template: str, item: Json) -> Json:
 
 
 def _operations(item: Json) -> list[str]:
-    return [name for name in _METHODS if name in item]
+    return [name for name in METHODS if name in item]

@@ -8,6 +8,9 @@ from skylark_proxy.model import NAME_PATTERN
 
 Json = dict[str, Any]
 
+METHODS = ("get", "head", "put", "post", "delete")
+"""The methods of operations, as a description writes them."""
+
 NAME: Json = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 NUMBER: Json = {"type": "number"}
 COUNT: Json = {"type": "integer", "minimum": 0}
