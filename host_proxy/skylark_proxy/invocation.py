@@ -1,6 +1,5 @@
 """Runs functions for callers: state calls of the guest go to the propagation, and a report says what happened."""
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from skylark.plan import Plan
 from skylark.wire import Buffer
+from skylark_proxy.bulkheads import Bulkhead
 from skylark_proxy.errors import Forbidden, FunctionFailed, FunctionTimeout, NotFound, SkylarkError
 from skylark_proxy.model import Ack, BundleInfo, Policy, StateKey, check_name
 from skylark_proxy.name_lists import distinct_names
@@ -250,8 +250,9 @@ class ChainState:
 class Invoker:
     """Invokes the functions of one node and remembers what the last 1,024 invocations did."""
 
-    def __init__(self, functions: Functions, propagation: Propagation, workers: Workers) -> None:
+    def __init__(self, functions: Functions, propagation: Propagation, workers: Workers, local: Bulkhead) -> None:
         self.functions = functions
+        self._local = local
         self._propagation = propagation
         self._workers = workers
         self._reports: OrderedDict[str, Report] = OrderedDict()
@@ -270,7 +271,7 @@ class Invoker:
             if node is not None:
                 self._propagation.topology().node(node)
         if call.fuse and call.plan is None and call.state_key is not None and len(loaded.functions) > 1:
-            call = replace(call, plan=await asyncio.to_thread(self._plan_here, call.state_key))
+            call = replace(call, plan=await self._local.run(self._plan_here, call.state_key))
         call = replace(call, functions=self._fused(call, loaded.functions))
         report = self._begin(call)
         started = time.perf_counter()

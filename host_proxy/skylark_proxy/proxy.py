@@ -13,6 +13,7 @@ from pathlib import Path
 
 from skylark_oci.settings import RegistrySettings
 from skylark_proxy.arrivals import Arrivals
+from skylark_proxy.bulkheads import Bulkheads, elsewhere
 from skylark_proxy.components import component_files
 from skylark_proxy.config import Config
 from skylark_proxy.errors import ConfigError
@@ -24,6 +25,7 @@ from skylark_proxy.link_reports import LinkReporter
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.outbox import Outbox
 from skylark_proxy.peers import Peers
+from skylark_proxy.peers_in_turn import PeersInTurn
 from skylark_proxy.placement import Defaults
 from skylark_proxy.propagation import Propagation
 from skylark_proxy.redis_client import connect
@@ -55,6 +57,7 @@ class Proxy:
     invoker: Invoker
     workers: Workers
     exchange_root: Path
+    bulkheads: Bulkheads
 
 
 @contextlib.contextmanager
@@ -79,8 +82,10 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         outbox = Outbox(store, config.outbox_max_entries)
         forwarder = Forwarder(outbox, store, peers, lambda name: topology.current(time.time()).node(name))
         stack.callback(forwarder.close)
-        arrivals = Arrivals(config.arrival_wait_ms / 1000)
-        propagation = Propagation(config.node, store, peers, topology, outbox, forwarder, arrivals, _defaults(config))
+        bulkheads = Bulkheads()
+        arrivals = Arrivals(config.arrival_wait_ms / 1000, waiting=elsewhere)
+        in_turn = PeersInTurn(peers, bulkheads.peers)
+        propagation = Propagation(config.node, store, in_turn, topology, outbox, forwarder, arrivals, _defaults(config))
         exchange_root = stack.enter_context(exchange_folder(default_root()))
         engine = Engine(config.cache_dir / "compiled")
         stack.callback(engine.close)
@@ -93,8 +98,8 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
             _LOG.info("component %s: %s", path.name, ", ".join(names))
         workers = Workers(config.workers)
         stack.callback(workers.close, _GRACE_S)
-        invoker = Invoker(functions, propagation, workers)
-        yield Proxy(config, topology, store, propagation, invoker, workers, exchange_root)
+        invoker = Invoker(functions, propagation, workers, bulkheads.local)
+        yield Proxy(config, topology, store, propagation, invoker, workers, exchange_root, bulkheads)
 
 
 @contextlib.contextmanager

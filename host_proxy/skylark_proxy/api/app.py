@@ -37,12 +37,13 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         yield
 
     limit = proxy.config.max_bundle_bytes
+    bulkheads = proxy.bulkheads
     routes = [
         *FunctionsApi(proxy.invoker, limit, proxy.exchange_root).routes(),
-        *BundlesApi(proxy.propagation, limit, proxy.config.peer_timeout_ms).routes(),
-        *StateApi(SingleStates(proxy.propagation), limit).routes(),
-        *ElectionsApi(proxy.propagation, proxy.topology).routes(),
-        *HealthApi(proxy.config.node, proxy.store, proxy.workers, proxy.topology).routes(),
+        *BundlesApi(proxy.propagation, limit, proxy.config.peer_timeout_ms, bulkheads.local).routes(),
+        *StateApi(SingleStates(proxy.propagation), limit, bulkheads.local).routes(),
+        *ElectionsApi(proxy.propagation, proxy.topology, bulkheads.others).routes(),
+        *HealthApi(proxy.config.node, proxy.store, proxy.workers, proxy.topology, bulkheads.health).routes(),
         Route("/openapi.json", _openapi, methods=["GET"]),
     ]
     handlers = {
@@ -52,7 +53,12 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         Exception: on_defect,
     }
     middleware = _middleware(proxy.config)
-    app = Starlette(routes=strict(routes, description(), free=(HEALTH,)), middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
+    app = Starlette(
+        routes=strict(routes, description(), free=(HEALTH,)),
+        middleware=middleware,
+        exception_handlers=handlers,
+        lifespan=lifespan,
+    )
     app.router.redirect_slashes = False  # a client that does not follow would have run nothing
     return app
 

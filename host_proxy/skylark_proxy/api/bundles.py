@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -16,6 +15,7 @@ from skylark_proxy.api import parameters
 from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.reports import placement_json
 from skylark_proxy.api.routing import by_method
+from skylark_proxy.bulkheads import Bulkhead
 from skylark_proxy.errors import InvalidArgument, NotFound
 from skylark_proxy.model import BundleInfo, StateKey, WriteId, check_name, parse_plan
 from skylark_proxy.peers import ON_ITS_WAY
@@ -37,6 +37,7 @@ class BundlesApi:
     propagation: Propagation
     max_bundle_bytes: int
     peer_timeout_ms: int
+    local: Bulkhead
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -51,7 +52,7 @@ class BundlesApi:
         chain_id = parameters.name(request, "chain")
         if chain_id is None:
             raise InvalidArgument("chain", None, "the id of a chain")
-        infos = await run_in_threadpool(lambda: list(self.propagation.store.list(chain_id)))
+        infos = await self.local.run(lambda: list(self.propagation.store.list(chain_id)))
         return json_answer({"bundles": [_info_json(info) for info in infos]})
 
     async def get(self, request: Request) -> Response:
@@ -64,18 +65,18 @@ class BundlesApi:
         if asker is not None and self.propagation.brings(key, asker):
             return Response(status_code=ON_ITS_WAY)
         if local:
-            stored = await run_in_threadpool(
+            stored = await self.local.run(
                 self.propagation.store.get, check_held(key, self.propagation.node), fields or None
             )
             return _bundle_answer(FetchedBundle(stored.info, stored.fields, 0, 0.0))
-        return _bundle_answer(await run_in_threadpool(self.propagation.fetch, key, fields))
+        return _bundle_answer(await self.local.run(self.propagation.fetch, key, fields))
 
     async def _head(self, key: StateKey, local: bool) -> Response:
         if local:
-            info = await run_in_threadpool(self.propagation.store.head, check_held(key, self.propagation.node))
+            info = await self.local.run(self.propagation.store.head, check_held(key, self.propagation.node))
             hops = 0
         else:
-            info, hops = await run_in_threadpool(self.propagation.head, key)
+            info, hops = await self.local.run(self.propagation.head, key)
         headers = bundle_http.headers(info) | {bundle_http.HOPS: str(hops), bundle_http.SERVED_BY: info.key.node or ""}
         return Response(headers=headers, media_type=bundle_http.MEDIA_TYPE)
 
@@ -104,7 +105,7 @@ class BundlesApi:
         fields = bundle_http.decode(await self._current_body(request))
         for name in fields:
             check_name("body: field", name)
-        placed = await run_in_threadpool(self.propagation.place, write.with_fields(fields, crc32))
+        placed = await self.local.run(self.propagation.place, write.with_fields(fields, crc32))
         headers = {"ETag": f'"{placed.version}"', bundle_http.KEY: str(placed.key)} | bundle_http.clock()
         return json_answer(placement_json(placed), 200, headers)
 
@@ -134,7 +135,7 @@ class BundlesApi:
             check_held(key, self.propagation.node)
         write = parameters.text(request, "write")
         made_by = WriteId.parse(write, "write") if write is not None else None
-        if not await run_in_threadpool(self.propagation.delete, key, made_by):
+        if not await self.local.run(self.propagation.delete, key, made_by):
             raise NotFound("bundle", str(key), (key.node or self.propagation.node,))
         return Response(status_code=204)
 

@@ -82,9 +82,7 @@ def strict(routes: Iterable[Route], description: Json, free: tuple[str, ...] = (
         free: Beginnings of paths where anything may be in the query, as probes add something against caches.
     """
     paths: Mapping[str, Json] = description["paths"]
-    return [
-        route if route.path.startswith(free) else _checked(route, paths.get(route.path, {})) for route in routes
-    ]
+    return [route if route.path.startswith(free) else _checked(route, paths.get(route.path, {})) for route in routes]
 
 
 def _checked(route: Route, item: Json) -> Route:

@@ -108,9 +108,7 @@ class Workers:
         max_wait_s: How long a call waits at most.
     """
 
-    def __init__(
-        self, count: int, max_waiting: int = 1024, eager: int | None = None, max_wait_s: float = 30.0
-    ) -> None:
+    def __init__(self, count: int, max_waiting: int = 1024, eager: int | None = None, max_wait_s: float = 30.0) -> None:
         self._count = count
         self._max_waiting = max_waiting
         self._max_wait_s = max_wait_s
@@ -176,7 +174,9 @@ class Workers:
         return free > 0 and (waiting < _SHARE * free or waiting == 0)
 
     def _overloaded(self, tenant: str) -> Overloaded:
-        waiting = f"{len(self._backlog)} invocations wait for a worker, {self._backlog.of(tenant)} of them of {tenant!r}"
+        waiting = (
+            f"{len(self._backlog)} invocations wait for a worker, {self._backlog.of(tenant)} of them of {tenant!r}"
+        )
         return Overloaded(f"{waiting}; {self._lost} workers are blocked")
 
     def _start_thread(self, first: Job[Any] | None = None) -> None:
