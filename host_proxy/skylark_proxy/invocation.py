@@ -11,6 +11,7 @@ from pathlib import Path
 
 from skylark.plan import Plan
 from skylark.wire import Buffer
+from skylark_proxy.budget import Budget
 from skylark_proxy.bulkheads import Bulkhead
 from skylark_proxy.errors import Forbidden, FunctionFailed, FunctionTimeout, NotFound, SkylarkError
 from skylark_proxy.model import Ack, BundleInfo, Policy, StateKey, check_name
@@ -32,6 +33,7 @@ from skylark_proxy.runtime import (
 _LOG = logging.getLogger(__name__)
 _REPORTS_KEPT = 1024
 _STEPS_KEPT = 256
+_UNLIMITED_BYTES = 1 << 62
 _MESSAGE_CHARACTERS = 4096
 _GRACE_S = 2.0
 
@@ -168,9 +170,13 @@ class ChainState:
 
     Args:
         chains: The manifest's: whether the function may name bundles of other chains than its own.
+        budget: The bytes that may be held at once, of which each call takes those of its bundle.
     """
 
-    def __init__(self, propagation: Propagation, call: Call, report: Report, chains: Chains = "own") -> None:
+    def __init__(
+        self, propagation: Propagation, call: Call, report: Report, chains: Chains = "own", budget: Budget | None = None
+    ) -> None:
+        self._budget = budget or Budget(_UNLIMITED_BYTES)
         self._propagation = propagation
         self._call = call
         self._report = report
@@ -203,7 +209,9 @@ class ChainState:
             raise
 
     def _fetch(self, key: str, fields: Sequence[str]) -> Fetched:
-        fetched = self._propagation.fetch(self._allowed(key), distinct_names("fields", fields))
+        wanted, names = self._allowed(key), distinct_names("fields", fields)
+        with self._budget.share_here():
+            fetched = self._propagation.fetch(wanted, names)
         self._report.note_fetch(fetched)
         info = fetched.info
         if self._call.state_key == StateKey.parse(key):
@@ -216,19 +224,20 @@ class ChainState:
             self._plan = _plan_or_none(self._call.state_key, lambda key: self._propagation.head(key)[0])
             self._fetched = True
         destination, named_by = self._destination(placement)
-        placed = self._propagation.place(
-            Write(
-                key=self._allowed(placement.key) if placement.key is not None else own,
-                fields={check_name("field", name): value for name, value in fields.items()},
-                destination=destination,
-                destination_from=named_by,
-                plan=self._plan,
-                ack=placement.ack or self._call.ack,
-                policy=placement.policy or self._call.policy,
-                ttl_ms=placement.ttl_ms if placement.ttl_ms is not None else self._call.ttl_ms,
-                expected_version=placement.expected_version,
-            )
+        write = Write(
+            key=self._allowed(placement.key) if placement.key is not None else own,
+            fields={check_name("field", name): value for name, value in fields.items()},
+            destination=destination,
+            destination_from=named_by,
+            plan=self._plan,
+            ack=placement.ack or self._call.ack,
+            policy=placement.policy or self._call.policy,
+            ttl_ms=placement.ttl_ms if placement.ttl_ms is not None else self._call.ttl_ms,
+            expected_version=placement.expected_version,
         )
+        with self._budget.share_here() as share:
+            share.add_blocking(sum(map(len, write.fields.values())))
+            placed = self._propagation.place(write)
         self._report.note_placement(placed)
         return Stored(str(placed.key), placed.version)
 
@@ -250,8 +259,11 @@ class ChainState:
 class Invoker:
     """Invokes the functions of one node and remembers what the last 1,024 invocations did."""
 
-    def __init__(self, functions: Functions, propagation: Propagation, workers: Workers, local: Bulkhead) -> None:
+    def __init__(
+        self, functions: Functions, propagation: Propagation, workers: Workers, local: Bulkhead, budget: Budget
+    ) -> None:
         self.functions = functions
+        self._budget = budget
         self._local = local
         self._propagation = propagation
         self._workers = workers
@@ -339,7 +351,7 @@ class Invoker:
             body=call.body,
             content_type=call.content_type,
         )
-        state = ChainState(self._propagation, call, report, chains)
+        state = ChainState(self._propagation, call, report, chains, self._budget)
         started = time.perf_counter()
         try:
             return self.functions.invoke(invocation, state)

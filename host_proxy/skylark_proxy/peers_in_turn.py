@@ -1,4 +1,4 @@
-"""Other nodes, called by so many threads at once and no more; see `bulkheads`."""
+"""Other nodes, called by so many threads at once and no more, whose answers fit the budget; see `bulkheads`."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from typing import Any
 
 import urllib3
 
+from skylark_proxy.budget import share_here
 from skylark_proxy.bulkheads import PeerSlots
 from skylark_proxy.model import Node
 from skylark_proxy.peers import Peers
@@ -24,4 +25,7 @@ class PeersInTurn(Peers):
     @contextlib.contextmanager
     def _request(self, node: Node, *args: Any, **kwargs: Any) -> Iterator[urllib3.BaseHTTPResponse]:
         with self._slots.calling(node.name), super()._request(node, *args, **kwargs) as response:
+            share, length = share_here(), response.headers.get("Content-Length", "")
+            if share is not None and length.isdecimal():
+                share.add_blocking(int(length))  # before it is read, in `Peers.get`
             yield response

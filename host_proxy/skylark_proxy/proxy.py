@@ -13,6 +13,7 @@ from pathlib import Path
 
 from skylark_oci.settings import RegistrySettings
 from skylark_proxy.arrivals import Arrivals
+from skylark_proxy.budget import Budget
 from skylark_proxy.bulkheads import Bulkheads, elsewhere
 from skylark_proxy.components import component_files
 from skylark_proxy.config import Config
@@ -22,6 +23,7 @@ from skylark_proxy.forwarder import Forwarder
 from skylark_proxy.invocation import Invoker
 from skylark_proxy.link_meter import LinkMeter
 from skylark_proxy.link_reports import LinkReporter
+from skylark_proxy.memory_limit import memory_limit_bytes
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.outbox import Outbox
 from skylark_proxy.peers import Peers
@@ -34,6 +36,7 @@ from skylark_proxy.runtime import Engine, Functions, Workers
 from skylark_proxy.runtime.exchange import default_root
 from skylark_proxy.signatures import Signer
 from skylark_proxy.store import Store
+from skylark_proxy.store_in_budget import StoreInBudget
 from skylark_proxy.topology import address_of, endpoint
 from skylark_proxy.topology_source import Alone, FileSource, TopologySource
 
@@ -58,6 +61,7 @@ class Proxy:
     workers: Workers
     exchange_root: Path
     bulkheads: Bulkheads
+    budget: Budget
 
 
 @contextlib.contextmanager
@@ -73,6 +77,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         ComponentNotPulled: A component could not be had from its registry.
         StoreUnavailable: Redis cannot be reached.
     """
+    budget = Budget(config.bodies_bytes(memory_limit_bytes()))
     with contextlib.ExitStack() as stack:
         topology = _provider(config, stack, progress)
         store = _store(config, stack, progress)
@@ -85,7 +90,9 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         bulkheads = Bulkheads()
         arrivals = Arrivals(config.arrival_wait_ms / 1000, waiting=elsewhere)
         in_turn = PeersInTurn(peers, bulkheads.peers)
-        propagation = Propagation(config.node, store, in_turn, topology, outbox, forwarder, arrivals, _defaults(config))
+        propagation = Propagation(
+            config.node, StoreInBudget(store), in_turn, topology, outbox, forwarder, arrivals, _defaults(config)
+        )
         exchange_root = stack.enter_context(exchange_folder(default_root()))
         engine = Engine(config.cache_dir / "compiled")
         stack.callback(engine.close)
@@ -98,8 +105,8 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
             _LOG.info("component %s: %s", path.name, ", ".join(names))
         workers = Workers(config.workers)
         stack.callback(workers.close, _GRACE_S)
-        invoker = Invoker(functions, propagation, workers, bulkheads.local)
-        yield Proxy(config, topology, store, propagation, invoker, workers, exchange_root, bulkheads)
+        invoker = Invoker(functions, propagation, workers, bulkheads.local, budget)
+        yield Proxy(config, topology, store, propagation, invoker, workers, exchange_root, bulkheads, budget)
 
 
 @contextlib.contextmanager

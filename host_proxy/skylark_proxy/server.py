@@ -1,18 +1,21 @@
 """Serves an ASGI application, a node's proxy or the node-info service, with uvicorn until it is told to stop."""
 
+import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from functools import partial
+from typing import Protocol, cast
 
 import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
 from skylark_proxy.errors import ConfigError
-from skylark_proxy.http_protocol import StrictProtocol
+from skylark_proxy.http_protocol import ClientLimits, StrictProtocol
 
 _GRACE_S = 10
 _KEEP_ALIVE_S = 120  # other nodes keep their connections; a new one costs a round trip, which may be 200 ms and more
@@ -60,17 +63,21 @@ def serve(
     listener: socket.socket,
     on_shutdown: Callable[[], None] | None = None,
     headers: Mapping[str, str] | None = None,
+    limits: ClientLimits | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; requests that run then have ten seconds to end.
 
     Args:
         headers: Headers of every answer, also of those that uvicorn gives by itself.
         on_shutdown: Is called before they are waited for, in the event loop.
+        limits: What clients may do; see `ClientLimits`.
     """
+    limits = limits or ClientLimits()
+    limits.max_connections = min(limits.max_connections, _connections_of_system())
     settings = uvicorn.Config(
         app,
         loop="uvloop",
-        http=StrictProtocol,
+        http=cast(type[asyncio.Protocol], partial(StrictProtocol, limits=limits)),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -83,6 +90,18 @@ def serve(
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
         _Server(settings, on_shutdown).run(sockets=[listener])
+
+
+def _connections_of_system() -> int:
+    """Raise this process's limit of open files as far as it may, and return how many of them connections may take.
+
+    The others are for Redis, other nodes and what guests open. A server that runs out of them accepts nobody.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return soft - soft // 4 if soft != resource.RLIM_INFINITY else 1 << 20
 
 
 class _Server(uvicorn.Server):

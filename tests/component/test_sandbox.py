@@ -1,6 +1,5 @@
 """Real components: what a function does wrong is told to its caller, and harms nobody else."""
 
-import asyncio
 import json
 import logging
 import os
@@ -35,7 +34,7 @@ from skylark_proxy.errors import (
     UnknownNode,
 )
 from skylark_proxy.model import Policy
-from skylark_proxy.runtime import Manifest, Placement, Workers
+from skylark_proxy.runtime import Manifest, Placement
 from skylark_proxy.runtime.exchange import default_root
 
 MEGABYTE = 1 << 20

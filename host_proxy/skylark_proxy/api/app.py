@@ -20,6 +20,7 @@ from skylark_proxy.api.in_flight import HEALTH, InFlight
 from skylark_proxy.api.openapi import description
 from skylark_proxy.api.state import StateApi
 from skylark_proxy.api.strict import strict
+from skylark_proxy.budget import Budget
 from skylark_proxy.config import Config
 from skylark_proxy.errors import SkylarkError
 from skylark_proxy.proxy import Proxy
@@ -52,7 +53,7 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         ClientDisconnect: on_disconnect,
         Exception: on_defect,
     }
-    middleware = _middleware(proxy.config)
+    middleware = _middleware(proxy.config, proxy.budget)
     app = Starlette(
         routes=strict(routes, description(), free=(HEALTH,)),
         middleware=middleware,
@@ -63,8 +64,8 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
     return app
 
 
-def _middleware(config: Config) -> list[Middleware]:
-    middleware = [Middleware(InFlight, limit=config.max_in_flight)]
+def _middleware(config: Config, budget: Budget) -> list[Middleware]:
+    middleware = [Middleware(InFlight, limit=config.max_in_flight, budget=budget)]
     if config.peer_key is not None:
         verifier = Verifier(config.peer_key, config.peer_clock_skew_s)
         middleware.append(Middleware(Access, verifier=verifier, local_networks=config.local_networks))

@@ -1,18 +1,16 @@
 """`/bundles`: state bundles as binary bodies."""
 
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from skylark import wire
 from skylark.plan import Plan
-from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.api import parameters
-from skylark_proxy.api.answers import json_answer
+from skylark_proxy.api.answers import json_answer, whole_answer
 from skylark_proxy.api.reports import placement_json
 from skylark_proxy.api.routing import by_method
 from skylark_proxy.bulkheads import Bulkhead
@@ -23,7 +21,6 @@ from skylark_proxy.placement import FetchedBundle, Write
 from skylark_proxy.propagation import Propagation, check_held
 from skylark_proxy.store import MAX_VERSION
 
-_CHUNK_BYTES = 256 << 10
 _MAX_TIME_MS = 1 << 53
 _MAX_ANNOUNCED_MS = 600_000
 _MAX_INDEX_BYTES = 1 << 20
@@ -169,22 +166,10 @@ def _info_json(info: BundleInfo) -> dict[str, object]:
 
 
 def _bundle_answer(fetched: FetchedBundle) -> Response:
-    parts = wire.encode(fetched.fields)
-    size_bytes = sum(map(len, parts))
     headers = bundle_http.headers(fetched.info) | {
-        "Content-Length": str(size_bytes),
+        "Content-Type": bundle_http.MEDIA_TYPE,
         bundle_http.HOPS: str(fetched.hops),
         bundle_http.SERVED_BY: fetched.info.key.node or "",
         "Server-Timing": f"dr;dur={fetched.duration_ms:.3f}",
     }
-    if size_bytes <= _CHUNK_BYTES:
-        return Response(b"".join(parts), headers=headers, media_type=bundle_http.MEDIA_TYPE)
-    return StreamingResponse(_chunks(parts), headers=headers, media_type=bundle_http.MEDIA_TYPE)
-
-
-async def _chunks(parts: Sequence[Buffer]) -> AsyncIterator[memoryview]:
-    """Pieces that the server sends as the receiver takes them."""
-    for part in parts:
-        view = memoryview(part)
-        for start in range(0, len(view), _CHUNK_BYTES):
-            yield view[start : start + _CHUNK_BYTES]
+    return whole_answer(wire.encode(fetched.fields), 200, headers)

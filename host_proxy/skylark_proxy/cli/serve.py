@@ -15,6 +15,7 @@ from skylark_proxy.api import create_app
 from skylark_proxy.cli.options import PolicyName, policy
 from skylark_proxy.components import parse_component
 from skylark_proxy.config import Config
+from skylark_proxy.http_protocol import ClientLimits
 from skylark_proxy.proxy import open_proxy
 from skylark_proxy.server import configure_logging, listen, serve, sigterm_as_interrupt
 from skylark_proxy.topology import address_of
@@ -73,7 +74,8 @@ def serve_node(config: Config) -> None:
             address = f"http://{address_of(config.host, port)}"
             report = partial(_LOG.info, "node %s serves %s, functions: %s", config.node, address, names)
             _warn_of_strangers(config, listener.getsockname()[0])
-            serve(create_app(proxy, report), listener, headers={bundle_http.NODE: config.node})
+            limits = ClientLimits(config.max_connections, body_timeout_s=config.body_timeout_s)
+            serve(create_app(proxy, report), listener, headers={bundle_http.NODE: config.node}, limits=limits)
     _LOG.info("node %s has ended", config.node)
 
 
