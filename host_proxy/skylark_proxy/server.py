@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 import uvicorn
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from skylark_proxy.errors import ConfigError
 from skylark_proxy.http_protocol import ClientLimits, StrictProtocol
+from skylark_proxy.printable import json_text, lines, one_line
 
 _GRACE_S = 10
 _KEEP_ALIVE_S = 120  # other nodes keep their connections; a new one costs a round trip, which may be 200 ms and more
@@ -139,13 +140,25 @@ class JsonFormatter(logging.Formatter):
         } | extra
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(entry).decode()
+        return json_text(msgspec.json.encode(entry).decode())
+
+
+class TextFormatter(logging.Formatter):
+    """One line for each record, but for tracebacks: what strangers and guests put into it cannot look like others."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """The line, with control characters escaped."""
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """The lines of a traceback, with control characters escaped."""
+        return lines(super().formatException(ei))
 
 
 def configure_logging(config: ServerSettings) -> None:
     """Sends the log to stderr, as the settings say."""
     handler = logging.StreamHandler()
-    plain = logging.Formatter(f"%(asctime)s %(levelname)-7s {config.node} %(name)s: %(message)s")
+    plain = TextFormatter(f"%(asctime)s %(levelname)-7s {config.node} %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if config.log_format == "json" else plain)
     logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn").setLevel("WARNING")

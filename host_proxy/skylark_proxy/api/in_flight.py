@@ -18,8 +18,8 @@ _UNLIMITED_BYTES = 1 << 62
 class InFlight:
     """Refuses requests while `limit` others are being answered. Those for the node's health are answered always.
 
-    A request counts from when its body is there, so that slow clients take nobody's place. Those whose bodies are on
-    their way are counted apart, up to the same limit; see `uploads`.
+    Those whose bodies are still to come count too, but may take seven of eight places only, and give way to others
+    where they stall; see `uploads`.
 
     Args:
         budget: The bytes of bodies and answers that may be held; None: no end of them.
@@ -29,7 +29,7 @@ class InFlight:
         self._app = app
         self._limit = limit
         self._running = 0
-        self._uploads = Uploads(limit)
+        self._uploads = Uploads(max(1, limit - limit // 8))
         self._budget = budget or Budget(_UNLIMITED_BYTES)
         self._budget.on_shortage = self._uploads.make_room_from_any_thread
 
@@ -41,6 +41,7 @@ class InFlight:
         with self._budget.share_here() as share:
             place = _Place(self, share)
             try:
+                self._admit()
                 if _has_body(scope):
                     receive = place.upload(receive)
                 else:
@@ -53,6 +54,11 @@ class InFlight:
             finally:
                 place.leave()
 
+    def _admit(self) -> None:
+        in_flight = self._running + len(self._uploads)
+        if in_flight >= self._limit and not self._uploads.make_room():
+            raise TooManyRequests(in_flight, self._limit)
+
 
 class _Place:
     """The place of one request: among the uploads first, if it has a body, then among those that are answered."""
@@ -64,18 +70,16 @@ class _Place:
         self._runs = False
 
     def run(self) -> None:
-        """Counts from now on.
-
-        Raises:
-            TooManyRequests: There are as many as there may be.
-        """
-        if self._all._running >= self._all._limit:
-            raise TooManyRequests(self._all._running, self._all._limit)
+        """Counts as one that is answered."""
         self._all._running += 1
         self._runs = True
 
     def upload(self, receive: Receive) -> Receive:
-        """Begins to receive a body, whose bytes are paid for; the request counts once it is whole."""
+        """Begins to receive a body, whose bytes are paid for.
+
+        Raises:
+            TooManyRequests: As many bodies as may be are on their way, and none of them stalls.
+        """
         task = asyncio.current_task()
         assert task is not None
         uploads = self._all._uploads
@@ -89,8 +93,7 @@ class _Place:
                 await self._share.add(len(message.get("body", b"")))
             if not message.get("more_body", False):
                 self._end_upload()
-                if message["type"] == "http.request":
-                    self.run()
+                self.run()
             return message
 
         return received

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ from skylark_proxy.cli.options import PolicyName, policy
 from skylark_proxy.components import parse_component
 from skylark_proxy.config import Config
 from skylark_proxy.http_protocol import ClientLimits
+from skylark_proxy.private_folders import UMASK
 from skylark_proxy.proxy import open_proxy
 from skylark_proxy.server import configure_logging, listen, serve, sigterm_as_interrupt
 from skylark_proxy.topology import address_of
@@ -66,6 +68,7 @@ def serve_command(
 def serve_node(config: Config) -> None:
     """Serves a node in the foreground and says where."""
     configure_logging(config)
+    os.umask(UMASK)
     with sigterm_as_interrupt(), contextlib.closing(listen(config)) as listener:
         port = listener.getsockname()[1]
         config = replace(config, port=port)

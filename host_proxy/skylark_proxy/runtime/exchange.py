@@ -66,8 +66,7 @@ class ExchangeDirectory:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise StoreUnavailable(
-                f"the exchange directory has no room for {size_bytes} bytes of {name!r}: the file system of "
-                f"{self.path.parent} is full"
+                f"the exchange directory has no room for {size_bytes} bytes of {name!r}: its file system is full"
             ) from error
         finally:
             os.close(fd)
@@ -119,10 +118,15 @@ class ExchangeDirectory:
         """Whether the folder holds more than its quota, or has more files, open or not, than anyone needs."""
         held = OPEN_FILES.held_in(self.path)
         size_bytes = held.deleted_bytes
-        for entries, status in enumerate(self._statuses()):
-            size_bytes += status.st_blocks * _BLOCK_BYTES
-            if size_bytes > self.quota_bytes or entries > _MAX_ENTRIES:
-                return True
+        try:
+            for entries, status in enumerate(self._statuses()):
+                size_bytes += status.st_blocks * _BLOCK_BYTES
+                if size_bytes > self.quota_bytes or entries > _MAX_ENTRIES:
+                    return True
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return True  # folders in folders, deeper than a path can say
         return size_bytes > self.quota_bytes or held.descriptors > _MAX_DESCRIPTORS
 
     def _statuses(self) -> Iterator[os.stat_result]:

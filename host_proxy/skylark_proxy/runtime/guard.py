@@ -8,6 +8,7 @@ A guest that is blocked in a call to WASI (a sleep, say) does not come by here: 
 import contextlib
 import ctypes
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from wasmtime import _ffi as ffi
 
 from skylark_proxy.runtime import capi
 
+_LOG = logging.getLogger(__name__)
 _QUOTA_EVERY_TICKS = 2
 
 _guards: dict[int, "Guard"] = {}
@@ -90,8 +92,9 @@ class Guard:
 def _on_tick(_context: Any, guard_id: int, delta: Any, _kind: Any) -> int:
     try:
         reason = _guards[guard_id].check()
-    except Exception as error:
-        reason = f"guard failed: {error}"
+    except Exception:
+        _LOG.exception("looking after a guest failed")
+        reason = "it could not be looked after; the node's log says why"
     if reason is None:
         delta[0] = 1
         return 0

@@ -72,7 +72,7 @@ def _callback(function: Callable[..., object], lower: Lower) -> Any:
             answer = Case("err", interface.error_case(error))
         except Exception as error:
             _LOG.exception("a call of a guest to %s failed", function.__name__)
-            answer = Case("err", Case("internal", f"{type(error).__name__}: {error}"))
+            answer = Case("err", Case("internal", f"{type(error).__name__}; the node's log says more"))
         lower(results[0], answer)
         return 0
 

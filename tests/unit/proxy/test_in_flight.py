@@ -76,15 +76,18 @@ def test_slow_bodies_take_nobodys_place() -> None:
     async def run() -> None:
         app = App()
         app.go.set()
-        surface, _ = surface_of(app, 2)
-        slow = [Client(surface) for _ in range(2)]
+        surface, _ = surface_of(app, 8)
+        slow = [Client(surface) for _ in range(7)]
         await turns()
+        refused = Client(surface)
+        await turns()
+        assert (refused.status, refused.code) == (429, "too-many-requests")
         for quick in (Client(surface, body=False), Client(surface, "/health")):
             if quick.task:
                 quick.send(b"", more=False)
             await asyncio.wait_for(quick.task, 5)
             assert quick.status == 200
-        assert [client.status for client in slow] == [None, None]
+        assert [client.status for client in slow] == [None] * 7
         for client in slow:
             client.send(b"x", more=False)
             await asyncio.wait_for(client.task, 5)
@@ -194,5 +197,25 @@ def test_a_client_that_hangs_up_leaves_nothing() -> None:
         await asyncio.gather(client.task, return_exceptions=True)
         assert client.task.cancelled()
         assert (len(surface._uploads), surface._budget.used_bytes) == (0, 0)
+
+    asyncio.run(run())
+
+
+def test_a_request_takes_the_place_of_a_stalled_upload() -> None:
+    """Where all places are taken, a request without a body gets that of an upload that stalls; not at once."""
+
+    async def run() -> None:
+        app = App()
+        app.go.set()
+        surface, now = surface_of(app, 1)
+        stalled = Client(surface)
+        await turns()
+        early = Client(surface, body=False)
+        await turns()
+        assert (stalled.status, early.status) == (None, 429)
+        now[0] = 1.5
+        late = Client(surface, body=False)
+        await turns()
+        assert (stalled.status, late.status) == (503, 200)
 
     asyncio.run(run())
