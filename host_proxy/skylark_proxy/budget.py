@@ -11,6 +11,7 @@ from skylark_proxy.bulkheads import elsewhere
 from skylark_proxy.errors import Overloaded
 
 _LOOK_EVERY_S = 0.02
+_MUCH_BYTES = 64 << 20
 _SMALL_BYTES = 64 << 10
 """What is no larger than that never waits."""
 
@@ -26,6 +27,7 @@ class Budget:
         wait_s: How long to wait for bytes that others hold.
         max_waiting: How many may wait.
         on_shortage: Called again and again while there are too few bytes, to take some from somebody who stalls.
+        on_relief: Called when nothing is held any more, after it was much.
     """
 
     def __init__(
@@ -34,9 +36,12 @@ class Budget:
         wait_s: float = 10.0,
         max_waiting: int = 64,
         on_shortage: Callable[[], None] = lambda: None,
+        on_relief: Callable[[], None] = lambda: None,
     ) -> None:
         self.limit_bytes = limit_bytes
         self.on_shortage = on_shortage
+        self._on_relief = on_relief
+        self._most_bytes = 0
         self._wait_s = wait_s
         self._max_waiting = max_waiting
         self._waiting = 0
@@ -79,6 +84,7 @@ class Budget:
 
     def _add(self, share: "Share", size_bytes: int) -> None:
         self._used_bytes += size_bytes
+        self._most_bytes = max(self._most_bytes, self._used_bytes)
         share.size_bytes += size_bytes
 
     def _hold(self, share: "Share", size_bytes: int) -> None:
@@ -86,6 +92,11 @@ class Budget:
             self._add(share, size_bytes - share.size_bytes)
             if not size_bytes and self._beyond is share:
                 self._beyond = None
+            relieved = not self._used_bytes and self._most_bytes >= _MUCH_BYTES
+            if relieved:
+                self._most_bytes = 0
+        if relieved:
+            self._on_relief()
 
     @contextlib.contextmanager
     def _queueing(self) -> Iterator[float]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skylark_oci.settings import RegistrySettings
+from skylark_proxy.allocator import give_back
 from skylark_proxy.arrivals import Arrivals
 from skylark_proxy.budget import Budget
 from skylark_proxy.bulkheads import Bulkheads, elsewhere
@@ -77,7 +78,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         ComponentNotPulled: A component could not be had from its registry.
         StoreUnavailable: Redis cannot be reached.
     """
-    budget = Budget(config.bodies_bytes(memory_limit_bytes()))
+    budget = Budget(config.bodies_bytes(memory_limit_bytes()), on_relief=give_back)
     with contextlib.ExitStack() as stack:
         topology = _provider(config, stack, progress)
         store = _store(config, stack, progress)

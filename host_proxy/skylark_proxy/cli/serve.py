@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from skylark_proxy import bundle_http
+from skylark_proxy.allocator import limit_arenas
 from skylark_proxy.api import create_app
 from skylark_proxy.cli.options import PolicyName, policy
 from skylark_proxy.components import parse_component
@@ -69,6 +70,7 @@ def serve_node(config: Config) -> None:
     """Serves a node in the foreground and says where."""
     configure_logging(config)
     os.umask(UMASK)
+    limit_arenas()
     with sigterm_as_interrupt(), contextlib.closing(listen(config)) as listener:
         port = listener.getsockname()[1]
         config = replace(config, port=port)

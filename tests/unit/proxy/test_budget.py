@@ -108,6 +108,16 @@ def test_somebody_is_told_of_a_shortage() -> None:
     assert told == [1]
 
 
+def test_relief_after_much_is_told() -> None:
+    """Once nothing is held any more after it was much, it is told, so that the memory is given back; not after little."""
+    told = list[int]()
+    budget = Budget(1 << 30, on_relief=lambda: told.append(budget.used_bytes))
+    for size_bytes in (MEGABYTE, 100 * MEGABYTE, MEGABYTE):
+        with budget.share() as share:
+            share.add_blocking(size_bytes)
+    assert told == [0]
+
+
 class TestReading:
     """Bytes for what is about to be read, of a size that is known only afterwards."""
 
