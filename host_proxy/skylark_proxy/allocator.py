@@ -1,6 +1,7 @@
 """The C library's allocator, told to give large memory back. Where it is another one than glibc's, nothing happens."""
 
 import ctypes
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 _ARENA_MAX = -8
 """`M_ARENA_MAX` of glibc's malloc.h."""
 _ARENAS = 2
+_SOON_S = 0.5
 
 
 def limit_arenas() -> None:
@@ -22,10 +24,20 @@ def limit_arenas() -> None:
 
 
 def give_back() -> None:
-    """Returns free memory to the system, in a thread, since it takes milliseconds for each 100 MB."""
+    """Returns free memory to the system, soon, in a thread: what just held it lets it go first.
+
+    Objects that refer to each other, as requests and their answers do, may hold the last of it: they are looked for.
+    """
+    timer = threading.Timer(_SOON_S, _give_back)
+    timer.daemon = True
+    timer.start()
+
+
+def _give_back() -> None:
+    gc.collect()
     malloc_trim = _function("malloc_trim")
     if malloc_trim is not None:
-        threading.Thread(target=malloc_trim, args=(0,), name="malloc-trim", daemon=True).start()
+        malloc_trim(0)
 
 
 def _function(name: str) -> Callable[..., Any] | None:

@@ -319,7 +319,7 @@ class TestMemory:
             assert {call.result() for call in read} <= {200, 503}
             most_bytes = Usage.of(node.pid).most_memory_bytes - before.memory_bytes
             assert most_bytes < 2 * (48 + 32) * MEGABYTE + 100 * MEGABYTE  # a read value is there twice for a moment
-            settled(node, before)
+            settled(node, before, 150 * MEGABYTE)
 
 
 class TestPermissions:
