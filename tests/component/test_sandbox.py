@@ -109,6 +109,24 @@ def test_a_catch_all_does_not_save_a_loop(impatient: Node) -> None:
     )
 
 
+DEEPER = """
+os.makedirs('/exchange/a/' + '/'.join(['d' * 200] * 15))
+for _ in range(4):
+    os.makedirs('/exchange/b/' + '/'.join(['d' * 200] * 15))
+    os.rename('/exchange/a', '/exchange/b/' + '/'.join(['d' * 200] * 15) + '/x')
+    os.rename('/exchange/b', '/exchange/a')
+"""
+
+
+@pytest.mark.parametrize("after", ["", "time.sleep(0.3)", "raise ValueError", "ctx.state.store({'f': bytes(100_000)})"])
+def test_folders_deeper_than_a_path_can_say(hostile: Node, after: str) -> None:
+    """A guest that moves folders into folders is told what it did, without a word of the host's paths, and all that
+    it made goes."""
+    error = fails(hostile, "attack", DEEPER + after)
+    assert error.cause in ("quota", "ValueError")
+    assert str(hostile.root) not in f"{error.message}{error.traceback}"
+
+
 WAITS = {
     "select": "select.select([], [], [], 3600)",
     "poll": "select.poll().poll(3_600_000)",

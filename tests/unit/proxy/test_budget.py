@@ -109,7 +109,7 @@ def test_somebody_is_told_of_a_shortage() -> None:
 
 
 def test_relief_after_much_is_told() -> None:
-    """Once nothing is held any more after it was much, it is told, so that the memory is given back; not after little."""
+    """Once nothing is held any more after it was much, that is told, to give memory back; after little it is not."""
     told = list[int]()
     budget = Budget(1 << 30, on_relief=lambda: told.append(budget.used_bytes))
     for size_bytes in (MEGABYTE, 100 * MEGABYTE, MEGABYTE):
