@@ -109,6 +109,32 @@ def test_a_catch_all_does_not_save_a_loop(impatient: Node) -> None:
     )
 
 
+def test_a_failure_of_any_length_is_told_in_short(hostile: Node) -> None:
+    """Of an error that a guest makes as long as it likes, the end is told."""
+    error = fails(hostile, "attack", "raise ValueError('x' * 5_000_000 + 'the reason')")
+    assert error.cause == "ValueError"
+    assert error.detail.endswith("the reason")
+    assert len(error.message) + len(error.traceback) < 200_000
+
+
+def test_lists_and_texts_of_any_length_are_refused(hostile: Node) -> None:
+    """What a guest hands to the host past its SDK is bounded before anything is made of it."""
+    act = """
+try: bundles.fetch('chain-1:t', ['f'] * 100_000)
+except Exception as error: first = repr(error)
+try: bundles.fetch('chain-1:' + 'x' * 5_000_000, [])
+except Exception as error: second = repr(error)
+try: bundles.store(types.Payload_Inline('x' * 5_000_000), hosted._placed(skylark.state.Placement()))
+except Exception as error: third = repr(error)
+answer = skylark.Response(f'{first[:200]}|{second[:200]}|{third[:200]}'.encode())
+"""
+    first, second, third = hostile.answer("attack", body=act).decode().split("|")
+    assert "at most 4096" in first
+    assert "NotFound" in second
+    assert "TooLarge" in third
+    unharmed(hostile)
+
+
 DEEPER = """
 os.makedirs('/exchange/a/' + '/'.join(['d' * 200] * 15))
 for _ in range(4):

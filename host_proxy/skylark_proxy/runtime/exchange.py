@@ -23,6 +23,8 @@ _MAX_ENTRIES = 4096
 _MAX_DESCRIPTORS = 256
 _BLOCK_BYTES = 512
 _MAX_PARTS = 512
+_MAX_INLINE_BYTES = 1 << 18
+"""Far more than the SDK sends without a file, and less than what is read of a text."""
 
 
 def default_root() -> Path:
@@ -82,11 +84,14 @@ class ExchangeDirectory:
 
         Raises:
             InvalidArgument: It names no regular file of the folder, or has characters that are not bytes.
-            TooLarge: The file exceeds the quota.
+            TooLarge: The file exceeds the quota, or what is in the payload itself is larger than what belongs there.
         """
         if payload.name == "inline":
+            text = str(payload.value)
+            if len(text) > _MAX_INLINE_BYTES:
+                raise TooLarge("payload.inline", len(text), _MAX_INLINE_BYTES)
             try:
-                return str(payload.value).encode("latin-1")
+                return text.encode("latin-1")
             except UnicodeEncodeError as error:
                 raise InvalidArgument("payload.inline", payload.value[:20], "characters below U+0100") from error
         return self._read(str(payload.value))

@@ -22,6 +22,9 @@ from skylark_proxy.runtime.output import GuestOutput
 from skylark_proxy.runtime.stacks import on_guest_stack
 from skylark_proxy.runtime.values import Case
 
+_MAX_TOLD = 1 << 16
+"""Characters of what a guest says of its failure that its caller is told: the last ones, where the reason is."""
+
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a sandbox may use.
@@ -192,7 +195,8 @@ class Sandbox:
     def _outcome(self, name: str, answer: Case) -> Outcome:
         if answer.name == "err":
             failure = answer.value
-            raise FunctionFailed(failure["function"] or name, failure["kind"], failure["message"], failure["traceback"])
+            kind, message, trace = (failure[part][-_MAX_TOLD:] for part in ("kind", "message", "traceback"))
+            raise FunctionFailed(failure["function"][:_MAX_TOLD] or name, kind, message, trace)
         response = answer.value["response"]
         if response is None:
             return Outcome(answer.value["key"], None)
