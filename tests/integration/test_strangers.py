@@ -185,7 +185,7 @@ class TestRequests:
     @pytest.mark.parametrize("depth", [300, 990, 100_000])
     def test_deep_json_is_no_defect(self, node: LiveNode, chain: str, depth: int) -> None:
         """JSON that is nested however deep, wherever it stands, is an answer in the one form of errors, or works."""
-        deep = b"[" * depth + b"]" * depth
+        deep, logged = b"[" * depth + b"]" * depth, len(node.log())
         for body in (
             deep,
             b'{"key":' + deep + b',"value":1}',
@@ -198,7 +198,7 @@ class TestRequests:
         assert node.http.post("/functions/good", content=deep, headers=event).status_code == 400
         node.http.put(f"/bundles/{chain}:sat:deep", content=b"".join(wire.encode({"v.json": deep})))
         assert node.http.get(f"/state?key={chain}:sat:deep").status_code in (200, 400)
-        assert "Traceback" not in node.log()
+        assert "Traceback" not in node.log()[logged:]
 
 
 class TestPeers:
