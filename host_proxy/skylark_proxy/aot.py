@@ -19,6 +19,7 @@ from skylark_oci.wasm import read_wasm
 from skylark_proxy.child import launch
 from skylark_proxy.errors import InvalidArgument, SkylarkError
 from skylark_proxy.flat import Report, silent
+from skylark_proxy.private_folders import check_private, make_private
 from skylark_proxy.runtime.engine import digest
 
 VARIABLE = "WASMEDGE"
@@ -114,9 +115,11 @@ def compiled(module: bytes, name: str, ahead: Ahead, cache_dir: Path, report: Re
         CompileError: The compiler failed, or what it wrote is not the module with native code.
     """
     cached = cache_dir / f"{digest(_key(module, ahead).encode())}.aot.wasm"
+    if cache_dir.exists():
+        check_private(cache_dir, "SKYLARK_CACHE_DIR")
     known = cached.exists()
     if not known:
-        cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(cache_dir)
         with tempfile.TemporaryDirectory(prefix=".aot-", dir=cache_dir) as folder:
             source, made = Path(folder) / "module.wasm", Path(folder) / "compiled.wasm"
             source.write_bytes(module)

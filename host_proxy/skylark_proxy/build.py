@@ -19,6 +19,7 @@ from skylark_proxy.build_failure import cause
 from skylark_proxy.build_record import NO_TOOLS, append_record
 from skylark_proxy.flat import Report, flattened, silent
 from skylark_proxy.outputs import prepare_file, writing
+from skylark_proxy.private_folders import make_private
 from skylark_proxy.runtime.engine import digest
 from skylark_proxy.source import ENTRY, BuildError, Source, resolve
 from skylark_proxy.target import Target
@@ -134,7 +135,7 @@ def build(
 def _build_component(
     source: Source, target: Target, cache: BuildCache, folders: Folders, cancelled: threading.Event
 ) -> Record:
-    cache.folder.mkdir(parents=True, exist_ok=True)
+    make_private(cache.folder)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=cache.folder) as name:
         folder, started_ns = Path(name), time.time_ns()
         built = folder / "component.wasm"

@@ -194,7 +194,12 @@ class BuildCache:
     def _records(self) -> list[Record]:
         try:
             return msgspec.json.decode(self._file.read_bytes(), type=list[Record])
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):  # of another version, or not whole: built anew
+        except (
+            OSError,
+            msgspec.MsgspecError,
+            UnicodeDecodeError,
+            RecursionError,
+        ):  # of another version, or not whole: built anew
             return []
 
     def _write(self, records: Sequence[Record]) -> None:

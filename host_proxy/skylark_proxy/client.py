@@ -170,5 +170,5 @@ def _error(url: str, answer: Answer) -> ProxyError:
     try:
         details = msgspec.json.decode(answer.body, type=dict[str, Any])["error"]
         return ProxyError(url, answer.status, details["message"], details)
-    except (msgspec.MsgspecError, KeyError, TypeError):
+    except (msgspec.MsgspecError, KeyError, TypeError, UnicodeError, RecursionError):
         return ProxyError(url, answer.status, answer.body.decode(errors="replace")[:500] or f"status {answer.status}")

@@ -107,6 +107,13 @@ class Config:
     """Networks whose addresses are of this node too, as those of its containers; counts where there is a key."""
     max_in_flight: int = 1024
     """How many requests are answered at once."""
+    max_bodies_bytes: int | None = None
+    """The bytes of request bodies and answers that are held at once; a quarter of the memory, but not more than four
+    of the largest bundles, if absent."""
+    max_connections: int = 16_384
+    """How many connections are open at once; beyond them the one that has been idle for longest is closed."""
+    body_timeout_s: float = 30.0
+    """How long a client may neither send nor take a byte; after that time it has to average 1 kB a second."""
     max_bundles_per_chain: int = 10_000
     """How many bundles of one chain this node holds."""
     log_level: str = "info"
@@ -118,6 +125,19 @@ class Config:
     def objectives(self) -> Objectives:
         """The operator's objectives."""
         return Objectives(self.max_latency_ms, self.min_bandwidth_mbps)
+
+    def bodies_bytes(self, memory_bytes: int) -> int:
+        """The bytes of request bodies and answers that may be held on a machine with so much memory.
+
+        Raises:
+            ConfigError: The setting has no room for the largest bundle.
+        """
+        if self.max_bodies_bytes is None:
+            return max(self.max_bundle_bytes, min(memory_bytes // 4, 4 * self.max_bundle_bytes))
+        if self.max_bodies_bytes < self.max_bundle_bytes:
+            expected = f"at least SKYLARK_MAX_BUNDLE_BYTES, {self.max_bundle_bytes}"
+            raise ConfigError("SKYLARK_MAX_BODIES_BYTES", self.max_bodies_bytes, expected)
+        return self.max_bodies_bytes
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None, **overrides: object) -> "Config":
@@ -195,6 +215,13 @@ def not_negative(text: str) -> float:
     """Reads a finite number, 0 or more."""
     value = float(text)
     if not 0 <= value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = not_negative(text)
+    if value <= 0:
         raise ValueError(text)
     return value
 
@@ -318,6 +345,9 @@ PARSERS: Parsers = {
     "peer_clock_skew_s": (not_negative, "a number of seconds, 0 or more"),
     "local_networks": (_networks, "networks such as 10.42.0.0/24, separated by commas"),
     "max_in_flight": (whole(1), "a whole number above 0"),
+    "max_bodies_bytes": (whole(1), "a whole number of bytes, at least that of the largest bundle"),
+    "max_connections": (whole(16, 1 << 20), "a whole number, 16 or more"),
+    "body_timeout_s": (_seconds, "a number of seconds above 0"),
     "max_bundles_per_chain": (whole(1), "a whole number above 0"),
     "log_level": one_of("debug", "info", "warning", "error"),
     "log_format": one_of("text", "json"),

@@ -90,7 +90,7 @@ def read_writer(data_dir: Path) -> Writer | None:
         return Writer(noted.engine, parse_version(noted.version), noted.origin, noted=True)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         _LOG.warning("%s cannot be read, the data themselves are looked at: %s", data_dir / NOTE, error)
     files = sorted(layered.glob("*.base.rdb")) if layered.is_dir() else [single]
     found = [writer for path in files if (writer := _from_head(path)) is not None]

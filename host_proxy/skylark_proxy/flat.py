@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from skylark_proxy.private_folders import make_private
 from skylark_proxy.runtime.engine import digest
 from skylark_proxy.source import BuildError
 
@@ -57,7 +58,7 @@ def flattened(
     module = cache_dir / f"{digest(f'{digest(component)} {made_by}'.encode())}.module.wasm"
     known = module.exists()
     if not known:
-        cache_dir.mkdir(parents=True, exist_ok=True)
+        make_private(cache_dir)
         with tempfile.TemporaryDirectory(prefix=".flatten-", dir=cache_dir) as folder:
             made = Path(folder) / "module.wasm"
             made.write_bytes(_flatten(component, name, cancelled, report))

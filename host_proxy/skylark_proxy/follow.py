@@ -16,6 +16,7 @@ from urllib3.exceptions import HTTPError
 from skylark_proxy.errors import InvalidArgument, SkylarkError
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.nodeinfo.messages import SnapshotJson
+from skylark_proxy.private_folders import make_private
 from skylark_proxy.topology import Topology, check_addresses
 from skylark_proxy.topology_source import Alone, Provenance, Source, TopologySource
 
@@ -198,7 +199,7 @@ class FollowedTopology:
         """Keeps an answer for the next start. Not keeping it costs only that, so a failure is logged."""
         written = self._saved.with_suffix(".new")
         try:
-            self._saved.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._saved.parent)
             written.write_bytes(answer)
             written.replace(self._saved)
         except OSError as error:

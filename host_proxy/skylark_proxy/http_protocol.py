@@ -6,7 +6,9 @@ a request in the same way, and refuses the same ones with the same JSON.
 """
 
 import asyncio
-from dataclasses import dataclass
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from skylark.http_answers import Refused, refused
 from skylark.http_bodies import Chunks
 from skylark.http_head import HeadReader, Request, read_request
-from skylark.http_pace import LINGER_S
+from skylark.http_pace import LINGER_S, MIN_BYTES_PER_S, Pace
 from skylark.http_response import response_head
 from skylark.http_routes import MAX_HEADERS
 from skylark.http_settings import ServerSettings
@@ -167,29 +169,79 @@ class RequestParser:
             self._ended = True
 
 
+@dataclass
+class ClientLimits:
+    """What the clients of one server may do together, and how slow each may be.
+
+    Attributes:
+        max_connections: How many connections may be open. A further one takes the place of that which has been idle
+            for longest; if none is idle, it is refused.
+        head_timeout_s: From a request's first byte to the end of its head.
+        body_timeout_s: How long a client may neither send nor take a byte of a body. After that time it has to average
+            1 kB a second.
+        idle: The connections that wait for a request, those that have waited longest first.
+    """
+
+    max_connections: int = 16_384
+    head_timeout_s: float = _LIMITS.head_timeout_s
+    body_timeout_s: float = _LIMITS.body_timeout_s
+    idle: "OrderedDict[StrictProtocol, None]" = field(default_factory=OrderedDict)
+
+
 class StrictProtocol(HttpToolsProtocol):
     """One client's connection. What it refuses is answered in JSON, and ends the connection."""
 
-    def __init__(self, *args: Any, **keywords: Any) -> None:
+    def __init__(self, *args: Any, limits: ClientLimits | None = None, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
+        self._limits = limits or ClientLimits()
         self.parser: RequestParser = RequestParser(self)  # type: ignore[assignment]
         self._refusal: Refused | None = None
         self._running: RequestResponseCycle | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_of_head = False
+        self._pace: Pace | None = None
+        self._taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > self._limits.max_connections and not self._take_place():
+            answer = refused(Refused("overloaded", f"{len(self.connections)} connections are open"))
+            self._refusal = Refused("overloaded", "")
+            self.transport.write(response_head(answer, "close") + answer.body)
+            self.transport.close()
+            return
+        self._be_idle()
+
+    def _be_idle(self) -> None:
+        """Wait for the next request, for a while."""
+        self._limits.idle[self] = None
+        self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
+    def _is_between_requests(self) -> bool:
+        answered = self._running is None or self._running.response_complete
+        return answered and not (self.parser.in_head or self.parser.in_body or self.transport.is_closing())
+
+    def _take_place(self) -> bool:
+        """Close the connection that has been idle for longest; False if none is idle."""
+        if not self._limits.idle:
+            return False
+        other, _ = self._limits.idle.popitem(last=False)
+        other.transport.close()
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._limits.idle.pop(self, None)
         self._stop_timer()
+        self._stop_taking()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
             return
+        self._limits.idle.pop(self, None)
         self._unset_keepalive_if_required()
+        if self._pace is not None:
+            self._pace.note(time.monotonic(), self._pace.done_bytes + len(data))
         try:
             self.parser.feed_data(data)
         except Refused as refusal:
@@ -198,6 +250,8 @@ class StrictProtocol(HttpToolsProtocol):
             self._refuse(Refused.invalid("target", self.url[:100].decode("latin-1"), "/path?query"))
         else:
             self._watch()
+            if self._is_between_requests():  # what came was the rest of a body that was answered before, or nothing
+                self._be_idle()
 
     def eof_received(self) -> None:
         if self._refusal is None and (self.parser.in_head or self.parser.in_body):
@@ -209,6 +263,17 @@ class StrictProtocol(HttpToolsProtocol):
         if self._refusal is not None and answered and not self.transport.is_closing():
             self._unset_keepalive_if_required()
             self._send(self._refusal)
+        elif self._is_between_requests():
+            self._be_idle()
+
+    def pause_writing(self) -> None:
+        """The client does not take what is sent: it gets a time for it."""
+        super().pause_writing()
+        self._watch_taking()
+
+    def resume_writing(self) -> None:
+        self._stop_taking()
+        super().resume_writing()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -239,28 +304,54 @@ class StrictProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(LINGER_S, self.transport.close)
 
     def _watch(self) -> None:
-        """Give the client a time for what is still to come of its request."""
+        """Give the client a time for what is still to come of its request: for a head as a whole, for a body as long
+        as it goes on at a tolerable rate."""
         in_head = self.parser.in_head
-        if self._timer is not None:
-            if in_head and self._timer_of_head:
-                return  # a head has one time as a whole, however often a byte of it comes
-            self._stop_timer()
-        if in_head or self.parser.in_body:
-            self._start_timer(in_head)
-
-    def _start_timer(self, in_head: bool) -> None:
-        self._timer_of_head = in_head
-        time_s = _LIMITS.head_timeout_s if in_head else _LIMITS.body_timeout_s
-        self._timer = self.loop.call_later(time_s, self._too_slow)
+        if in_head and self._timer is not None and self._pace is None:
+            return  # however often a byte of it comes
+        pace = self._pace
+        self._stop_timer()
+        if in_head:
+            self._timer = self.loop.call_later(self._limits.head_timeout_s, self._too_slow)
+        elif self.parser.in_body:
+            now_s = time.monotonic()
+            self._pace = pace or Pace(now_s, self._limits.body_timeout_s)
+            self._timer = self.loop.call_later(max(0.0, _ends_s(self._pace) - now_s), self._too_slow)
 
     def _too_slow(self) -> None:
         self._timer = None
         if self.flow.read_paused:  # it is us who keep the client waiting
-            self._start_timer(self._timer_of_head)
+            self._pace = None
+            self._watch()
         else:
             self._refuse(Refused("request-timeout", "the request did not come in time"))
+
+    def _watch_taking(self) -> None:
+        """Look later whether the client has taken of an answer what it has to in this time."""
+        left_bytes, time_s = self.transport.get_write_buffer_size(), self._limits.body_timeout_s
+
+        def look() -> None:
+            if left_bytes - self.transport.get_write_buffer_size() < MIN_BYTES_PER_S * time_s:
+                self.transport.abort()
+            else:
+                self._watch_taking()
+
+        self._stop_taking()
+        self._taking = self.loop.call_later(time_s, look)
+
+    def _stop_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._pace = None
+
+
+def _ends_s(pace: Pace) -> float:
+    """When a client has had its time, if it does nothing more."""
+    slowest_s = pace.started_s + pace.timeout_s + pace.done_bytes / MIN_BYTES_PER_S
+    return min(slowest_s, pace.went_on_s + pace.timeout_s)

@@ -1,6 +1,5 @@
 """Runs functions for callers: state calls of the guest go to the propagation, and a report says what happened."""
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -12,8 +11,11 @@ from pathlib import Path
 
 from skylark.plan import Plan
 from skylark.wire import Buffer
+from skylark_proxy.budget import Budget
+from skylark_proxy.bulkheads import Bulkhead
 from skylark_proxy.errors import Forbidden, FunctionFailed, FunctionTimeout, NotFound, SkylarkError
 from skylark_proxy.model import Ack, BundleInfo, Policy, StateKey, check_name
+from skylark_proxy.name_lists import distinct_names
 from skylark_proxy.placement import FetchedBundle, PlacedBundle, Write
 from skylark_proxy.propagation import Propagation
 from skylark_proxy.runtime import (
@@ -30,6 +32,9 @@ from skylark_proxy.runtime import (
 
 _LOG = logging.getLogger(__name__)
 _REPORTS_KEPT = 1024
+_STEPS_KEPT = 256
+_UNLIMITED_BYTES = 1 << 62
+_MESSAGE_CHARACTERS = 4096
 _GRACE_S = 2.0
 _MAX_SEEN = 16  # versions that travel with a chain; further ones are seen at this node only
 
@@ -64,15 +69,61 @@ class Call:
     content_type: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A fetch of an invocation, without what was fetched.
+
+    Attributes:
+        info: The bundle's metadata.
+        stale: Why it may not be the owner's present one; see `FetchedBundle`.
+        hops: How many nodes were asked before one had it.
+        size_bytes: The bytes of the fields that were asked for.
+        duration_ms: T(dr).
+    """
+
+    info: BundleInfo
+    stale: str | None
+    hops: int
+    size_bytes: int
+    duration_ms: float
+
+    @classmethod
+    def of(cls, fetched: FetchedBundle) -> "Fetch":
+        """Note a fetch."""
+        size_bytes = sum(map(len, fetched.fields.values()))
+        return cls(fetched.info, fetched.stale, fetched.hops, size_bytes, fetched.duration_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an invocation failed: an error without its causes and traceback, which hold what it worked on."""
+
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, error: SkylarkError) -> "Failure":
+        """Note an error. A guest may write its message, of any length."""
+        message = error.message
+        return cls(error.code, message if len(message) <= _MESSAGE_CHARACTERS else f"{message[:_MESSAGE_CHARACTERS]}…")
+
+
 @dataclass
 class Report:
     """What an invocation did: the columns of every table of this project, and the reasons for each placement.
+
+    It is kept for long after the answer, and so holds no contents of bundles, and of an invocation that fetches or
+    stores without end the first 256 steps of each kind. The times and the key are those of all.
 
     Attributes:
         duration_ms: T(f), from the call to the answer.
         fetches: With T(dr) and hops each.
         placements: With T(dm) and the election each.
-        error: The error, if it failed.
+        error: Why it failed, if it did.
+        key: The bundle that this task left; None if it left none.
+        retrieval_ms: T(dr), of all fetches.
+        migration_ms: T(dm), of all placements.
+        left_out: How many further fetches and placements there were.
     """
 
     functions: tuple[str, ...]
@@ -81,26 +132,32 @@ class Report:
     task_id: str
     started_ms: int
     duration_ms: float = 0.0
-    fetches: list[FetchedBundle] = field(default_factory=list)
+    fetches: list[Fetch] = field(default_factory=list)
     placements: list[PlacedBundle] = field(default_factory=list)
-    error: SkylarkError | None = None
+    error: Failure | None = None
     sandbox_ms: float = 0.0
+    key: StateKey | None = None
+    retrieval_ms: float = 0.0
+    migration_ms: float = 0.0
+    left_out: int = 0
 
-    @property
-    def key(self) -> StateKey | None:
-        """The bundle that this task left; None if it left none."""
-        keys = (placed.key for placed in reversed(self.placements) if placed.key.task_id == self.task_id)
-        return next(keys, None)
+    def note_fetch(self, fetched: FetchedBundle) -> None:
+        """Add a fetch."""
+        self.retrieval_ms += fetched.duration_ms
+        if len(self.fetches) < _STEPS_KEPT:
+            self.fetches.append(Fetch.of(fetched))
+        else:
+            self.left_out += 1
 
-    @property
-    def retrieval_ms(self) -> float:
-        """T(dr), of all fetches."""
-        return sum(fetch.duration_ms for fetch in self.fetches)
-
-    @property
-    def migration_ms(self) -> float:
-        """T(dm), of all placements."""
-        return sum(placement.duration_ms for placement in self.placements)
+    def note_placement(self, placed: PlacedBundle) -> None:
+        """Add a placement."""
+        self.migration_ms += placed.duration_ms
+        if placed.key.task_id == self.task_id:
+            self.key = placed.key
+        if len(self.placements) < _STEPS_KEPT:
+            self.placements.append(placed)
+        else:
+            self.left_out += 1
 
     @property
     def execution_ms(self) -> float:
@@ -115,9 +172,13 @@ class ChainState:
 
     Args:
         chains: The manifest's: whether the function may name bundles of other chains than its own.
+        budget: The bytes that may be held at once, of which each call takes those of its bundle.
     """
 
-    def __init__(self, propagation: Propagation, call: Call, report: Report, chains: Chains = "own") -> None:
+    def __init__(
+        self, propagation: Propagation, call: Call, report: Report, chains: Chains = "own", budget: Budget | None = None
+    ) -> None:
+        self._budget = budget or Budget(_UNLIMITED_BYTES)
         self._propagation = propagation
         self._call = call
         self._report = report
@@ -151,8 +212,10 @@ class ChainState:
             raise
 
     def _fetch(self, key: str, fields: Sequence[str]) -> Fetched:
-        fetched = self._propagation.fetch(self._allowed(key), [check_name("fields", name) for name in fields])
-        self._report.fetches.append(fetched)
+        wanted, names = self._allowed(key), distinct_names("fields", fields)
+        with self._budget.share_here():
+            fetched = self._propagation.fetch(wanted, names)
+        self._report.note_fetch(fetched)
         info = fetched.info
         self._see(info)
         if self._call.state_key == StateKey.parse(key):
@@ -175,21 +238,22 @@ class ChainState:
             self._plan = _plan_or_none(self._call.state_key, lambda key: self._propagation.head(key)[0])
             self._fetched = True
         destination, named_by = self._destination(placement)
-        placed = self._propagation.place(
-            Write(
-                key=self._allowed(placement.key) if placement.key is not None else own,
-                fields={check_name("field", name): value for name, value in fields.items()},
-                destination=destination,
-                destination_from=named_by,
-                plan=self._plan,
-                ack=placement.ack or self._call.ack,
-                policy=placement.policy or self._call.policy,
-                ttl_ms=placement.ttl_ms if placement.ttl_ms is not None else self._call.ttl_ms,
-                expected_version=placement.expected_version,
-                seen=dict(self._seen),
-            )
+        write = Write(
+            key=self._allowed(placement.key) if placement.key is not None else own,
+            fields={check_name("field", name): value for name, value in fields.items()},
+            destination=destination,
+            destination_from=named_by,
+            plan=self._plan,
+            ack=placement.ack or self._call.ack,
+            policy=placement.policy or self._call.policy,
+            ttl_ms=placement.ttl_ms if placement.ttl_ms is not None else self._call.ttl_ms,
+            expected_version=placement.expected_version,
+            seen=dict(self._seen),
         )
-        self._report.placements.append(placed)
+        with self._budget.share_here() as share:
+            share.add_blocking(sum(map(len, write.fields.values())))
+            placed = self._propagation.place(write)
+        self._report.note_placement(placed)
         if placement.key is not None:
             self._note(placed.key, placed.version)
         return Stored(str(placed.key), placed.version)
@@ -212,8 +276,12 @@ class ChainState:
 class Invoker:
     """Invokes the functions of one node and remembers what the last 1,024 invocations did."""
 
-    def __init__(self, functions: Functions, propagation: Propagation, workers: Workers) -> None:
+    def __init__(
+        self, functions: Functions, propagation: Propagation, workers: Workers, local: Bulkhead, budget: Budget
+    ) -> None:
         self.functions = functions
+        self._budget = budget
+        self._local = local
         self._propagation = propagation
         self._workers = workers
         self._reports: OrderedDict[str, Report] = OrderedDict()
@@ -232,7 +300,7 @@ class Invoker:
             if node is not None:
                 self._propagation.topology().node(node)
         if call.fuse and call.plan is None and call.state_key is not None and len(loaded.functions) > 1:
-            call = replace(call, plan=await asyncio.to_thread(self._plan_here, call.state_key))
+            call = replace(call, plan=await self._local.run(self._plan_here, call.state_key))
         call = replace(call, functions=self._fused(call, loaded.functions))
         report = self._begin(call)
         started = time.perf_counter()
@@ -242,9 +310,10 @@ class Invoker:
                 lambda: self._run(call, report, loaded.manifest.chains),
                 deadline_ms / 1000 + _GRACE_S,
                 lambda: FunctionTimeout("+".join(call.functions), "deadline", f"it is blocked since {deadline_ms} ms"),
+                call.functions[0],
             )
         except SkylarkError as error:
-            report.error = error
+            report.error = Failure.of(error)
             error.task_id, error.chain_id = report.task_id, report.chain_id
             raise
         finally:
@@ -299,7 +368,7 @@ class Invoker:
             body=call.body,
             content_type=call.content_type,
         )
-        state = ChainState(self._propagation, call, report, chains)
+        state = ChainState(self._propagation, call, report, chains, self._budget)
         started = time.perf_counter()
         try:
             return self.functions.invoke(invocation, state)

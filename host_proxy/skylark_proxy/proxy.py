@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skylark_oci.settings import RegistrySettings
+from skylark_proxy.allocator import give_back
 from skylark_proxy.arrivals import Arrivals
+from skylark_proxy.budget import Budget
+from skylark_proxy.bulkheads import Bulkheads, elsewhere
 from skylark_proxy.components import component_files
 from skylark_proxy.config import Config
 from skylark_proxy.errors import ConfigError
@@ -22,9 +25,11 @@ from skylark_proxy.invocation import Invoker
 from skylark_proxy.link_meter import LinkMeter
 from skylark_proxy.link_reports import LinkReporter
 from skylark_proxy.machine import REAL
+from skylark_proxy.memory_limit import memory_limit_bytes
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.outbox import Outbox
 from skylark_proxy.peers import Peers
+from skylark_proxy.peers_in_turn import PeersInTurn
 from skylark_proxy.placement import Defaults
 from skylark_proxy.propagation import Propagation
 from skylark_proxy.redis_client import connect
@@ -34,6 +39,7 @@ from skylark_proxy.runtime import Engine, Functions, Workers
 from skylark_proxy.runtime.exchange import default_root
 from skylark_proxy.signatures import Signer
 from skylark_proxy.store import Store
+from skylark_proxy.store_in_budget import StoreInBudget
 from skylark_proxy.topology import address_of, endpoint
 from skylark_proxy.topology_source import Alone, FileSource, TopologySource
 
@@ -58,6 +64,8 @@ class Proxy:
     invoker: Invoker
     workers: Workers
     exchange_root: Path
+    bulkheads: Bulkheads
+    budget: Budget
 
 
 @contextlib.contextmanager
@@ -73,6 +81,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         ComponentNotPulled: A component could not be had from its registry.
         StoreUnavailable: Redis cannot be reached.
     """
+    budget = Budget(config.bodies_bytes(memory_limit_bytes()), on_relief=give_back)
     with contextlib.ExitStack() as stack:
         topology = _provider(config, stack, progress)
         store, redis = _store(config, stack, progress)
@@ -82,8 +91,12 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         outbox = Outbox(REAL, config.outbox_max_entries)
         forwarder = Forwarder(outbox, store, peers, lambda name: topology.current(time.time()).node(name), REAL)
         stack.callback(forwarder.close)
-        arrivals = Arrivals(config.arrival_wait_ms / 1000)
-        propagation = Propagation(store, peers, topology, outbox, forwarder, arrivals, _defaults(config))
+        bulkheads = Bulkheads()
+        arrivals = Arrivals(config.arrival_wait_ms / 1000, waiting=elsewhere)
+        in_turn = PeersInTurn(peers, bulkheads.peers)
+        propagation = Propagation(
+            StoreInBudget(store), in_turn, topology, outbox, forwarder, arrivals, _defaults(config)
+        )
         exchange_root = stack.enter_context(exchange_folder(default_root()))
         engine = Engine(config.cache_dir / "compiled")
         stack.callback(engine.close)
@@ -96,8 +109,8 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
             _LOG.info("component %s: %s", path.name, ", ".join(names))
         workers = Workers(config.workers)
         stack.callback(workers.close, _GRACE_S)
-        invoker = Invoker(functions, propagation, workers)
-        yield Proxy(config, topology, redis, outbox, propagation, invoker, workers, exchange_root)
+        invoker = Invoker(functions, propagation, workers, bulkheads.local, budget)
+        yield Proxy(config, topology, redis, outbox, propagation, invoker, workers, exchange_root, bulkheads, budget)
 
 
 @contextlib.contextmanager

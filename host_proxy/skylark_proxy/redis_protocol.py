@@ -8,6 +8,11 @@ import redis
 _INLINE_BYTES = 16 * 1024
 _SEND_BYTES = 1024 * 1024
 
+_LARGE_BYTES = 4 * 1024 * 1024
+_PING = b"*1\r\n$4\r\nPING\r\n"
+"""Sent after a large reply: hiredis keeps its buffer, as large as that, until the next reply begins, and the connection
+may be idle until then."""
+
 Command = tuple[bytes | memoryview, ...]
 Replies = list[Any]
 _Chunks = list[bytes | memoryview]
@@ -35,6 +40,9 @@ def round_trip(pool: Pool, commands: Sequence[Command]) -> Replies:
     try:
         connection.send_packed_command(_pack(commands))
         replies = [_reply(connection) for _ in commands]
+        if sum(map(_size, replies)) >= _LARGE_BYTES:
+            connection.send_packed_command([_PING])
+            _reply(connection)
     except BaseException:
         connection.disconnect()  # its replies can no longer be told apart
         raise
@@ -44,6 +52,14 @@ def round_trip(pool: Pool, commands: Sequence[Command]) -> Replies:
         if isinstance(reply, redis.RedisError):
             raise reply
     return replies
+
+
+def _size(reply: Any) -> int:
+    """The bytes of a reply, and of what is in a list or map of them; deeper ones are small."""
+    if isinstance(reply, dict):
+        return sum(len(part) for part in reply.values() if isinstance(part, bytes))
+    parts = reply if isinstance(reply, list) else (reply,)
+    return sum(len(part) for part in parts if isinstance(part, bytes))
 
 
 def _reply(connection: Connection) -> Any:

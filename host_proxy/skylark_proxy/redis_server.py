@@ -20,6 +20,7 @@ from urllib.parse import quote
 from skylark_proxy import data_folder
 from skylark_proxy.child import Child, launch
 from skylark_proxy.errors import ConfigError, StoreUnavailable
+from skylark_proxy.private_folders import make_private
 from skylark_proxy.redis_binary import Server, find_servers
 
 _SOCKET_PATH_BYTES = 100
@@ -95,7 +96,7 @@ class EmbeddedRedis:
         """
         servers = find_servers()
         try:
-            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._data_dir)
             self._lock_fd = _lock(self._data_dir)
         except OSError as error:
             expected = "a folder that the proxy can write to"

@@ -1,18 +1,22 @@
 """Serves an ASGI application, a node's proxy or the node-info service, with uvicorn until it is told to stop."""
 
+import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol, cast
 
 import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
 from skylark_proxy.errors import ConfigError
-from skylark_proxy.http_protocol import StrictProtocol
+from skylark_proxy.http_protocol import ClientLimits, StrictProtocol
+from skylark_proxy.printable import json_text, lines, one_line
 
 _GRACE_S = 10
 _KEEP_ALIVE_S = 120  # other nodes keep their connections; a new one costs a round trip, which may be 200 ms and more
@@ -61,17 +65,21 @@ def serve(
     listener: socket.socket,
     on_shutdown: Callable[[], None] | None = None,
     headers: Mapping[str, str] | None = None,
+    limits: ClientLimits | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; requests that run then have ten seconds to end.
 
     Args:
         headers: Headers of every answer, also of those that uvicorn gives by itself.
         on_shutdown: Is called before they are waited for, in the event loop.
+        limits: What clients may do; see `ClientLimits`.
     """
+    limits = limits or ClientLimits()
+    limits.max_connections = min(limits.max_connections, _connections_of_system())
     settings = uvicorn.Config(
         app,
         loop="uvloop",
-        http=StrictProtocol,
+        http=cast(type[asyncio.Protocol], partial(StrictProtocol, limits=limits)),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -84,6 +92,18 @@ def serve(
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
         _Server(settings, on_shutdown).run(sockets=[listener])
+
+
+def _connections_of_system() -> int:
+    """Raise this process's limit of open files as far as it may, and return how many of them connections may take.
+
+    The others are for Redis, other nodes and what guests open. A server that runs out of them accepts nobody.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return soft - soft // 4 if soft != resource.RLIM_INFINITY else 1 << 20
 
 
 class _Server(uvicorn.Server):
@@ -121,13 +141,25 @@ class JsonFormatter(logging.Formatter):
         } | extra
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(entry).decode()
+        return json_text(msgspec.json.encode(entry).decode())
+
+
+class TextFormatter(logging.Formatter):
+    """One line for each record, but for tracebacks: what strangers and guests put into it cannot look like others."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """The line, with control characters escaped."""
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """The lines of a traceback, with control characters escaped."""
+        return lines(super().formatException(ei))
 
 
 def configure_logging(config: ServerSettings) -> None:
     """Sends the log to stderr, as the settings say."""
     handler = logging.StreamHandler()
-    plain = logging.Formatter(f"%(asctime)s %(levelname)-7s {config.node} %(name)s: %(message)s")
+    plain = TextFormatter(f"%(asctime)s %(levelname)-7s {config.node} %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if config.log_format == "json" else plain)
     logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn").setLevel("WARNING")

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from skylark_oci.safe_yaml import MAX_CHARACTERS, check_document
 from skylark_testbed.errors import DescriptionError
 
 
@@ -51,11 +52,14 @@ def read_yaml(path: Path) -> YamlFile:
 
 
 def _read(path: Path, text: str, lines: dict[str, int]) -> Any:
+    if len(text) > MAX_CHARACTERS:
+        raise yaml.YAMLError(f"more than {MAX_CHARACTERS} characters")
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()
         if root is None:
             return None
+        check_document(root)
         _note_lines(path, root, "", lines)
         return loader.construct_document(root)
     finally:

@@ -99,7 +99,7 @@ def _in_file(path: Path, host: str, repository: str, environment: Mapping[str, s
     try:
         content = path.read_bytes().removeprefix(codecs.BOM_UTF8).strip()
         file = (msgspec.json.decode(content, type=_File | None) if content else None) or _File()
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidCredentials(str(path), f"not a readable credentials file ({error})") from error
     entries = _by_plain_key(file.auths or {})
     for key, helper in (file.cred_helpers or {}).items():
@@ -183,7 +183,7 @@ def _ask(helper: str, server: str, environment: Mapping[str, str]) -> Credential
         raise InvalidCredentials(name, f"failed with status {run.returncode}: {said}")
     try:
         answer = msgspec.json.decode(run.stdout, type=_Answer)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidCredentials(name, "did not answer with JSON of Username and Secret") from error
     if not (answer.username or answer.secret):
         return None

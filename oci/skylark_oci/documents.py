@@ -166,7 +166,7 @@ def decode(content: bytes, kind: type[T], where: str) -> T:
     """
     try:
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidPackage(where, f"the OCI document {kind.__name__} ({error})") from error
 
 

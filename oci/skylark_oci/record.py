@@ -80,5 +80,5 @@ def read_record(wasm: Wasm, name: str) -> BuildRecord | None:
         return None
     try:
         return msgspec.json.decode(content, type=BuildRecord)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidWasm(name, f"its section {SECTION!r} is no build record ({error})") from error

@@ -281,7 +281,7 @@ def _media_type(header: str, content: bytes) -> str:
         return said
     try:
         document = msgspec.json.decode(content, type=dict)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return said
     if document.get("mediaType") in _MANIFEST_TYPES:
         return str(document["mediaType"])

@@ -274,7 +274,15 @@ def _said(response: urllib3.BaseHTTPResponse) -> str:
         document: Any = msgspec.json.decode(response.data if response.data else response.read(_SHOWN_BYTES))
         first = document["errors"][0]
         text = f"{first.get('message') or first['code']}"
-    except (msgspec.MsgspecError, urllib3.exceptions.HTTPError, LookupError, TypeError, AttributeError):
+    except (
+        msgspec.MsgspecError,
+        urllib3.exceptions.HTTPError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RecursionError,
+    ):
         return f"status {response.status}"
     return f"status {response.status}: {text[:200]}"
 
@@ -283,6 +291,6 @@ def _token_in(content: bytes) -> str | None:
     try:
         document: Any = msgspec.json.decode(content)
         token = document.get("token") or document.get("access_token")
-    except (msgspec.MsgspecError, AttributeError):
+    except (msgspec.MsgspecError, AttributeError, UnicodeError, RecursionError):
         return None
     return token if isinstance(token, str) and token.isascii() and token.isprintable() else None

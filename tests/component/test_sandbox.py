@@ -1,6 +1,5 @@
 """Real components: what a function does wrong is told to its caller, and harms nobody else."""
 
-import asyncio
 import json
 import logging
 import os
@@ -36,7 +35,7 @@ from skylark_proxy.errors import (
     UnknownNode,
 )
 from skylark_proxy.model import Policy
-from skylark_proxy.runtime import Manifest, Placement, Workers
+from skylark_proxy.runtime import Manifest, Placement
 from skylark_proxy.runtime.exchange import default_root
 
 MEGABYTE = 1 << 20
@@ -111,26 +110,74 @@ def test_a_catch_all_does_not_save_a_loop(impatient: Node) -> None:
     )
 
 
-def test_a_blocked_function_costs_its_caller_no_time(impatient: Node) -> None:
-    """Blocked in the kernel it cannot be ended: the caller is answered, the next call runs on a new thread, and in
-    the end the lost one cleans up."""
-    workers, before = Workers(1), threading.active_count()
+def test_a_failure_of_any_length_is_told_in_short(hostile: Node) -> None:
+    """Of an error that a guest makes as long as it likes, the end is told."""
+    error = fails(hostile, "attack", "raise ValueError('x' * 5_000_000 + 'the reason')")
+    assert error.cause == "ValueError"
+    assert error.detail.endswith("the reason")
+    assert len(error.message) + len(error.traceback) < 200_000
 
-    def late() -> FunctionTimeout:
-        return FunctionTimeout("block_in_select", "deadline", "it is blocked")
 
-    async def call() -> None:
-        started = time.monotonic()
-        with pytest.raises(FunctionTimeout, match=r"'block_in_select' failed .*it is blocked"):
-            await workers.run(lambda: impatient.invoke("block_in_select", body=b"4"), 0.6, late)
-        assert await workers.run(lambda: impatient.answer("good", body=b"x"), 20, late) == b"x"
-        assert time.monotonic() - started < 4, "the call waited for the blocked one"
-        assert len(impatient.left()) == 1, "the blocked one has ended too early to have been a test"
+def test_lists_and_texts_of_any_length_are_refused(hostile: Node) -> None:
+    """What a guest hands to the host past its SDK is bounded before anything is made of it."""
+    act = """
+try: bundles.fetch('chain-1:t', ['f'] * 100_000)
+except Exception as error: first = repr(error)
+try: bundles.fetch('chain-1:' + 'x' * 5_000_000, [])
+except Exception as error: second = repr(error)
+try: bundles.store(types.Payload_Inline('x' * 5_000_000), hosted._placed(skylark.state.Placement()))
+except Exception as error: third = repr(error)
+answer = skylark.Response(f'{first[:200]}|{second[:200]}|{third[:200]}'.encode())
+"""
+    first, second, third = hostile.answer("attack", body=act).decode().split("|")
+    assert "at most 4096" in first
+    assert "NotFound" in second
+    assert "TooLarge" in third
+    unharmed(hostile)
 
-    asyncio.run(call())
-    wait_for(lambda: impatient.left() == [] and threading.active_count() == before, "the lost thread has cleaned up")
-    workers.close(1)
-    unharmed(impatient)
+
+DEEPER = """
+os.makedirs('/exchange/a/' + '/'.join(['d' * 200] * 15))
+for _ in range(4):
+    os.makedirs('/exchange/b/' + '/'.join(['d' * 200] * 15))
+    os.rename('/exchange/a', '/exchange/b/' + '/'.join(['d' * 200] * 15) + '/x')
+    os.rename('/exchange/b', '/exchange/a')
+"""
+
+
+@pytest.mark.parametrize("after", ["", "time.sleep(0.3)", "raise ValueError", "ctx.state.store({'f': bytes(100_000)})"])
+def test_folders_deeper_than_a_path_can_say(hostile: Node, after: str) -> None:
+    """A guest that moves folders into folders is told what it did, without a word of the host's paths, and all that
+    it made goes."""
+    error = fails(hostile, "attack", DEEPER + after)
+    assert error.cause in ("quota", "ValueError")
+    assert str(hostile.root) not in f"{error.message}{error.traceback}"
+
+
+WAITS = {
+    "select": "select.select([], [], [], 3600)",
+    "poll": "select.poll().poll(3_600_000)",
+    "asyncio": "asyncio.run(asyncio.sleep(3600))",
+    "again and again": "while True:\n    try: select.select([], [], [], 3600)\n    except BaseException: pass",
+    "for as long as a number can say": "select.select([], [], [], 9e9)",
+}
+
+
+@pytest.mark.parametrize("act", WAITS.values(), ids=WAITS)
+def test_what_waits_inside_wasi_is_ended(impatient: Node, act: str) -> None:
+    """A guest that is blocked in a call to WASI is ended at its deadline, and its thread comes back."""
+    before = threading.active_count()
+    assert fails(impatient, "attack", act, FunctionTimeout).detail == "it did not end within 500 ms"
+    assert threading.active_count() == before
+
+
+def test_a_wait_within_the_deadline_is_as_long_as_asked(impatient: Node) -> None:
+    """Short waits last as long as they say and no longer, however many there are."""
+    once = "t = time.monotonic()\nselect.select([], [], [], 0.1)\n"
+    once += "answer = skylark.Response(str(time.monotonic() - t).encode())"
+    assert 0.1 <= float(impatient.answer("attack", body=once)) < 0.5
+    often = "for _ in range(500): select.select([], [], [], 1e-6)\nanswer = skylark.Response(b'done')"
+    assert impatient.answer("attack", body=often) == b"done"
 
 
 def test_a_function_may_use_asyncio(hostile: Node) -> None:

@@ -1,18 +1,21 @@
 """Answers: JSON, and the one form of an error."""
 
 import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
+from skylark.wire import Buffer
 from skylark_proxy.bundle_http import DELETED
 from skylark_proxy.errors import HTTP_STATUS, NotFound, SkylarkError
 
 _LOG = logging.getLogger(__name__)
 _RETRY_AFTER_S = 1
+_CHUNK_BYTES = 256 << 10
 
 TASK, CHAIN = "Skylark-Task", "Skylark-Chain"
 """The headers that name an invocation, also one that failed."""
@@ -34,6 +37,22 @@ def error_answer(error: SkylarkError, status: int | None = None) -> Response:
     if error.task_id and error.chain_id:
         headers |= {TASK: error.task_id, CHAIN: error.chain_id}
     return json_answer(body, status, headers)
+
+
+def whole_answer(parts: Sequence[Buffer], status: int, headers: Mapping[str, str]) -> Response:
+    """An answer of these bytes: large ones in pieces, without a copy, which are sent as the receiver takes them."""
+    size_bytes = sum(map(len, parts))
+    sized = {**headers, "Content-Length": str(size_bytes)}
+    if size_bytes <= _CHUNK_BYTES:
+        return Response(b"".join(parts), status, sized)
+    return StreamingResponse(_chunks(parts), status, sized)
+
+
+async def _chunks(parts: Sequence[Buffer]) -> AsyncIterator[memoryview]:
+    for part in parts:
+        view = memoryview(part)
+        for start in range(0, len(view), _CHUNK_BYTES):
+            yield view[start : start + _CHUNK_BYTES]
 
 
 async def on_skylark_error(_request: Request, error: Exception) -> Response:

@@ -16,10 +16,12 @@ from skylark_proxy.api.bundles import BundlesApi
 from skylark_proxy.api.elections import ElectionsApi
 from skylark_proxy.api.functions import FunctionsApi
 from skylark_proxy.api.health import HealthApi
-from skylark_proxy.api.in_flight import InFlight
+from skylark_proxy.api.in_flight import HEALTH, InFlight
 from skylark_proxy.api.openapi import description
 from skylark_proxy.api.peer import PeerApi
 from skylark_proxy.api.state import StateApi
+from skylark_proxy.api.strict import strict
+from skylark_proxy.budget import Budget
 from skylark_proxy.config import Config
 from skylark_proxy.errors import SkylarkError
 from skylark_proxy.proxy import Proxy
@@ -37,12 +39,13 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         yield
 
     limit = proxy.config.max_bundle_bytes
+    bulkheads = proxy.bulkheads
     routes = [
         *FunctionsApi(proxy.invoker, limit, proxy.exchange_root).routes(),
-        *BundlesApi(proxy.propagation, PeerApi(proxy.propagation), limit).routes(),
-        *StateApi(SingleStates(proxy.propagation), limit).routes(),
-        *ElectionsApi(proxy.propagation, proxy.topology).routes(),
-        *HealthApi(proxy.config.node, proxy.redis, proxy.workers, proxy.topology).routes(),
+        *BundlesApi(proxy.propagation, PeerApi(proxy.propagation), limit, bulkheads.local).routes(),
+        *StateApi(SingleStates(proxy.propagation), limit, bulkheads.local).routes(),
+        *ElectionsApi(proxy.propagation, proxy.topology, bulkheads.others).routes(),
+        *HealthApi(proxy.config.node, proxy.redis, proxy.workers, proxy.topology, bulkheads.health).routes(),
         Route("/openapi.json", _openapi, methods=["GET"]),
     ]
     handlers = {
@@ -51,14 +54,19 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         ClientDisconnect: on_disconnect,
         Exception: on_defect,
     }
-    middleware = _middleware(proxy.config)
-    app = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
+    middleware = _middleware(proxy.config, proxy.budget)
+    app = Starlette(
+        routes=strict(routes, description(), free=(HEALTH,)),
+        middleware=middleware,
+        exception_handlers=handlers,
+        lifespan=lifespan,
+    )
     app.router.redirect_slashes = False  # a client that does not follow would have run nothing
     return app
 
 
-def _middleware(config: Config) -> list[Middleware]:
-    middleware = [Middleware(InFlight, limit=config.max_in_flight)]
+def _middleware(config: Config, budget: Budget) -> list[Middleware]:
+    middleware = [Middleware(InFlight, limit=config.max_in_flight, budget=budget)]
     if config.peer_key is not None:
         verifier = Verifier(config.peer_key, config.peer_clock_skew_s)
         middleware.append(Middleware(Access, verifier=verifier, local_networks=config.local_networks))

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,13 +13,13 @@ from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.peer import PeerApi, bundle_answer, bundle_fields, bundle_headers, stored_headers
 from skylark_proxy.api.reports import placement_json
 from skylark_proxy.api.routing import by_method
+from skylark_proxy.bulkheads import Bulkhead
 from skylark_proxy.errors import InvalidArgument, NotFound
 from skylark_proxy.model import BundleInfo, check_name, check_write_id, parse_plan
 from skylark_proxy.placement import Write
 from skylark_proxy.propagation import Propagation
 from skylark_proxy.store import MAX_VERSION
 
-_CHUNK_BYTES = 256 << 10
 _MAX_TIME_MS = 1 << 53
 _MAX_INDEX_BYTES = 1 << 20
 _MAX_CRC32 = 0xFFFFFFFF
@@ -33,6 +32,7 @@ class BundlesApi:
     propagation: Propagation
     peer: PeerApi
     max_bundle_bytes: int
+    local: Bulkhead
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -47,25 +47,25 @@ class BundlesApi:
         chain_id = parameters.name(request, "chain")
         if chain_id is None:
             raise InvalidArgument("chain", None, "the id of a chain")
-        infos = await run_in_threadpool(lambda: list(self.propagation.store.list(chain_id)))
+        infos = await self.local.run(lambda: list(self.propagation.store.list(chain_id)))
         return json_answer({"bundles": [_info_json(info) for info in infos]})
 
     async def get(self, request: Request) -> Response:
         """A bundle: from here, the node that the key names, or the cloud. With `scope=local` from here only."""
         key, fields = parameters.key_in_path(request), parameters.names(request, "fields")
         if parameters.local_only(request):
-            return await run_in_threadpool(self.peer.give, request)
+            return await self.local.run(self.peer.give, request)
         read, min_version = parameters.read(request), parameters.number(request, "min_version", 1, MAX_VERSION) or 0
         if request.method == "HEAD":
-            info, hops, stale = await run_in_threadpool(self.propagation.head, key, read, min_version)
+            info, hops, stale = await self.local.run(self.propagation.head, key, read, min_version)
             return Response(headers=bundle_headers(info, hops, stale), media_type=bundle_http.MEDIA_TYPE)
-        return bundle_answer(await run_in_threadpool(self.propagation.fetch, key, fields, read, min_version))
+        return bundle_answer(await self.local.run(self.propagation.fetch, key, fields, read, min_version))
 
     async def put(self, request: Request) -> Response:
         """Stores a bundle: at the node that the key names, else where an election says."""
         key = parameters.key_in_path(request)
         if parameters.local_only(request):
-            return await run_in_threadpool(self.peer.take, request, await self._body(request))
+            return await self.local.run(self.peer.take, request, await self._body(request))
         write = Write(
             key=key,
             fields={},
@@ -83,7 +83,7 @@ class BundlesApi:
         )
         crc32 = parameters.header_number(request, bundle_http.CRC32, _MAX_CRC32)
         fields = bundle_fields(await self._body(request))
-        placed = await run_in_threadpool(self.propagation.place, write.with_fields(fields, crc32))
+        placed = await self.local.run(self.propagation.place, write.with_fields(fields, crc32))
         return json_answer(placement_json(placed), 200, stored_headers(placed.version, placed.key))
 
     async def announce(self, request: Request) -> Response:
@@ -94,11 +94,11 @@ class BundlesApi:
         """Deletes a bundle at the node that the key names, else here."""
         key = parameters.key_in_path(request)
         if parameters.local_only(request):
-            return await run_in_threadpool(self.peer.remove, request)
+            return await self.local.run(self.peer.remove, request)
         expected = parameters.expected_version(request)
         if expected == 0:
             raise InvalidArgument("If-None-Match", "*", "no such header: what does not exist cannot be deleted")
-        if not await run_in_threadpool(self.propagation.delete, key, expected):
+        if not await self.local.run(self.propagation.delete, key, expected):
             raise NotFound("bundle", str(key), (key.node or self.propagation.node,))
         return Response(status_code=204)
 

@@ -4,7 +4,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -14,6 +13,7 @@ from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.reports import topology_json
 from skylark_proxy.bench.election import NOTE, bench_election
 from skylark_proxy.bench.machine import describe
+from skylark_proxy.bulkheads import Bulkhead
 from skylark_proxy.errors import Overloaded
 from skylark_proxy.propagation import Propagation
 from skylark_proxy.topology_source import TopologySource
@@ -29,6 +29,7 @@ class ElectionsApi:
 
     propagation: Propagation
     topology: TopologySource
+    others: Bulkhead
     _measuring: threading.Lock = field(default_factory=threading.Lock)
 
     def routes(self) -> list[Route]:
@@ -77,13 +78,13 @@ class ElectionsApi:
 
     async def refresh(self, _request: Request) -> Response:
         """Asks the node-info service now, or reads the topology's file again."""
-        await run_in_threadpool(self.topology.refresh)
+        await self.others.run(self.topology.refresh)
         return json_answer(topology_json(self.topology))
 
     async def benchmark(self, request: Request) -> Response:
         """Elections over graphs of 10 to 10,000 nodes, measured here and now, one request at a time."""
         size_bytes = parameters.size_bytes(request)
-        return json_answer(await run_in_threadpool(self._measure, size_bytes))
+        return json_answer(await self.others.run(self._measure, size_bytes))
 
     def _measure(self, size_bytes: int) -> dict[str, object]:
         if not self._measuring.acquire(blocking=False):

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -10,14 +9,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from skylark.cloudevents import is_event, reply_headers
+from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.api import cloudevents, parameters
-from skylark_proxy.api.answers import CHAIN, TASK, json_answer
+from skylark_proxy.api.answers import CHAIN, TASK, json_answer, whole_answer
 from skylark_proxy.api.reports import report_json, server_timing
+from skylark_proxy.budget import hold_here
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.invocation import Call, Invoker, Report
 from skylark_proxy.model import StateKey, check_name
+from skylark_proxy.name_lists import check_names
 from skylark_proxy.runtime import Outcome
+
+_MAX_FUNCTIONS = 64
+"""How many functions one call may run, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class FunctionsApi:
 
     async def invoke(self, request: Request) -> Response:
         """Runs a function, or several of one component, joined by `+`."""
-        functions = tuple(check_name("functions", part) for part in request.path_params["functions"].split("+"))
+        functions = check_names("functions", request.path_params["functions"].split("+"), _MAX_FUNCTIONS)
         self.invoker.functions.component(functions)
         call = _call(request, functions)
         body = await parameters.body_or_file(request, self.max_body_bytes, self.spool)
@@ -60,6 +65,8 @@ class FunctionsApi:
         finally:
             if isinstance(body, Path):
                 body.unlink(missing_ok=True)
+        if outcome.response is not None:
+            hold_here(len(outcome.response.body))
         return _answer(outcome, report, is_event(request.headers))
 
     async def task(self, request: Request) -> Response:
@@ -100,7 +107,7 @@ def _answer(outcome: Outcome, report: Report, to_event: bool) -> Response:
         headers |= reply_headers(*ran, key, content_type)
     if own is None:
         return json_answer(report_json(report), 200, headers)
-    content: Any = own.body if own.status not in (204, 304) else b""
+    content: Buffer = own.body if own.status not in (204, 304) else b""
     if own.content_type:
         headers["Content-Type"] = own.content_type
-    return Response(bytes(content), own.status, headers)
+    return whole_answer([content], own.status, headers)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.reports import topology_json
+from skylark_proxy.bulkheads import Bulkhead
 from skylark_proxy.errors import SkylarkError
 from skylark_proxy.redis_wire import RedisWire
 from skylark_proxy.runtime import Workers
@@ -23,6 +23,7 @@ class HealthApi:
     redis: RedisWire
     workers: Workers
     topology: TopologySource
+    probes: Bulkhead
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -43,7 +44,7 @@ class HealthApi:
         An old topology does not make a node unready; its age is told.
         """
         try:
-            await run_in_threadpool(self.redis.check_writable)
+            await self.probes.run(self.redis.check_writable)
         except SkylarkError as error:
             return json_answer({"node": self.node, "status": "not-ready", "reason": error.message}, 503)
         return json_answer({"node": self.node, "status": "ready", "topology": topology_json(self.topology)})

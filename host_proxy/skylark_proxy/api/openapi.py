@@ -22,7 +22,6 @@ from skylark_proxy.api.openapi_parts import (
     query,
     record,
     schema,
-    with_answers,
 )
 from skylark_proxy.model import NAME_PATTERN, WRITE_ID_PATTERN, Ack, Policy, Tier
 from skylark_proxy.topology_source import Source
@@ -133,6 +132,7 @@ _SCHEMAS: Json = {
             "timings_ms": record({"f": NUMBER, "ex": NUMBER, "dr": NUMBER, "dm": NUMBER}),
             "fetches": array(schema("Fetch")),
             "placements": array(schema("Placement")),
+            "left_out": COUNT | {"description": "Further fetches and placements, beyond the first 256 of each kind."},
             "error": maybe(record({"code": TEXT, "message": TEXT})),
         }
     ),
@@ -181,6 +181,8 @@ _WRITE = query(
 )
 _FIELDS = query("fields", {"type": "string", "pattern": f"^{NAME_PATTERN}(,{NAME_PATTERN})*$"}, "Only these fields.")
 _VERSION: Json = {"type": "string", "pattern": '^"[1-9][0-9]{0,14}"$'}
+
+_IF_CHANGED = header("If-None-Match", TEXT, "Versions that the caller has: 304 if it is one of them still.")
 
 _SIZE = query("size", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}, "The bundle's size in bytes.")
 _STATE_KEY = query("key", _KEY, "The state's key.", required=True)
@@ -241,19 +243,20 @@ _PATHS: Json = {
         "parameters": [path("key", _KEY)],
         "get": {
             "summary": "A bundle: from this node, the node that the key names, or the cloud.",
-            "parameters": [_FIELDS, _SCOPE, _ASKER],
+            "parameters": [_FIELDS, _SCOPE, _ASKER, _IF_CHANGED],
             "responses": {
                 "200": {"description": "The bundle.", "content": _BINARY},
                 "202": {"description": "It is being brought to the node that asks."},
+                "304": {"description": "It is still of the version of `If-None-Match`."},
             }
             | errors(400, 404, 503, 504),
         },
         "head": {
             "summary": "A bundle's metadata.",
-            "parameters": [_FIELDS, _SCOPE],
+            "parameters": [_FIELDS, _SCOPE, _IF_CHANGED],
             "responses": {
                 "200": {"description": "It exists."},
-                **{status: {"description": "See GET."} for status in ("400", "404", "503", "504")},
+                **{status: {"description": "See GET."} for status in ("304", "400", "404", "503", "504")},
             },
         },
         "put": {
@@ -449,5 +452,14 @@ def _guarded(template: str, item: Json) -> Json:
     scopes = ("", "scope=local") if has_scope else ("",)
     statuses = {status for scope in scopes for status in _REFUSALS[audience(template, scope)]}
     if not template.startswith(HEALTH):
-        statuses.add(429)
-    return with_answers(item, errors(*sorted(statuses)))
+        statuses |= {400, 429, 503}
+    refusals = errors(*sorted(statuses))
+    bodiless = {status: {"description": "See GET."} for status in refusals}
+    return item | {
+        name: item[name] | {"responses": (bodiless if name == "head" else refusals) | item[name]["responses"]}
+        for name in _operations(item)
+    }
+
+
+def _operations(item: Json) -> list[str]:
+    return [name for name in METHODS if name in item]

@@ -10,6 +10,7 @@ from skylark.plan import Plan
 from skylark_proxy.election import MAX_SIZE_BYTES, parse_policy
 from skylark_proxy.errors import InvalidArgument, TooLarge
 from skylark_proxy.model import Ack, Policy, Read, StateKey, check_name, parse_plan
+from skylark_proxy.name_lists import distinct_names
 from skylark_proxy.runtime.exchange import room_for
 from skylark_proxy.store import MAX_VERSION
 
@@ -107,9 +108,9 @@ def truth(request: Request, parameter: str) -> bool | None:
 
 
 def names(request: Request, parameter: str) -> tuple[str, ...]:
-    """Names, separated by commas; none if the parameter is missing."""
+    """Names, separated by commas, each once; none if the parameter is missing."""
     value = text(request, parameter)
-    return tuple(check_name(parameter, part) for part in value.split(",")) if value is not None else ()
+    return distinct_names(parameter, value.split(",")) if value is not None else ()
 
 
 def key_in_path(request: Request) -> StateKey:

@@ -3,17 +3,16 @@
 The path of a request names the node that is asked, and the header `Skylark-Owner` the owner of the bundle that is meant.
 """
 
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from skylark import wire
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.api import parameters
-from skylark_proxy.api.answers import json_answer
+from skylark_proxy.api.answers import json_answer, whole_answer
 from skylark_proxy.errors import InvalidArgument, NotFound
 from skylark_proxy.machine import REAL, Machine, now_ms
 from skylark_proxy.model import BundleInfo, Sealed, StateKey, check_name, check_write_id
@@ -22,7 +21,6 @@ from skylark_proxy.placement import FetchedBundle
 from skylark_proxy.propagation import OnItsWay, Propagation, Terms, Unchanged, check_held
 from skylark_proxy.store import MAX_VERSION
 
-_CHUNK_BYTES = 256 << 10
 _MAX_TIME_MS = 1 << 53
 _MAX_ANNOUNCED_MS = 600_000
 
@@ -136,19 +134,8 @@ def bundle_headers(
 
 def bundle_answer(fetched: FetchedBundle, machine: Machine = REAL) -> Response:
     """Return the answer with a bundle; a large one is sent in pieces, as the receiver takes them."""
-    parts = wire.encode(fetched.fields)
-    size_bytes = sum(map(len, parts))
     headers = bundle_headers(fetched.info, fetched.hops, fetched.stale, machine) | {
-        "Content-Length": str(size_bytes),
+        "Content-Type": bundle_http.MEDIA_TYPE,
         "Server-Timing": f"dr;dur={fetched.duration_ms:.3f}",
     }
-    if size_bytes <= _CHUNK_BYTES:
-        return Response(b"".join(parts), headers=headers, media_type=bundle_http.MEDIA_TYPE)
-    return StreamingResponse(_chunks(parts), headers=headers, media_type=bundle_http.MEDIA_TYPE)
-
-
-async def _chunks(parts: Sequence[Buffer]) -> AsyncIterator[memoryview]:
-    for part in parts:
-        view = memoryview(part)
-        for start in range(0, len(view), _CHUNK_BYTES):
-            yield view[start : start + _CHUNK_BYTES]
+    return whole_answer(wire.encode(fetched.fields), 200, headers)

@@ -3,8 +3,8 @@
 import time
 from typing import Any
 
-from skylark_proxy.invocation import Report
-from skylark_proxy.placement import FetchedBundle, PlacedBundle
+from skylark_proxy.invocation import Fetch, Report
+from skylark_proxy.placement import PlacedBundle
 from skylark_proxy.topology_source import TopologySource
 
 
@@ -20,6 +20,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "timings_ms": timings_ms(report),
         "fetches": [_fetch_json(fetched) for fetched in report.fetches],
         "placements": [placement_json(placed) for placed in report.placements],
+        "left_out": report.left_out,
         "error": {"code": report.error.code, "message": report.error.message} if report.error else None,
     }
 
@@ -64,14 +65,14 @@ def topology_json(source: TopologySource) -> dict[str, Any]:
     }
 
 
-def _fetch_json(fetched: FetchedBundle) -> dict[str, Any]:
+def _fetch_json(fetch: Fetch) -> dict[str, Any]:
     return {
-        "key": str(fetched.info.public_key),
-        "version": fetched.info.version,
-        "served_by": fetched.info.held_by,
-        "age_ms": fetched.info.age_ms,
-        "stale": fetched.stale,
-        "hops": fetched.hops,
-        "size_bytes": sum(map(len, fetched.fields.values())),
-        "duration_ms": round(fetched.duration_ms, 3),
+        "key": str(fetch.info.public_key),
+        "version": fetch.info.version,
+        "served_by": fetch.info.held_by,
+        "age_ms": fetch.info.age_ms,
+        "stale": fetch.stale,
+        "hops": fetch.hops,
+        "size_bytes": fetch.size_bytes,
+        "duration_ms": round(fetch.duration_ms, 3),
     }

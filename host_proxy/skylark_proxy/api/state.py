@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -16,6 +15,7 @@ from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.json_bodies import json_body
 from skylark_proxy.api.reports import placement_json
 from skylark_proxy.api.routing import by_method
+from skylark_proxy.bulkheads import Bulkhead
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import StateKey, check_name
 from skylark_proxy.placement import PlacedBundle, Write
@@ -69,6 +69,7 @@ class StateApi:
 
     states: SingleStates
     max_bundle_bytes: int
+    local: Bulkhead
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -81,7 +82,7 @@ class StateApi:
 
     async def get(self, request: Request) -> Response:
         """A state: from here, the node that the key names, or the cloud."""
-        fetched = await run_in_threadpool(self.states.get, _key(request))
+        fetched = await self.local.run(self.states.get, _key(request))
         headers = {
             "ETag": f'"{fetched.info.version}"',
             bundle_http.KEY: str(fetched.info.public_key),
@@ -93,7 +94,7 @@ class StateApi:
 
     async def delete(self, request: Request) -> Response:
         """Deletes a state here, at the node that the key names, and in the cloud."""
-        deleted = await run_in_threadpool(self.states.delete, _key(request))
+        deleted = await self.local.run(self.states.delete, _key(request))
         return json_answer({"key": key_json(deleted.key), "nodes": list(deleted.nodes)})
 
     async def save_sat(self, request: Request) -> Response:
@@ -121,7 +122,7 @@ class StateApi:
             ttl_ms=ttl_ms,
             ack=ack,
         )
-        placed = await run_in_threadpool(save, write)
+        placed = await self.local.run(save, write)
         headers = {"ETag": f'"{placed.version}"', bundle_http.KEY: str(placed.key)}
         if "application/json" in request.headers.get("accept", ""):
             return json_answer(placement_json(placed), 200, headers)

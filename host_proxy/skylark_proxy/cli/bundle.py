@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from skylark.wire import Buffer
-from skylark_proxy.cli.options import URL_DEFAULT, Destination, Json, PolicyName, Url, policy, print_json, results
+from skylark_proxy.cli.options import URL_DEFAULT, Destination, Json, PolicyName, Url, echo, policy, print_json, results
 from skylark_proxy.client import ProxyClient
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import StateKey, check_name
@@ -49,9 +49,9 @@ def get_command(
     if as_json:
         print_json(info)
         return
-    typer.echo(f"{info['key']}  version {info['version']}, made by {info['origin']}, {info['hops']} hops")
+    echo(f"{info['key']}  version {info['version']}, made by {info['origin']}, {info['hops']} hops")
     for name, data in fields.items():
-        typer.echo(f"  {name}: {len(data)} bytes")
+        echo(f"  {name}: {len(data)} bytes")
 
 
 @app.command("put")
@@ -77,7 +77,7 @@ def put_command(
     if as_json:
         print_json(placed)
     else:
-        typer.echo(placed["key"])
+        echo(placed["key"])
 
 
 @app.command("delete")

@@ -12,6 +12,7 @@ from skylark_proxy.cli.options import (
     Json,
     PolicyName,
     Url,
+    echo,
     messages,
     policy,
     print_json,
@@ -47,7 +48,7 @@ def invoke_command(
         )
     except ProxyError as error:
         if traceback := error.details.get("traceback"):
-            typer.echo(traceback, err=True)
+            echo(str(traceback), err=True)
         raise
     own = answer.headers.get("content-type", "")
     task_id = answer.headers.get("skylark-task")
@@ -58,7 +59,10 @@ def invoke_command(
     console.print(f"key: {answer.headers.get('skylark-key', '(no bundle was stored)')}", soft_wrap=True)
     console.print(_timings(answer.headers.get("server-timing", "")), soft_wrap=True)
     if answer.body and not _is_report(own, answer):
-        sys.stdout.buffer.write(answer.body)
+        if sys.stdout.isatty():
+            echo(answer.body.decode(errors="replace"))
+        else:
+            sys.stdout.buffer.write(answer.body)
 
 
 def _timings(header: str) -> str:

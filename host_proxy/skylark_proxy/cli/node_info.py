@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from skylark_proxy.nodeinfo.api import create_node_info_app
 from skylark_proxy.nodeinfo.settings import PROVIDERS, NodeInfoSettings, open_node_info
+from skylark_proxy.private_folders import UMASK
 from skylark_proxy.server import configure_logging, listen, serve, sigterm_as_interrupt
 from skylark_proxy.topology import address_of
 
@@ -66,6 +68,7 @@ def node_info_command(
         node_info_density=density,
     )
     configure_logging(settings)
+    os.umask(UMASK)
     with sigterm_as_interrupt(), contextlib.closing(listen(settings, _VARIABLES)) as listener:
         address = f"http://{address_of(settings.host, listener.getsockname()[1])}"
         with open_node_info(settings) as service:

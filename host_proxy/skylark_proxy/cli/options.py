@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from skylark_proxy.client import DEFAULT_URL
 from skylark_proxy.election import parse_policy
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.model import Policy
+from skylark_proxy.printable import json_text, lines
 
 Url = Annotated[
     str, typer.Option("--url", "-u", envvar="SKYLARK_PROXY_URL", help="The node's proxy.", metavar="http://HOST:PORT")
@@ -31,13 +33,30 @@ _ROWS = 25
 """Rich takes a width only together with a height where the terminal is a dumb one; nothing of ours depends on it."""
 
 
+class PlainConsole(Console):
+    """A console that prints no control characters of what it is given: names, errors, what a function says."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """See `Console.print`."""
+        super().print(*(lines(one) if isinstance(one, str) else one for one in objects), **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """See `Console.render_str`: the cells of tables."""
+        return super().render_str(lines(text), **options)
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Prints a text of somebody else."""
+    typer.echo(lines(text), err=err)
+
+
 def results(*, stderr: bool = False) -> Console:
     """Return the console for results, which never wraps a line or cuts off a cell.
 
     Lines can be longer than the terminal: a terminal wraps them itself, and what stands in them (a key, a digest, a
     URL) can still be copied whole. Text is taken as it is: `[red]` in a key is no markup, and `:b:` is no emoji.
     """
-    return Console(
+    return PlainConsole(
         stderr=stderr,
         highlight=False,
         emoji=False,
@@ -50,7 +69,7 @@ def results(*, stderr: bool = False) -> Console:
 
 def messages() -> Console:
     """Return the console for progress and errors, which go to stderr. Printed text is taken as it is."""
-    return Console(stderr=True, highlight=False, emoji=False, markup=False, color_system=_colours())
+    return PlainConsole(stderr=True, highlight=False, emoji=False, markup=False, color_system=_colours())
 
 
 def _colours() -> Literal["auto"] | None:
@@ -81,4 +100,4 @@ def read_input(path: Path | None, text: str | None) -> bytes:
 
 def print_json(content: Any) -> None:
     """Prints JSON."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(content), indent=2))
+    typer.echo(json_text(msgspec.json.format(msgspec.json.encode(content), indent=2).decode()))

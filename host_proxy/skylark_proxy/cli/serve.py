@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
@@ -11,10 +12,13 @@ from typing import Annotated
 import typer
 
 from skylark_proxy import bundle_http
+from skylark_proxy.allocator import limit_arenas
 from skylark_proxy.api import create_app
 from skylark_proxy.cli.options import PolicyName, policy
 from skylark_proxy.components import parse_component
 from skylark_proxy.config import Config
+from skylark_proxy.http_protocol import ClientLimits
+from skylark_proxy.private_folders import UMASK
 from skylark_proxy.proxy import open_proxy
 from skylark_proxy.server import configure_logging, listen, serve, sigterm_as_interrupt
 from skylark_proxy.topology import address_of
@@ -65,6 +69,8 @@ def serve_command(
 def serve_node(config: Config) -> None:
     """Serves a node in the foreground and says where."""
     configure_logging(config)
+    os.umask(UMASK)
+    limit_arenas()
     with sigterm_as_interrupt(), contextlib.closing(listen(config)) as listener:
         port = listener.getsockname()[1]
         config = replace(config, port=port)
@@ -73,7 +79,8 @@ def serve_node(config: Config) -> None:
             address = f"http://{address_of(config.host, port)}"
             report = partial(_LOG.info, "node %s serves %s, functions: %s", config.node, address, names)
             _warn_of_strangers(config, listener.getsockname()[0])
-            serve(create_app(proxy, report), listener, headers={bundle_http.NODE: config.node})
+            limits = ClientLimits(config.max_connections, body_timeout_s=config.body_timeout_s)
+            serve(create_app(proxy, report), listener, headers={bundle_http.NODE: config.node}, limits=limits)
     _LOG.info("node %s has ended", config.node)
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from skylark_proxy.cli.options import Json, messages, print_json, results
 from skylark_proxy.cli.testbed_check import check_command
 from skylark_proxy.errors import InvalidArgument, UnknownNode
+from skylark_proxy.printable import lines
 from skylark_proxy.server import serve, sigterm_as_interrupt
 from skylark_testbed.control import (
     Control,
@@ -136,7 +137,7 @@ def logs_command(
     """Prints the log of a node, of all its starts."""
     status = Control(folder or default_folder()).status()
     path = Path(status["folder"], "network.log") if node == "network" else Path(_node(status, node)["log"])
-    typer.echo(path.read_text(errors="replace"), nl=False)
+    typer.echo(lines(path.read_text(errors="replace")), nl=False)
 
 
 @fault_app.command("cut")

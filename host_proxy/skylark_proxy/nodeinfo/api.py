@@ -18,6 +18,7 @@ from skylark_proxy.api import parameters
 from skylark_proxy.api.answers import json_answer, on_defect, on_disconnect, on_http_error, on_skylark_error
 from skylark_proxy.api.json_bodies import json_body
 from skylark_proxy.api.routing import by_method
+from skylark_proxy.api.strict import strict
 from skylark_proxy.errors import InvalidArgument, SkylarkError
 from skylark_proxy.nodeinfo.messages import (
     MeasurementJson,
@@ -69,6 +70,9 @@ class NodeInfoApi:
 
     def routes(self) -> list[Route]:
         """The routes."""
+        return strict(self._routes(), description(), free=("/health",))
+
+    def _routes(self) -> list[Route]:
         return [
             Route("/local-node-info", self.local_node_info, methods=["GET"]),
             Route("/cloud-node-info", self.cloud_node_info, methods=["GET"]),

@@ -233,4 +233,9 @@ _PATHS: Json = {
 def description() -> Json:
     """The description of all endpoints."""
     text = "Who the nodes are, how they are linked now, and what the operator asks for."
-    return document("Skylark node-info service", text, _PATHS, _SCHEMAS)
+    return document("Skylark node-info service", text, {path: _strict(item) for path, item in _PATHS.items()}, _SCHEMAS)
+
+
+def _strict(item: Json) -> Json:
+    """With the answer to a request for what an operation does not know; see `strict`."""
+    return {name: one | {"responses": errors(400) | one["responses"]} for name, one in item.items()}

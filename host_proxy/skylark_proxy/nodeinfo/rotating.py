@@ -79,7 +79,7 @@ def load_rotation(path: Path, interval_s: float | None = None) -> Rotation:
         read = msgspec.json.decode(path.read_bytes(), type=_RotationJson)
     except OSError as error:
         raise InvalidArgument("topology file", str(path), f"a file that can be read ({error.strerror})") from error
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         expected = '{"interval_s": seconds, "topologies": [topology, …]}'
         raise InvalidArgument(f"{path}", str(error), expected) from error
     interval_s = read.interval_s if interval_s is None else interval_s

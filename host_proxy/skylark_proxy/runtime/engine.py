@@ -16,6 +16,7 @@ from wasmtime import _ffi as ffi
 from wasmtime.component import Component
 
 from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.private_folders import check_private, make_private
 from skylark_proxy.runtime.stacks import GUEST_STACK_BYTES
 from skylark_proxy.runtime.world import check_world
 
@@ -53,12 +54,14 @@ class Engine:
         """The compiled component of a file, from the cache where it can be. Compiling takes seconds.
 
         Raises:
-        InvalidArgument: The file cannot be read, is no component of the hosted world, or this wasmtime version cannot
-            compile it.
+            InvalidArgument: The file cannot be read, is no component of the hosted world, or this wasmtime version
+                cannot compile it.
+            ConfigError: Others can write to the cache.
         """
         content = self._read(wasm)
         cached = self._cache_dir / f"{digest(content)}-wasmtime-{version('wasmtime')}.cwasm"
-        self._cache_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._cache_dir)
+        check_private(self._cache_dir, "SKYLARK_CACHE_DIR")
         with _locked(cached.with_suffix(".lock")):
             if cached.exists():
                 with contextlib.suppress(WasmtimeError):

@@ -23,6 +23,8 @@ _MAX_ENTRIES = 4096
 _MAX_DESCRIPTORS = 256
 _BLOCK_BYTES = 512
 _MAX_PARTS = 512
+_MAX_INLINE_BYTES = 1 << 18
+"""Far more than the SDK sends without a file, and less than what is read of a text."""
 
 
 def default_root() -> Path:
@@ -102,11 +104,14 @@ class ExchangeDirectory:
 
         Raises:
             InvalidArgument: It names no regular file of the folder, or has characters that are not bytes.
-            TooLarge: The file exceeds the quota.
+            TooLarge: The file exceeds the quota, or what is in the payload itself is larger than what belongs there.
         """
         if payload.name == "inline":
+            text = str(payload.value)
+            if len(text) > _MAX_INLINE_BYTES:
+                raise TooLarge("payload.inline", len(text), _MAX_INLINE_BYTES)
             try:
-                return str(payload.value).encode("latin-1")
+                return text.encode("latin-1")
             except UnicodeEncodeError as error:
                 raise InvalidArgument("payload.inline", payload.value[:20], "characters below U+0100") from error
         return self._read(str(payload.value))
@@ -138,10 +143,15 @@ class ExchangeDirectory:
         """Whether the folder holds more than its quota, or has more files, open or not, than anyone needs."""
         held = OPEN_FILES.held_in(self.path)
         size_bytes = held.deleted_bytes
-        for entries, status in enumerate(self._statuses()):
-            size_bytes += status.st_blocks * _BLOCK_BYTES
-            if size_bytes > self.quota_bytes or entries > _MAX_ENTRIES:
-                return True
+        try:
+            for entries, status in enumerate(self._statuses()):
+                size_bytes += status.st_blocks * _BLOCK_BYTES
+                if size_bytes > self.quota_bytes or entries > _MAX_ENTRIES:
+                    return True
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return True  # folders in folders, deeper than a path can say
         return size_bytes > self.quota_bytes or held.descriptors > _MAX_DESCRIPTORS
 
     def _statuses(self) -> Iterator[os.stat_result]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from msgspec.structs import asdict
 
 from skylark_oci.metadata import Metadata
 from skylark_proxy.errors import InvalidArgument, NotFound
@@ -17,6 +18,15 @@ from skylark_proxy.runtime.sandbox import Invocation, Limits, Outcome, Sandbox, 
 
 Chains = Literal["own", "any"]
 """Whose bundles a function may fetch, store under and delete: those of the chain that it runs in, or all."""
+
+
+_BOUNDS = {
+    "ready": (0, 256),  # each has the interpreter's 40 MB
+    "limits.memory_bytes": (1, 1 << 32),
+    "limits.deadline_ms": (1, 24 * 3600 * 1000),
+    "limits.exchange_bytes": (1, 1 << 40),
+}
+"""What the numbers of a manifest may be."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,11 +60,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return cls()
         try:
             manifest = msgspec.toml.decode(path.read_bytes(), type=cls)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidArgument("manifest", str(path), f"a valid manifest ({error})") from error
-        limits = manifest.limits
-        if manifest.ready < 0 or min(limits.memory_bytes, limits.deadline_ms, limits.exchange_bytes) <= 0:
-            raise InvalidArgument("manifest", str(path), "limits above 0 and ready of 0 or more")
+        numbers = {"ready": manifest.ready} | {f"limits.{name}": one for name, one in asdict(manifest.limits).items()}
+        for member, (least, most) in _BOUNDS.items():
+            if not least <= numbers[member] <= most:
+                expected = f"a manifest with {member} from {least} to {most}; it has {numbers[member]}"
+                raise InvalidArgument("manifest", str(path), expected)
         return manifest
 
 

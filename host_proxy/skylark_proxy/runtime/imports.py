@@ -19,6 +19,7 @@ from skylark_proxy.runtime import interface, values
 from skylark_proxy.runtime.engine import Engine
 from skylark_proxy.runtime.exchange import ExchangeDirectory
 from skylark_proxy.runtime.values import Case, Lower
+from skylark_proxy.runtime.waits import Waits
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def _callback(function: Callable[..., object], lower: Lower) -> Any:
             answer = Case("err", interface.error_case(error))
         except Exception as error:
             _LOG.exception("a call of a guest to %s failed", function.__name__)
-            answer = Case("err", Case("internal", f"{type(error).__name__}: {error}"))
+            answer = Case("err", Case("internal", f"{type(error).__name__}; the node's log says more"))
         lower(results[0], answer)
         return 0
 
@@ -87,10 +88,19 @@ _CALLBACKS = {
 }
 
 
+class GuestLinker(Linker):
+    """A linker that gives components WASI, with waits that end at their deadline, and the interface `bundles`."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine.wasmtime)
+        self.add_wasip2()
+        self._waits = Waits(engine)
+        self._waits.shadow(self)
+
+
 def link(engine: Engine) -> Linker:
-    """A linker that gives components WASI and the interface `bundles`."""
-    linker = Linker(engine.wasmtime)
-    linker.add_wasip2()
+    """The linker of all sandboxes of an engine."""
+    linker = GuestLinker(engine)
     with linker.root() as root, root.add_instance(interface.BUNDLES) as instance:
         for name, callback in _CALLBACKS.items():
             encoded = name.encode()

@@ -22,6 +22,9 @@ from skylark_proxy.runtime.output import GuestOutput
 from skylark_proxy.runtime.stacks import on_guest_stack
 from skylark_proxy.runtime.values import Case
 
+_MAX_TOLD = 1 << 16
+"""Characters of what a guest says of its failure that its caller is told: the last ones, where the reason is."""
+
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a sandbox may use.
@@ -96,7 +99,7 @@ class Sandbox:
             self._store.set_wasi(self._wasi(config.environment))
             self._guard = Guard(self._store, self._exchange.over_quota)
             self._guard.start(config.limits.deadline_ms)
-            instance = on_guest_stack(lambda: linker.instantiate(self._store, component))
+            instance = on_guest_stack(lambda: self._instantiate(linker, component))
             self._functions, self._handle = (self._export(instance, name) for name in ("functions", "handle"))
         except WasmtimeError as error:
             self.close()
@@ -165,6 +168,10 @@ class Sandbox:
         wasi.stderr_custom = self._outputs[1].write
         return wasi
 
+    def _instantiate(self, linker: Linker, component: Component) -> Instance:
+        with self._guard.watching():
+            return linker.instantiate(self._store, component)
+
     def _send_body(self, body: Buffer | Path) -> Case:
         return (
             self._exchange.adopt("request", body) if isinstance(body, Path) else self._exchange.send("request", [body])
@@ -173,9 +180,10 @@ class Sandbox:
     def _call(self, function: Func, argument: values.Value | None = None) -> Any:
         """Calls an export that takes one argument or none, and returns one value."""
         result, count = values.Value(), 0 if argument is None else 1
-        error = ffi.wasmtime_component_func_call(
-            ctypes.byref(function._func), self._store._context(), argument, count, ctypes.byref(result), 1
-        )
+        with self._guard.watching():
+            error = ffi.wasmtime_component_func_call(
+                ctypes.byref(function._func), self._store._context(), argument, count, ctypes.byref(result), 1
+            )
         if argument is not None:
             capi.val_delete(ctypes.byref(argument))
         if error:
@@ -187,7 +195,8 @@ class Sandbox:
     def _outcome(self, name: str, answer: Case) -> Outcome:
         if answer.name == "err":
             failure = answer.value
-            raise FunctionFailed(failure["function"] or name, failure["kind"], failure["message"], failure["traceback"])
+            kind, message, trace = (failure[part][-_MAX_TOLD:] for part in ("kind", "message", "traceback"))
+            raise FunctionFailed(failure["function"][:_MAX_TOLD] or name, kind, message, trace)
         response = answer.value["response"]
         if response is None:
             return Outcome(answer.value["key"], None)

@@ -14,6 +14,7 @@ from typing import Any
 
 from wasmtime import _ffi as ffi
 
+from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.runtime import capi
 
 Value = ffi.wasmtime_component_val_t
@@ -30,6 +31,9 @@ class Case:
     name: str
     value: Any = None
 
+
+_MAX_TEXT_BYTES = 1 << 20
+_MAX_ELEMENTS = 4096
 
 _STRING = ffi.WASMTIME_COMPONENT_STRING.value
 _RECORD = ffi.WASMTIME_COMPONENT_RECORD.value
@@ -48,7 +52,14 @@ _NUMBERS = {
 
 def lift(slot: Any) -> Any:
     """The Python value of a slot: records are dicts by WIT names, variants and results `Case`s, options None or the
-    value, enums and strings str. The slot keeps what it owns."""
+    value, enums and strings str. The slot keeps what it owns.
+
+    A guest may send what it likes: of a text only the first megabyte is taken, which is more than any text has that
+    means something here.
+
+    Raises:
+        InvalidArgument: A list has more than 4,096 elements.
+    """
     kind, of = slot.kind, slot.of
     if kind in (_STRING, _ENUM):
         return _text(of.string)
@@ -62,6 +73,8 @@ def lift(slot: Any) -> Any:
     if kind == _RESULT:
         return Case("ok" if of.result.is_ok else "err", lift(of.result.val.contents) if of.result.val else None)
     if kind == _LIST:
+        if of.list.size > _MAX_ELEMENTS:
+            raise InvalidArgument("list", f"{of.list.size} elements", f"at most {_MAX_ELEMENTS}")
         return [lift(of.list.data[i]) for i in range(of.list.size)]
     if kind == _BOOL:
         return bool(of.boolean)
@@ -163,7 +176,9 @@ def _boxed(lower: Lower, value: Any) -> Any:
 
 
 def _text(vec: Any) -> str:
-    return ctypes.string_at(vec.data, vec.size).decode()
+    if vec.size <= _MAX_TEXT_BYTES:
+        return ctypes.string_at(vec.data, vec.size).decode()
+    return ctypes.string_at(vec.data, _MAX_TEXT_BYTES).decode(errors="ignore")
 
 
 def _write_text(vec: Any, encoded: bytes) -> None:

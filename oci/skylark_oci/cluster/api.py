@@ -176,5 +176,5 @@ def _reason(error: Any) -> str:
     body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body
     try:
         return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"{error.status} {error.reason}"

@@ -12,6 +12,7 @@ from skylark_oci.manifests.config import ClusterConfig, ClusterFile, Distributio
 from skylark_oci.manifests.errors import InvalidConfig
 from skylark_oci.manifests.places import DuplicateKey, check_keys, line_of
 from skylark_oci.manifests.sense import contradictions
+from skylark_oci.safe_yaml import compose
 
 MAX_EVENT_DATA_BYTES = 512_000
 """An object of the API has at most 1.5 MB (etcd's limit for a request), and Base64 adds a third."""
@@ -81,7 +82,7 @@ def parse_config(text: str, folder: Path) -> ClusterConfig:
 def _loaded(text: str) -> tuple[yaml.Node, object]:
     """A YAML document: its nodes, which know their lines, and its content."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = compose(text)
         if root is None:
             raise InvalidConfig("cluster", None, "a section with at least `image`; the file is empty")
         check_keys(root)

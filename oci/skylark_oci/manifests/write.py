@@ -94,7 +94,7 @@ def _kept(path: Path) -> Secrets:
         found = {one["metadata"]["name"]: one["stringData"] for one in yaml.safe_load_all(path.read_text())}
     except FileNotFoundError:
         return new
-    except (yaml.YAMLError, UnicodeError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, UnicodeError, KeyError, TypeError, RecursionError) as error:
         raise InvalidConfig(
             str(path), "its content", f"the secrets of an earlier run, or no such file ({error})"
         ) from error

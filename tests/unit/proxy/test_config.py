@@ -52,6 +52,9 @@ VALID: list[tuple[str, str, object]] = [
     ("peer_clock_skew_s", "60", 60.0),
     ("local_networks", "10.42.0.0/24, fd00::/8", (ip_network("10.42.0.0/24"), ip_network("fd00::/8"))),
     ("max_in_flight", "1", 1),
+    ("max_bodies_bytes", "500000000", 500_000_000),
+    ("max_connections", "100", 100),
+    ("body_timeout_s", "2.5", 2.5),
     ("max_bundles_per_chain", "5", 5),
     ("log_level", "DEBUG", "debug"),
     ("log_format", "json", "json"),
@@ -88,6 +91,10 @@ INVALID = [
     ("peer_clock_skew_s", "-1", "a number of seconds, 0 or more"),
     ("local_networks", "10.42.0.1/24", "networks such as 10.42.0.0/24"),
     ("max_in_flight", "0", "a whole number above 0"),
+    ("max_bodies_bytes", "0", "a whole number of bytes, at least that of the largest bundle"),
+    ("max_connections", "15", "a whole number, 16 or more"),
+    ("body_timeout_s", "0", "a number of seconds above 0"),
+    ("body_timeout_s", "inf", "a number of seconds above 0"),
     ("max_bundles_per_chain", "0", "a whole number above 0"),
     ("log_level", "verbose", "one of debug, info, warning, error"),
     ("log_format", "xml", "one of text, json"),
@@ -242,3 +249,24 @@ class TestPeerKey:
         with pytest.raises(ConfigError, match="SKYLARK_PEERKEY") as caught:
             Config.load({"SKYLARK_PEERKEY": key})
         assert "thirty" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("settings", "memory_bytes", "expected"),
+    [
+        ({}, 1 << 30, 256 << 20),
+        ({}, 1 << 40, 512 << 20),
+        ({}, 64 << 20, 128 << 20),
+        ({"max_bundle_bytes": 1 << 20}, 1 << 40, 4 << 20),
+        ({"max_bodies_bytes": 300 << 20}, 1 << 30, 300 << 20),
+    ],
+)
+def test_the_bytes_in_flight_depend_on_the_memory(settings: dict[str, Any], memory_bytes: int, expected: int) -> None:
+    """A quarter of the memory, within one and four of the largest bundles, unless the setting says otherwise."""
+    assert Config.load({}, **settings).bodies_bytes(memory_bytes) == expected
+
+
+def test_the_largest_bundle_fits_the_bytes_in_flight() -> None:
+    """A setting that no largest bundle fits is refused, and both are named."""
+    with pytest.raises(ConfigError, match=r"SKYLARK_MAX_BODIES_BYTES=1000 .* SKYLARK_MAX_BUNDLE_BYTES, 134217728"):
+        Config.load({}, max_bodies_bytes=1000).bodies_bytes(1 << 30)

@@ -6,8 +6,8 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
-from skylark.http_pace import LINGER_S
-from skylark_proxy.http_protocol import StrictProtocol
+from skylark.http_pace import LINGER_S, MIN_BYTES_PER_S
+from skylark_proxy.http_protocol import ClientLimits, StrictProtocol
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
 
@@ -48,9 +48,16 @@ class Transport:
 
     def __init__(self) -> None:
         self.written, self.closed, self.paused = b"", False, False
+        self.buffered = 0
 
     def write(self, data: bytes) -> None:
         self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
+
+    def abort(self) -> None:
+        self.closed = True
 
     def write_eof(self) -> None: ...
 
@@ -70,10 +77,10 @@ class Transport:
 async def app(_scope: object, _receive: object, _send: object) -> None: ...
 
 
-def connected() -> tuple[StrictProtocol, Loop, Transport]:
+def connected(limits: ClientLimits | None = None) -> tuple[StrictProtocol, Loop, Transport]:
     loop, transport = Loop(), Transport()
     config = uvicorn.Config(app, log_config=None, lifespan="off", http=StrictProtocol, ws="none")
-    protocol = StrictProtocol(config, ServerState(), {}, cast(Any, loop))
+    protocol = StrictProtocol(config, ServerState(), {}, cast(Any, loop), limits=limits)
     protocol.connection_made(cast(Any, transport))
     return protocol, loop, transport
 
@@ -138,3 +145,58 @@ def test_what_follows_a_refusal_is_dropped() -> None:
     protocol.data_received(HEAD + b"abc")
     assert told.startswith(b"HTTP/1.1 400 ")
     assert transport.written == told
+
+
+def test_a_trickle_is_not_waited_for_without_end() -> None:
+    """A body that goes on, a byte now and then, gets no more time than its bytes take at the least rate."""
+    protocol, loop, _ = connected(ClientLimits(body_timeout_s=30.0))
+    protocol.data_received(HEAD.replace(b"Content-Length: 3", b"Content-Length: 100"))
+    for _ in range(50):
+        protocol.data_received(b"x")
+    [timer] = loop.waiting
+    assert timer.delay_s < 30.0 + 50 / MIN_BYTES_PER_S
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_dropped() -> None:
+    """An answer that does not go out is given up; one that goes out at a tolerable rate is not."""
+    protocol, loop, transport = connected(ClientLimits(body_timeout_s=10.0))
+    [idle] = loop.waiting
+    idle.cancel()
+    transport.buffered = 300_000
+    protocol.pause_writing()
+    [first] = loop.waiting
+    transport.buffered = 280_000
+    first.fire()
+    assert not transport.closed
+    second = loop.waiting[-1]
+    transport.buffered = 279_000
+    second.fire()
+    assert transport.closed
+
+
+def test_a_client_that_takes_its_answer_has_no_further_time() -> None:
+    """Once it has taken what was sent, nothing is left that would end it."""
+    protocol, loop, _ = connected()
+    [idle] = loop.waiting
+    idle.cancel()
+    protocol.pause_writing()
+    protocol.resume_writing()
+    assert loop.waiting == []
+
+
+def test_a_further_connection_takes_the_place_of_the_longest_idle_one() -> None:
+    """Beyond the limit the one that has been idle for longest is closed; one with a request is not."""
+    limits, transports = ClientLimits(max_connections=2), [Transport() for _ in range(4)]
+    config = uvicorn.Config(app, log_config=None, lifespan="off", http=StrictProtocol, ws="none")
+    state, loop = ServerState(), Loop()
+    protocols = [StrictProtocol(config, state, {}, cast(Any, loop), limits=limits) for _ in transports]
+    for protocol, transport in zip(protocols[:2], transports[:2], strict=True):
+        protocol.connection_made(cast(Any, transport))
+    protocols[0].data_received(HEAD)
+    protocols[2].connection_made(cast(Any, transports[2]))
+    assert [transport.closed for transport in transports] == [False, True, False, False]
+    protocols[1].connection_lost(None)
+    protocols[2].data_received(HEAD)
+    protocols[3].connection_made(cast(Any, transports[3]))
+    assert transports[3].closed
+    assert transports[3].written.startswith(b"HTTP/1.1 503 ")

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,7 +26,7 @@ def late() -> FunctionTimeout:
     return FunctionTimeout("f", "deadline", "it is blocked")
 
 
-def running(count: int, **settings: int) -> Workers:
+def running(count: int, **settings: Any) -> Workers:
     return Workers(count, **settings)
 
 
@@ -229,3 +230,122 @@ def test_callers_that_still_wait_at_the_end_are_answered(released: threading.Eve
             await asyncio.wait_for(waiting, 20)
 
     asyncio.run(run())
+
+
+class TestTenants:
+    """One function cannot take what all of them need."""
+
+    def test_a_function_that_blocks_leaves_threads_to_others(self, released: threading.Event) -> None:
+        """While 64 calls of one function block, calls of others run at once, several at a time."""
+        workers = running(8)
+
+        async def run() -> None:
+            blocked = [asyncio.ensure_future(workers.run(released.wait, 20, late, "bad")) for _ in range(64)]
+            await asyncio.to_thread(wait_for, lambda: len(workers._running) == 6, "its share runs")
+            for tenant in ("good", "better", "best"):
+                assert await asyncio.wait_for(workers.run(lambda: 1, 20, late, tenant), 20) == 1
+            barrier = threading.Barrier(2, timeout=20)
+            await asyncio.gather(*(workers.run(barrier.wait, 20, late, "good") for _ in range(2)))
+            released.set()
+            await asyncio.gather(*blocked)
+
+        asyncio.run(run())
+        workers.close(1)
+
+    def test_a_function_gets_a_thread_where_all_are_taken(self, released: threading.Event) -> None:
+        """A call of a function that has none running runs, and the thread that was started for it ends afterwards."""
+        workers = running(1)
+
+        async def run() -> None:
+            before = threading.active_count()
+            blocked = asyncio.ensure_future(workers.run(released.wait, 20, late, "bad"))
+            await asyncio.sleep(0)
+            for _ in range(3):
+                assert await asyncio.wait_for(workers.run(lambda: 1, 20, late, "good"), 20) == 1
+            await asyncio.to_thread(wait_for, lambda: threading.active_count() <= before + 1, "the thread has ended")
+            released.set()
+            await blocked
+
+        asyncio.run(run())
+        workers.close(1)
+
+    def test_written_off_calls_count_for_their_function(self, released: threading.Event) -> None:
+        """A function whose calls do not end is refused in the end; others are not, and the node stays healthy."""
+        workers = running(4, max_wait_s=0.5)
+
+        async def run() -> None:
+            answers = await asyncio.gather(
+                *(workers.run(released.wait, 0.02, late, "bad") for _ in range(40)), return_exceptions=True
+            )
+            assert {type(answer) for answer in answers} == {FunctionTimeout, Overloaded}
+            assert sum(isinstance(answer, FunctionTimeout) for answer in answers) == 12
+            assert workers.healthy
+            assert await workers.run(lambda: 1, 20, late, "good") == 1
+            released.set()
+            wait_for(lambda: not workers._held, "the blocked calls have ended")
+            assert await workers.run(lambda: 1, 20, late, "bad") == 1
+
+        asyncio.run(run())
+        workers.close(1)
+
+    def test_the_places_to_wait_in_are_shared_too(self, released: threading.Event) -> None:
+        """A function whose calls wait in masses is refused before the others have no place left."""
+        workers = running(1, max_waiting=16)
+
+        async def run() -> None:
+            sent = [asyncio.ensure_future(workers.run(released.wait, 20, late, "bad")) for _ in range(32)]
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            refused = [job for job in sent if job.done() and isinstance(job.exception(), Overloaded)]
+            assert 0 < len(refused) < 32
+            good = [asyncio.ensure_future(workers.run(lambda: 1, 20, late, "good")) for _ in range(3)]
+            released.set()
+            assert await asyncio.gather(*good) == [1, 1, 1]
+            await asyncio.gather(*sent, return_exceptions=True)
+
+        asyncio.run(run())
+        workers.close(1)
+
+    def test_a_call_does_not_wait_for_ever(self, released: threading.Event) -> None:
+        """A call that gets no worker in time is told so, with an error that a retry can help."""
+        workers = running(1, max_wait_s=0.05)
+
+        async def run() -> None:
+            blocked = asyncio.ensure_future(workers.run(released.wait, 20, late))
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded, match="no worker became free"):
+                await workers.run(lambda: 1, 20, late)
+            released.set()
+            await blocked
+
+        asyncio.run(run())
+        workers.close(1)
+
+
+def test_an_idle_worker_keeps_nothing_of_its_last_call(released: threading.Event) -> None:
+    """What a call held or returned is freed once it is answered, also where a thread was started for it."""
+
+    class Payload:
+        pass
+
+    kept: list[weakref.ref[Payload]] = []
+
+    def call() -> Payload:
+        payload = Payload()
+        kept.append(weakref.ref(payload))
+        return payload
+
+    workers = running(1)
+
+    async def run() -> None:
+        await workers.run(call, 20, late)
+        blocked = asyncio.ensure_future(workers.run(released.wait, 20, late, "bad"))
+        await asyncio.sleep(0)
+        await workers.run(call, 20, late, "good")
+        released.set()
+        await blocked
+
+    asyncio.run(run())
+    wait_for(lambda: all(ref() is None for ref in kept), "the payloads are freed")
+    assert len(kept) == 2
+    workers.close(1)

@@ -1,0 +1,109 @@
+"""Refuses what a request asks for and an operation does not know, instead of doing something else.
+
+`?akc=cloud` on a store, or `If-Match` where nothing is compared, means something to the caller, who would believe in
+it. What an operation knows is what its OpenAPI description declares, and said nowhere else.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+from urllib.parse import unquote_plus
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from skylark_proxy.api.openapi_parts import METHODS, Json
+from skylark_proxy.api.routing import Endpoint
+from skylark_proxy.errors import InvalidArgument
+
+_CONDITIONS = ("if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "content-range")
+"""Headers that change what a request does (RFC 9110, sections 13.1 and 14.5)."""
+
+_SAFE = ("GET", "HEAD")
+_IGNORABLE = ("if-none-match", "if-modified-since", "if-range")
+"""Conditions that a safe request may have wherever it goes: without them it gets the whole answer (RFC 9110, 13.1)."""
+
+_SHOWN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a method of a path knows: parameters of the query, and headers in lower case."""
+
+    query: frozenset[str]
+    headers: frozenset[str]
+
+    @classmethod
+    def of(cls, *declarations: Json) -> "Operation":
+        """Reads it off a path's item and an operation of it."""
+        declared = [parameter for one in declarations for parameter in one.get("parameters", ())]
+        return cls(
+            frozenset(one["name"] for one in declared if one["in"] == "query"),
+            frozenset(one["name"].lower() for one in declared if one["in"] == "header"),
+        )
+
+    def check(self, request: Request) -> None:
+        """Check a request before anything is done for it.
+
+        Raises:
+            InvalidArgument: It has a parameter or a condition that is not known here; the error names it, and the
+                parameter that it may have meant.
+        """
+        query = request.scope["query_string"]
+        if query:
+            self._check_query(query.decode("latin-1"))
+        for header in _CONDITIONS:
+            if header in request.headers and header not in self.headers:
+                if request.method in _SAFE and header in _IGNORABLE:
+                    continue
+                expected = f"no such header: {request.method} {request.url.path[:_SHOWN]} does not look at it"
+                raise InvalidArgument(header.title(), request.headers[header][:_SHOWN], expected)
+
+    def _check_query(self, query: str) -> None:
+        for part in query.split("&"):
+            name, _, value = part.partition("=")
+            name = unquote_plus(name)
+            if part and name not in self.query:
+                raise InvalidArgument(name[:_SHOWN], unquote_plus(value)[:_SHOWN], self._expected(name[:_SHOWN]))
+
+    def _expected(self, name: str) -> str:
+        close = get_close_matches(name, self.query, n=1, cutoff=0.5)
+        if close:
+            return f"no such parameter; did you mean {close[0]}?"
+        return f"no such parameter; known: {', '.join(sorted(self.query))}" if self.query else "no parameters"
+
+
+def strict(routes: Iterable[Route], description: Json, free: tuple[str, ...] = ()) -> list[Route]:
+    """The same routes, which refuse what their description does not know.
+
+    Args:
+        free: Beginnings of paths where anything may be in the query, as probes add something against caches.
+    """
+    paths: Mapping[str, Json] = description["paths"]
+    return [route if route.path.startswith(free) else _checked(route, paths.get(route.path, {})) for route in routes]
+
+
+def _checked(route: Route, item: Json) -> Route:
+    operations = {method.upper(): Operation.of(item, item[method]) for method in METHODS if method in item}
+    operations.setdefault("HEAD", operations.get("GET", Operation.of()))
+    call: Endpoint = route.endpoint
+
+    async def endpoint(request: Request) -> Response:
+        operations[request.method].check(request)
+        return _if_changed(request, await call(request))
+
+    methods: Any = route.methods
+    return Route(route.path, endpoint, methods=list(methods))
+
+
+def _if_changed(request: Request, response: Response) -> Response:
+    """The answer, or 304 where `If-None-Match` names what the caller has already (RFC 9110, section 13.1.2)."""
+    known, tag = request.headers.get("if-none-match"), response.headers.get("etag")
+    if known is None or tag is None or response.status_code != 200 or request.method not in _SAFE:
+        return response
+    if known.strip() != "*" and tag not in {one.strip().removeprefix("W/") for one in known.split(",")}:
+        return response
+    kept = {name: value for name, value in response.headers.items() if not name.lower().startswith("content-")}
+    return Response(status_code=304, headers=kept)
