@@ -105,6 +105,10 @@ class Config:
     """How far another node's time may be from this one's."""
     local_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks whose addresses are of this node too, as those of its containers; counts where there is a key."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of reverse proxies, whose `X-Forwarded-For` or `Forwarded` says for whom they ask."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that a request's `Host` may have, beside addresses and the nodes' own; `.example.org`: all below it."""
     max_in_flight: int = 1024
     """How many requests are answered at once."""
     max_bundles_per_chain: int = 10_000
@@ -263,6 +267,13 @@ def _hosts(text: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def _host_names(text: str) -> tuple[str, ...]:
+    parts = _parts(text)
+    if not all(re.fullmatch(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", part) for part in parts):
+        raise ValueError(text)
+    return tuple(parts)
+
+
 def _redis_url(text: str) -> str:
     check_url(text)
     return text
@@ -317,6 +328,8 @@ PARSERS: Parsers = {
     "peer_key": (_peer_key, _KEY_EXPECTED),
     "peer_clock_skew_s": (not_negative, "a number of seconds, 0 or more"),
     "local_networks": (_networks, "networks such as 10.42.0.0/24, separated by commas"),
+    "trusted_proxies": (_networks, "networks such as 10.0.0.1/32, separated by commas"),
+    "allowed_hosts": (_host_names, "names of hosts without ports, separated by commas"),
     "max_in_flight": (whole(1), "a whole number above 0"),
     "max_bundles_per_chain": (whole(1), "a whole number above 0"),
     "log_level": one_of("debug", "info", "warning", "error"),

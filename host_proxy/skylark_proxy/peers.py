@@ -2,10 +2,9 @@
 
 import contextlib
 import logging
-import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -28,7 +27,8 @@ from skylark_proxy.errors import (
 )
 from skylark_proxy.link_meter import LinkMeter, TimedConnection, TimedPool
 from skylark_proxy.model import BundleInfo, Node, StateKey, WriteId
-from skylark_proxy.signatures import NONCE_BYTES, Signer
+from skylark_proxy.signatures import Signer
+from skylark_proxy.signed_requests import SignedRequests
 from skylark_proxy.topology import endpoint
 
 T = TypeVar("T")
@@ -84,13 +84,13 @@ class Peers:
         self, connect_timeout_ms: int, timeout_ms: int, meter: LinkMeter | None = None, signer: Signer | None = None
     ) -> None:
         self._meter = meter
-        self._signer = signer
         self._ahead_ms: dict[str, int] = {}
         timeout = urllib3.Timeout(connect=connect_timeout_ms / 1000, read=timeout_ms / 1000)
         self._pool = urllib3.PoolManager(
             num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
         )
         self._pool.pool_classes_by_scheme = {"http": TimedPool}
+        self._requests = SignedRequests(self._pool, signer)
 
     def get(self, node: Node, key: StateKey, fields: Collection[str] = (), asker: str | None = None) -> Bundle | None:
         """Fetches a bundle that the node itself holds.
@@ -241,17 +241,13 @@ class Peers:
             PeerUnreachable: The node does not answer, or something else answers at its address.
         """
         target = f"/bundles/{quote(str(key.at(node.name)))}{path}?{urlencode(query)}"
-        TimedConnection.take_connecting_s()
-        started, uptime_ms = time.perf_counter(), bundle_http.uptime_ms()
+        base = f"http://{endpoint(node.address)}"
         try:
-            response = self._pool.request(
-                method,
-                f"http://{endpoint(node.address)}{target}",
-                body=cast(Iterable[bytes], _chunks(parts)) if parts else None,
-                headers=self._signed(method, target, headers or {}, parts or ()),
-                preload_content=False,
-                redirect=False,  # a node never redirects: what does is not the node
-            )
+            TimedConnection.take_connecting_s()
+            self._requests.meet(base, node.name)
+            self._measure_connecting(node)
+            started, uptime_ms = time.perf_counter(), bundle_http.uptime_ms()
+            response = self._requests.send(base, method, target, headers or {}, parts or (), node.name)
             try:
                 _check_sender(node, response)
                 self._note_clock(node, response, uptime_ms)
@@ -281,32 +277,22 @@ class Peers:
         if theirs.isdecimal():
             self._ahead_ms[node.name] = int(theirs) - uptime_ms
 
-    def _signed(
-        self, method: str, target: str, headers: Mapping[str, str], parts: Sequence[Buffer]
-    ) -> Mapping[str, str]:
-        if self._signer is None:
-            return headers
-        return self._signer.headers(method, target, headers, parts, time.time(), os.urandom(NONCE_BYTES))
-
     def _measure(
         self, node: Node, sent: Mapping[str, str] | None, response: urllib3.BaseHTTPResponse, started: float
     ) -> None:
         if self._meter is None:
             return
-        connecting_s, now_s = TimedConnection.take_connecting_s(), time.time()
-        exchange_s = time.perf_counter() - started - connecting_s
+        ended = time.perf_counter()
+        exchange_s = ended - started - self._measure_connecting(node)
         size_bytes = int((sent or {}).get("Content-Length", 0)) + int(response.headers.get("Content-Length", 0))
-        if connecting_s > 0:
-            self._meter.record(node.name, 0, connecting_s, now_s)
-        self._meter.record(node.name, size_bytes, exchange_s, now_s)
+        self._meter.record(node.name, size_bytes, exchange_s, time.time())
 
-
-def _chunks(parts: Sequence[Buffer]) -> Iterator[Buffer]:
-    """Pieces for the socket: large ones cut, so that a timeout is for each piece and not for a whole bundle."""
-    for part in parts:
-        view = memoryview(part)
-        for start in range(0, len(view), _CHUNK_BYTES):
-            yield view[start : start + _CHUNK_BYTES]
+    def _measure_connecting(self, node: Node) -> float:
+        """Note what this thread has spent connecting, and return it in seconds."""
+        connecting_s = TimedConnection.take_connecting_s()
+        if connecting_s > 0 and self._meter is not None:
+            self._meter.record(node.name, 0, connecting_s, time.time())
+        return connecting_s
 
 
 def _check_sender(node: Node, response: urllib3.BaseHTTPResponse) -> None:

@@ -74,7 +74,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         topology = _provider(config, stack, progress)
         store = _store(config, stack, progress)
         signer = Signer(config.peer_key, config.node) if config.peer_key is not None else None
-        peers = Peers(config.peer_connect_timeout_ms, config.peer_timeout_ms, _meter(config, stack), signer)
+        peers = Peers(config.peer_connect_timeout_ms, config.peer_timeout_ms, _meter(config, stack, signer), signer)
         stack.callback(peers.close)
         outbox = Outbox(store, config.outbox_max_entries)
         forwarder = Forwarder(outbox, store, peers, lambda name: topology.current(time.time()).node(name))
@@ -150,13 +150,13 @@ def _given(config: Config, local: Node) -> TopologySource:
     return source
 
 
-def _meter(config: Config, stack: contextlib.ExitStack) -> LinkMeter | None:
+def _meter(config: Config, stack: contextlib.ExitStack, signer: Signer | None) -> LinkMeter | None:
     if not config.report_links:
         return None
     if config.node_info_url is None:
         raise ConfigError("SKYLARK_REPORT_LINKS", True, "SKYLARK_NODE_INFO_URL, the service to report to, beside it")
     meter = LinkMeter()
-    reporter = LinkReporter(config.node_info_url, config.node, meter)
+    reporter = LinkReporter(config.node_info_url, config.node, meter, signer=signer)
     stack.callback(reporter.close)
     reporter.open()
     return meter

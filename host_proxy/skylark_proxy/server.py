@@ -76,6 +76,7 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whom to believe is decided by `api.callers`
         headers=list((headers or {}).items()),
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,

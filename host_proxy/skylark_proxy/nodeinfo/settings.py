@@ -4,6 +4,7 @@ import contextlib
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -52,6 +53,14 @@ class NodeInfoSettings:
     """The share of what proxies measured in what is served: 0 nothing, 1 all."""
     node_info_measured_expiry_s: float = 60.0
     """How long a measurement counts."""
+    peer_key: bytes | None = field(default=None, repr=False)
+    """The key that all nodes share; with it, whoever changes something has to sign the request."""
+    peer_clock_skew_s: float = 300.0
+    """How far the time of who signs may be from this service's."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of reverse proxies, whose `X-Forwarded-For` or `Forwarded` says for whom they ask."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that a request's `Host` may have, beside addresses and the nodes' own; `.example.org`: all below it."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
     log_format: str = "text"
@@ -144,7 +153,18 @@ def _share(text: str) -> float:
     return value
 
 
-_SHARED = ("node", "topology", "max_latency_ms", "min_bandwidth_mbps", "log_level", "log_format")
+_SHARED = (
+    "node",
+    "topology",
+    "max_latency_ms",
+    "min_bandwidth_mbps",
+    "peer_key",
+    "peer_clock_skew_s",
+    "trusted_proxies",
+    "allowed_hosts",
+    "log_level",
+    "log_format",
+)
 _PARSERS: Parsers = {name: PARSERS[name] for name in _SHARED} | {
     "node_info_host": PARSERS["host"],
     "node_info_port": PARSERS["port"],
