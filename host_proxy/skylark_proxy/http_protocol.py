@@ -20,10 +20,14 @@ from skylark.http_head import HeadReader, Request, read_request
 from skylark.http_response import response_head
 from skylark.http_routes import MAX_HEADERS
 from skylark.http_settings import ServerSettings
+from skylark_proxy.tls import node_names
 
 LINGER_S = 2.0
 """How long to go on reading after a refusal: closing at once makes the system reset the connection, and the client
 lose the answer (RFC 9112, section 9.6)."""
+
+CERTIFIED = "skylark_certified"
+"""The key of an ASGI scope with the names in the client's certificate; there is none without one."""
 
 _LIMITS = ServerSettings()
 _CACHED_BYTES = 1024
@@ -180,10 +184,17 @@ class StrictProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_of_head = False
+        self._certified: frozenset[str] = frozenset()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._certified = node_names(transport.get_extra_info("peercert") or {})
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._certified:
+            self.scope[CERTIFIED] = self._certified  # type: ignore[literal-required]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -237,7 +248,8 @@ class StrictProtocol(HttpToolsProtocol):
     def _send(self, refusal: Refused) -> None:
         answer = refused(refusal)
         self.transport.write(response_head(answer, "close") + answer.body)
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS has no half-closed connections
+            self.transport.write_eof()
         self.flow.resume_reading()
         self._timer = self.loop.call_later(LINGER_S, self.transport.close)
 

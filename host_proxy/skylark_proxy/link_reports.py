@@ -5,12 +5,13 @@ from threading import Event, Thread
 from urllib.parse import urlsplit
 
 import msgspec
-import urllib3
 from urllib3.exceptions import HTTPError
 
+from skylark_proxy.connections import open_pool
 from skylark_proxy.link_meter import LinkEstimate, LinkMeter
 from skylark_proxy.signatures import Signer
 from skylark_proxy.signed_requests import SignedRequests
+from skylark_proxy.tls import TlsFiles
 
 _LOG = logging.getLogger(__name__)
 _INTERVAL_S = 5.0
@@ -25,17 +26,24 @@ class LinkReporter:
         url: The node-info service's.
         node: The name of the local node.
         signer: Signs the reports; None: the nodes share no key.
+        tls: For a service that speaks TLS.
     """
 
     def __init__(
-        self, url: str, node: str, meter: LinkMeter, interval_s: float = _INTERVAL_S, signer: Signer | None = None
+        self,
+        url: str,
+        node: str,
+        meter: LinkMeter,
+        interval_s: float = _INTERVAL_S,
+        signer: Signer | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         parts = urlsplit(url)
         self._base, self._target = f"{parts.scheme}://{parts.netloc}", f"{parts.path}/measurements"
         self._node = node
         self._meter = meter
         self._interval_s = interval_s
-        self._pool = urllib3.PoolManager(maxsize=1, timeout=_TIMEOUT_S, retries=False)
+        self._pool = open_pool(tls or TlsFiles(), maxsize=1, timeout=_TIMEOUT_S, retries=False)
         self._requests = SignedRequests(self._pool, signer)
         self._closing = Event()
         self._thread = Thread(target=self._run, name="link-reports", daemon=True)

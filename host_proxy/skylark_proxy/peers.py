@@ -15,6 +15,7 @@ from skylark import wire
 from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
+from skylark_proxy.connections import open_pool
 from skylark_proxy.errors import (
     Conflict,
     InvalidArgument,
@@ -25,10 +26,11 @@ from skylark_proxy.errors import (
     TooLarge,
     TooManyBundles,
 )
-from skylark_proxy.link_meter import LinkMeter, TimedConnection, TimedPool
+from skylark_proxy.link_meter import LinkMeter, TimedConnection
 from skylark_proxy.model import BundleInfo, Node, StateKey, WriteId
 from skylark_proxy.signatures import Signer
 from skylark_proxy.signed_requests import SignedRequests
+from skylark_proxy.tls import TlsFiles
 from skylark_proxy.topology import endpoint
 
 T = TypeVar("T")
@@ -78,18 +80,27 @@ class Peers:
         timeout_ms: How long a peer may neither send nor take anything.
         meter: Is told how long each exchange took; None: nothing is measured.
         signer: Signs every request; None: none is signed.
+        tls: With a certificate in it, nodes are asked by TLS only.
     """
 
     def __init__(
-        self, connect_timeout_ms: int, timeout_ms: int, meter: LinkMeter | None = None, signer: Signer | None = None
+        self,
+        connect_timeout_ms: int,
+        timeout_ms: int,
+        meter: LinkMeter | None = None,
+        signer: Signer | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         self._meter = meter
         self._ahead_ms: dict[str, int] = {}
         timeout = urllib3.Timeout(connect=connect_timeout_ms / 1000, read=timeout_ms / 1000)
-        self._pool = urllib3.PoolManager(
-            num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
+        tls = tls or TlsFiles()
+        self._scheme = tls.scheme
+        # A public authority knows no nodes: without a CA of our own, certificates have to be good for the address.
+        self._names_nodes = tls.ca is not None
+        self._pool = open_pool(
+            tls, num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
         )
-        self._pool.pool_classes_by_scheme = {"http": TimedPool}
         self._requests = SignedRequests(self._pool, signer)
 
     def get(self, node: Node, key: StateKey, fields: Collection[str] = (), asker: str | None = None) -> Bundle | None:
@@ -241,13 +252,13 @@ class Peers:
             PeerUnreachable: The node does not answer, or something else answers at its address.
         """
         target = f"/bundles/{quote(str(key.at(node.name)))}{path}?{urlencode(query)}"
-        base = f"http://{endpoint(node.address)}"
+        base, name = f"{self._scheme}://{endpoint(node.address)}", node.name if self._names_nodes else None
         try:
             TimedConnection.take_connecting_s()
-            self._requests.meet(base, node.name)
+            self._requests.meet(base, name)
             self._measure_connecting(node)
             started, uptime_ms = time.perf_counter(), bundle_http.uptime_ms()
-            response = self._requests.send(base, method, target, headers or {}, parts or (), node.name)
+            response = self._requests.send(base, method, target, headers or {}, parts or (), name)
             try:
                 _check_sender(node, response)
                 self._note_clock(node, response, uptime_ms)

@@ -1,5 +1,6 @@
 """Serves an ASGI application, a node's proxy or the node-info service, with uvicorn until it is told to stop."""
 
+import asyncio
 import contextlib
 import logging
 import signal
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp
 
 from skylark_proxy.errors import ConfigError
 from skylark_proxy.http_protocol import StrictProtocol
+from skylark_proxy.tls import ServerContext, TlsFiles
 
 _GRACE_S = 10
 _KEEP_ALIVE_S = 120  # other nodes keep their connections; a new one costs a round trip, which may be 200 ms and more
@@ -55,15 +57,34 @@ def listen(config: ServerSettings, variables: str = "SKYLARK_HOST, SKYLARK_PORT"
     return listener
 
 
+def listen_plain(address: str) -> socket.socket:
+    """Return the listening socket of `SKYLARK_PLAIN_LISTEN`.
+
+    Raises:
+        ConfigError: It cannot listen there.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        expected = f"an address to listen on ({error.strerror})"
+        raise ConfigError("SKYLARK_PLAIN_LISTEN", address, expected) from error
+
+
 def serve(
     app: ASGIApp,
     listener: socket.socket,
     on_shutdown: Callable[[], None] | None = None,
     headers: Mapping[str, str] | None = None,
+    tls: TlsFiles | None = None,
+    plain: socket.socket | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; requests that run then have ten seconds to end.
 
     Args:
+        tls: With a certificate in it, the listener speaks TLS.
+        plain: A second listener, which never does.
         headers: Headers of every answer, also of those that uvicorn gives by itself.
         on_shutdown: Is called before they are waited for, in the event loop.
     """
@@ -82,14 +103,30 @@ def serve(
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
+    if tls is not None and tls.serves:
+        context = ServerContext(tls)
+        settings.ssl_context_factory = lambda _config, _default: context
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
-        _Server(settings, on_shutdown).run(sockets=[listener])
+        _Server(settings, on_shutdown, plain).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, settings: uvicorn.Config, on_shutdown: Callable[[], None] | None) -> None:
+    def __init__(
+        self, settings: uvicorn.Config, on_shutdown: Callable[[], None] | None, plain: socket.socket | None
+    ) -> None:
         super().__init__(settings)
         self._on_shutdown = on_shutdown
+        self._plain = plain
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._plain is not None:
+
+            def protocol() -> StrictProtocol:
+                return StrictProtocol(self.config, self.server_state, self.lifespan.state)
+
+            loop = asyncio.get_running_loop()
+            self.servers.append(await loop.create_server(protocol, sock=self._plain, backlog=_BACKLOG))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._on_shutdown is not None:

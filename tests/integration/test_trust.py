@@ -582,5 +582,5 @@ class TestNodeInfo:
                     if restarted:
                         service.kill()
                         service.start()
-                    put(nodes["sat"], f"{chain}:t{restarted:d}")
+                    nodes["sat"].client.put_bundle(f"{chain}:t{restarted:d}", {"f": b"small"})
                     wait_for(lambda: service.get("/node-graph")[0]["latency"] < 40, "a measured link is told", 60)

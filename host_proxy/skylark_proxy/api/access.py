@@ -18,6 +18,7 @@ from skylark_proxy.api.answers import error_answer
 from skylark_proxy.api.callers import Client, Network, client_of, foreign_page, identity_of, known_host
 from skylark_proxy.api.rights import Identity, RouteClass, acts, allowed, those_allowed
 from skylark_proxy.errors import Forbidden, SkylarkError, Unauthorized
+from skylark_proxy.http_protocol import CERTIFIED
 from skylark_proxy.signatures import BOOT, SIGNATURE, SIGNATURE_INPUT, RequestHead, Verifier
 
 _LOG = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class Trust:
 
     Attributes:
         verifier: Verifies signatures; None: there is no key.
+        nodes: The names of the nodes that may show certificates; None: there is no CA for them.
+        encrypted: Whether what nodes ask has to come by TLS.
         local_networks: Networks whose addresses are of this node too.
         trusted_proxies: The networks of reverse proxies that say for whom they ask.
         hosts: The names by which the node is known, in lower case; see `callers.known_host`.
@@ -39,6 +42,8 @@ class Trust:
     """
 
     verifier: Verifier | None = None
+    nodes: Callable[[], Collection[str]] | None = None
+    encrypted: bool = False
     local_networks: Collection[Network] = ()
     trusted_proxies: Collection[Network] = ()
     hosts: Callable[[], Collection[str]] = field(default=tuple)
@@ -47,7 +52,7 @@ class Trust:
     @property
     def guarded(self) -> bool:
         """True if identities can be proven."""
-        return self.verifier is not None
+        return self.verifier is not None or self.nodes is not None
 
 
 class Access:
@@ -87,12 +92,27 @@ class Access:
         if request.signed and self._trust.verifier is not None:
             return self._verified(request, self._trust.verifier, receive)
         self._check_page(request)
-        if not self._trust.guarded:
-            return receive
-        identity = identity_of(client, request.server, self._trust.local_networks)
-        if not allowed(request.route, identity):
-            raise _refusal(request, client)
+        if self._trust.guarded and not allowed(request.route, self._identity(request, client)):
+            raise self._refusal(request, client)
         return receive
+
+    def _identity(self, request: "_Request", client: Client) -> Identity:
+        """Every proof that can be asked for is needed: with a key, a certificate alone makes no node."""
+        if self._trust.verifier is None and self._shown(request):
+            return Identity.PEER
+        return identity_of(client, request.server, self._trust.local_networks)
+
+    def _shown(self, request: "_Request") -> Collection[str]:
+        """The nodes that the sender's certificate names."""
+        return request.certified.intersection(self._trust.nodes() if self._trust.nodes is not None else ())
+
+    def _refusal(self, request: "_Request", client: Client) -> SkylarkError:
+        if not any(allowed(request.route, other) for other in Identity if other is not Identity.PEER):
+            signed = f"are signed: {SIGNATURE_INPUT}, {SIGNATURE}" if self._trust.verifier is not None else ""
+            shown = "come with the certificate of a node" if self._trust.nodes is not None else ""
+            return Unauthorized(f"requests for {request.route.value} {' and '.join(filter(None, (signed, shown)))}")
+        others = "others may use /functions, /tasks, /neighbors, /storage-node, /health, /openapi.json"
+        return Forbidden(f"{request.path!r} from {client.shown}", f"{those_allowed(request.route)}; {others}")
 
     def _check_page(self, request: "_Request") -> None:
         """Keep out pages in browsers, of which a node's client is none."""
@@ -105,6 +125,11 @@ class Access:
 
     def _verified(self, request: "_Request", verifier: Verifier, receive: Receive) -> Receive:
         signature = verifier.verify(RequestHead(request.method, request.target, request.headers), self._trust.clock())
+        if self._trust.encrypted and not request.encrypted:
+            raise Unauthorized("nodes ask each other by TLS here, and this is plain HTTP")
+        if self._trust.nodes is not None and signature.sender not in self._shown(request):
+            shown = ", ".join(sorted(request.certified)) or "none"
+            raise Unauthorized(f"node {signature.sender!r} signed it, and the certificate is that of {shown}")
         if request.method in _WITH_BODY:
             return _compared(receive, signature.sha256)
         if signature.sha256 != _EMPTY:
@@ -136,6 +161,9 @@ class _Request:
     headers: dict[str, str]
     server: str | None
     route: RouteClass
+    encrypted: bool
+    certified: frozenset[str]
+    """The names in the sender's certificate, which is one of the CA."""
 
     @classmethod
     def of(cls, scope: Scope, route_of: Callable[[str, str, str], RouteClass]) -> "_Request":
@@ -147,18 +175,13 @@ class _Request:
             headers=_headers(scope),
             server=scope["server"][0] if scope["server"] else None,
             route=route_of(scope["method"], scope["path"], query),
+            encrypted=scope.get("scheme") == "https",
+            certified=scope.get(CERTIFIED, frozenset()),
         )
 
     @property
     def signed(self) -> bool:
         return SIGNATURE in self.headers or SIGNATURE_INPUT in self.headers
-
-
-def _refusal(request: _Request, client: Client) -> SkylarkError:
-    if not any(allowed(request.route, other) for other in Identity if other is not Identity.PEER):
-        return Unauthorized(f"requests for {request.route.value} are signed: {SIGNATURE_INPUT}, {SIGNATURE}")
-    others = "others may use /functions, /tasks, /neighbors, /storage-node, /health, /openapi.json"
-    return Forbidden(f"{request.path!r} from {client.shown}", f"{those_allowed(request.route)}; {others}")
 
 
 def _compared(receive: Receive, sha256: bytes) -> Receive:

@@ -67,6 +67,8 @@ def _trust(proxy: Proxy) -> Trust:
     config = proxy.config
     return Trust(
         verifier=Verifier(config.peer_key, config.peer_clock_skew_s) if config.peer_key is not None else None,
+        nodes=(lambda: proxy.topology.current(time.time()).nodes) if config.tls.mutual else None,
+        encrypted=config.tls.serves,
         local_networks=config.local_networks,
         trusted_proxies=config.trusted_proxies,
         hosts=KnownHosts(config.node, lambda: proxy.topology.current(time.time()), config.allowed_hosts),

@@ -67,11 +67,12 @@ def node_info_command(
     )
     configure_logging(settings)
     with sigterm_as_interrupt(), contextlib.closing(listen(settings, _VARIABLES)) as listener:
-        address = f"http://{address_of(settings.host, listener.getsockname()[1])}"
+        settings.tls.check()
+        address = f"{settings.tls.scheme}://{address_of(settings.host, listener.getsockname()[1])}"
         with open_node_info(settings) as service:
             report = partial(_LOG.info, "node-info serves %s, provider: %s", address, settings.node_info_provider)
             app = create_node_info_app(service, report, trust_of(settings, service))
-            serve(app, listener, service.close)
+            serve(app, listener, service.close, tls=settings.tls)
     _LOG.info("node-info has ended")
 
 

@@ -65,6 +65,8 @@ def trust_of(settings: NodeInfoSettings, service: NodeInfo) -> Trust:
     key = settings.peer_key
     return Trust(
         verifier=Verifier(key, settings.peer_clock_skew_s) if key is not None else None,
+        nodes=(lambda: service.snapshot().topology.nodes) if settings.tls.mutual else None,
+        encrypted=settings.tls.serves,
         trusted_proxies=settings.trusted_proxies,
         hosts=KnownHosts(settings.node, lambda: service.snapshot().topology, settings.allowed_hosts),
     )

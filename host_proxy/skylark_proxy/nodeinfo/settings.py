@@ -18,6 +18,7 @@ from skylark_proxy.nodeinfo.measured import MeasuredTopology, Mixing
 from skylark_proxy.nodeinfo.provider import FileTopology, Provider
 from skylark_proxy.nodeinfo.rotating import INTERVAL_EXPECTED, MAX_INTERVAL_S, MIN_INTERVAL_S, RotatingTopology
 from skylark_proxy.nodeinfo.service import Bell, NodeInfo
+from skylark_proxy.tls import TlsFiles
 
 DEFAULT_PORT = 30001
 
@@ -57,6 +58,12 @@ class NodeInfoSettings:
     """The key that all nodes share; with it, whoever changes something has to sign the request."""
     peer_clock_skew_s: float = 300.0
     """How far the time of who signs may be from this service's."""
+    tls_cert: Path | None = None
+    """The certificate of the service; with it the service speaks TLS."""
+    tls_key: Path | None = None
+    """The key of that certificate."""
+    tls_ca: Path | None = None
+    """The authorities whose certificates are believed; with it whoever changes something has to show a node's."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks of reverse proxies, whose `X-Forwarded-For` or `Forwarded` says for whom they ask."""
     allowed_hosts: tuple[str, ...] = ()
@@ -75,6 +82,11 @@ class NodeInfoSettings:
     def port(self) -> int:
         """The port to listen on."""
         return self.node_info_port
+
+    @property
+    def tls(self) -> TlsFiles:
+        """The files for encryption."""
+        return TlsFiles(self.tls_cert, self.tls_key, self.tls_ca)
 
     @property
     def objectives(self) -> Objectives:
@@ -160,6 +172,9 @@ _SHARED = (
     "min_bandwidth_mbps",
     "peer_key",
     "peer_clock_skew_s",
+    "tls_cert",
+    "tls_key",
+    "tls_ca",
     "trusted_proxies",
     "allowed_hosts",
     "log_level",
