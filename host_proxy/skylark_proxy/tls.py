@@ -1,8 +1,7 @@
 """Encryption between nodes: contexts made of the files that the settings name, read again when a file changes.
 
-A certificate names its node as the URI `skylark://node/NAME`; where it has
-no such URI, as a DNS name. Contexts are looked
-up for each new connection, so certificates are replaced without a restart; connections that are open go on.
+A certificate names its node as the URI `skylark://node/NAME`; where it has no such URI, as a DNS name. Contexts are
+looked up for each new connection, so certificates are replaced without a restart; connections that are open go on.
 """
 
 import logging
@@ -111,14 +110,18 @@ class ClientContext:
         try:
             wrapped = context.wrap_socket(connection, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
-            raise ssl.SSLError(f"its certificate is not accepted ({error.verify_message})") from error
+            raise _refused(f"its certificate is not accepted ({error.verify_message})") from error
         except ssl.SSLError as error:
-            raise ssl.SSLError(_SENTENCES.get(error.reason or "", f"TLS failed ({_reason(error)})")) from error
+            raise _refused(_SENTENCES.get(error.reason or "", f"TLS failed ({_reason(error)})")) from error
         names = node_names(wrapped.getpeercert() or {})
         if node is not None and node not in names:
             wrapped.close()
-            raise ssl.SSLError(f"its certificate is of {', '.join(sorted(names)) or 'no node'}, not of node {node}")
+            raise _refused(f"its certificate is of {', '.join(sorted(names)) or 'no node'}, not of node {node}")
         return wrapped
+
+
+def _refused(sentence: str) -> ssl.SSLError:
+    return ssl.SSLError(ssl.SSL_ERROR_SSL, sentence)
 
 
 def node_names(certificate: Mapping[str, Any]) -> frozenset[str]:

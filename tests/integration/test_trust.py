@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from servers import wait_for
 from skylark import wire
 from skylark_proxy.signatures import BOOT, Signer
 from skylark_proxy.topology import Topology
+from taps import Tap
 
 KEY = "the key of this continuum, which nobody else has"
 KEYED = {"SKYLARK_PEER_KEY": KEY}
@@ -81,43 +82,6 @@ def put_in(recorded: bytes, chain: str) -> bytes:
     """The PUT of a chain's first bundle in what a tap has recorded, and what came after it."""
     begin = recorded.index(f"PUT /bundles/{chain}%3Acloud%3At1?scope=local".encode())
     return recorded[begin:]
-
-
-@dataclass
-class Tap:
-    """Stands between a node and a peer, records what the node sends, and changes it if a test says how."""
-
-    target: str
-    change: Callable[[bytes], bytes] = lambda data: data
-    server: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
-    recorded: bytes = b""
-    threads: list[threading.Thread] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        host, port = self.server.getsockname()
-        return f"{host}:{port}"
-
-    def run(self) -> None:
-        """Serves until the server socket is closed."""
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self.server.accept()
-                host, port = self.target.split(":")
-                far = socket.create_connection((host, int(port)))
-                for source, target, is_request in ((near, far, True), (far, near, False)):
-                    self.threads.append(threading.Thread(target=self._pump, args=(source, target, is_request)))
-                    self.threads[-1].start()
-
-    def _pump(self, source: socket.socket, target: socket.socket, is_request: bool) -> None:
-        with source, contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if is_request:
-                    self.recorded += data
-                    data = self.change(data)
-                target.sendall(data)
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
