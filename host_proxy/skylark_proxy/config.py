@@ -314,7 +314,7 @@ NODE_INFO_SETTINGS = frozenset(
 )
 """The settings of the node-info service that a node does not have; see `nodeinfo.settings`."""
 
-_OTHERS = NODE_INFO_SETTINGS | {"proxy_url"}
+_OTHERS = NODE_INFO_SETTINGS | {"proxy_url", "function_token"}
 """Settings of the node-info service and of the guest SDK, not of a node."""
 
 _NAME_EXPECTED = "1 to 128 of A-Z a-z 0-9 . _ -"

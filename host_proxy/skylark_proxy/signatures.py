@@ -28,6 +28,7 @@ from dataclasses import dataclass
 
 from skylark.wire import Buffer
 from skylark_proxy.errors import Unauthorized
+from skylark_proxy.invocation_tokens import InvocationToken, verify_token
 from skylark_proxy.model import NAME_PATTERN
 
 MIN_KEY_BYTES = 32
@@ -142,6 +143,10 @@ class Verifier:
         self.boot = new_boot()
         """The id that requests are to be signed for now."""
         self._seen: dict[str, set[bytes]] = {self.boot: set()}
+
+    def token(self, text: str, now_s: float) -> InvocationToken:
+        """Return what a function's token says; see `verify_token`."""
+        return verify_token(self._key, text, now_s, self._max_skew_s)
 
     def verify(self, head: RequestHead, now_s: float) -> Signature:
         """Return what the signature of a request says; its body, which may not have come yet, is still to be compared.

@@ -19,11 +19,14 @@ from skylark_proxy.api.callers import Client, Network, client_of, foreign_page, 
 from skylark_proxy.api.rights import Identity, RouteClass, acts, allowed, those_allowed
 from skylark_proxy.errors import Forbidden, SkylarkError, Unauthorized
 from skylark_proxy.http_protocol import CERTIFIED
+from skylark_proxy.invocation_tokens import InvocationToken
 from skylark_proxy.signatures import BOOT, SIGNATURE, SIGNATURE_INPUT, RequestHead, Verifier
 
 _LOG = logging.getLogger(__name__)
 _EMPTY = hashlib.sha256().digest()
 _HEALTH = "/health"
+_BUNDLES = "/bundles/"
+_BEARER = "Bearer "
 _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
@@ -98,9 +101,21 @@ class Access:
 
     def _identity(self, request: "_Request", client: Client) -> Identity:
         """Every proof that can be asked for is needed: with a key, a certificate alone makes no node."""
-        if self._trust.verifier is None and self._shown(request):
+        verifier = self._trust.verifier
+        if verifier is None and self._shown(request):
             return Identity.PEER
+        token = request.headers.get("authorization", "")
+        if verifier is not None and token.startswith(_BEARER) and request.route is not RouteClass.PUBLIC:
+            self._check_chain(request, verifier.token(token.removeprefix(_BEARER), self._trust.clock()))
+            return Identity.INVOCATION
         return identity_of(client, request.server, self._trust.local_networks)
+
+    def _check_chain(self, request: "_Request", token: InvocationToken) -> None:
+        """Hold an invocation to its own chain, as the sandbox does with one of a hosted function."""
+        key = request.path.removeprefix(_BUNDLES)
+        if request.route is RouteClass.BUNDLE and not token.may_touch(key.partition(":")[0]):
+            allowed_ones = f"those of its own chain {token.chain_id!r} for function {token.function!r}"
+            raise Forbidden(f"bundle {key[:300]!r} of another chain", allowed_ones)
 
     def _shown(self, request: "_Request") -> Collection[str]:
         """The nodes that the sender's certificate names."""

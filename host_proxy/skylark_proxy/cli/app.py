@@ -29,6 +29,7 @@ from skylark_proxy.cli import (
     run,
     serve,
     testbed,
+    token,
 )
 from skylark_proxy.cli.options import messages
 from skylark_proxy.errors import SkylarkError
@@ -51,6 +52,7 @@ app.command("node-info")(node_info.node_info_command)
 app.command("run")(run.run_command)
 app.command("invoke")(invoke.invoke_command)
 app.command("certs")(certs.certs_command)
+app.command("token")(token.token_command)
 app.command("elect")(elect.elect_command)
 app.add_typer(bundle.app, name="bundle")
 app.command("manifests")(manifests.manifests_command)

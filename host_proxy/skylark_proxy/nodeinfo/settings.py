@@ -190,5 +190,5 @@ _PARSERS: Parsers = {name: PARSERS[name] for name in _SHARED} | {
     "node_info_measured_weight": (_share, "a number from 0 to 1"),
     "node_info_measured_expiry_s": (not_negative, "a number of seconds, 0 or more"),
 }
-_OTHERS = (frozenset(PARSERS) | {"proxy_url"}) - frozenset(_SHARED)
+_OTHERS = (frozenset(PARSERS) | {"proxy_url", "function_token"}) - frozenset(_SHARED)
 """Settings of a node and of the guest SDK, not of this service."""

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from skylark.invocation_token import Credential
 from skylark_proxy.api.access import Access, Trust
 from skylark_proxy.api.in_flight import InFlight
 from skylark_proxy.api.rights import route_of_proxy
@@ -173,6 +174,41 @@ class TestSignedRequests:
             await app(scope, receive, send)
 
         assert ask(doubled, "GET", self.TARGET, headers=headers)[0] == 401
+
+
+class TestInvocations:
+    TOKEN = Credential.make(KEY, "f", "own").token("c", "t", NOW_S)
+
+    @pytest.mark.parametrize(
+        ("method", "target", "status"),
+        [
+            ("GET", "/bundles/c:n:t", 200),
+            ("PUT", "/bundles/c:t2", 200),
+            ("DELETE", "/bundles/c:n:t?write=x", 200),
+            ("GET", "/bundles/other:n:t", 403),
+            ("PUT", "/bundles/cc:t2", 403),
+            ("GET", "/bundles/:t2", 403),
+            ("GET", "/bundles?chain=c", 403),
+            ("POST", "/save/sat", 403),
+            ("GET", "/state?key=c:t", 403),
+            ("POST", "/refresh", 403),
+            ("GET", "/bundles/c:n:t?scope=local", 401),
+            ("POST", "/bundles/c:n:t/announcement", 401),
+            ("POST", "/functions/f", 200),
+        ],
+    )
+    @pytest.mark.parametrize("client", ["203.0.113.7", "127.0.0.1"])
+    def test_what_a_token_is_good_for(self, method: str, target: str, status: int, client: str) -> None:
+        """A token opens the bundles of its chain, from wherever it comes, and holds who has it to them on the node."""
+        headers = {"Authorization": f"Bearer {self.TOKEN}"}
+        assert ask(guarded(), method, target, client=(client, 1), headers=headers)[0] == status
+
+    def test_one_that_is_wrong(self) -> None:
+        """A wrong token is refused also from this node; functions are invoked with whatever they want to be told."""
+        headers = {"Authorization": f"Bearer {self.TOKEN[:-1]}"}
+        client = ("127.0.0.1", 1)
+        assert ask(guarded(), "GET", "/bundles/c:t", client=client, headers=headers)[0] == 401
+        assert ask(guarded(), "POST", "/functions/f", client=client, headers=headers)[0] == 200
 
 
 class TestBootIds:
