@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from continuum import LiveNode, check_error, run_proxy
+from continuum import LiveNode, run_proxy
 from skylark.invocation_token import Credential
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
@@ -132,10 +132,3 @@ class TestFunctionsWithoutAToken:
             answer = server.http.post("/functions/calls_state", content=json.dumps(program).encode())
             assert "its token is wrong" in answer.text
             assert node.held(chain) == []
-
-    def test_one_of_another_form(self, runtime: Runtime, component: Path, node: LiveNode) -> None:
-        """A setting that is no credential is told by its name, without its value."""
-        with pod(runtime, component, node, {"SKYLARK_FUNCTION_TOKEN": "secret"}) as server:
-            answer = server.http.post("/functions/hello", content=b"you")
-            check_error(answer, 500, "config", "SKYLARK_FUNCTION_TOKEN", "skylark token")
-            assert "secret'" not in answer.text

@@ -160,6 +160,8 @@ class FunctionSection(_Section, frozen=True):
     """It runs on what that function answers."""
     on_event: EventType | None = None
     """It runs on events of this type. At most one of `after` and `on_event`."""
+    chains: Literal["own", "any"] = "own"
+    """Whether it may touch the bundles of other chains than that of each invocation; for pods of its own."""
     replies: EventType | None = None
     """The type of the event that it answers with, where it makes one itself."""
     memory: Size | None = None

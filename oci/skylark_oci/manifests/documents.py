@@ -192,6 +192,21 @@ def field_env(name: str, path: str) -> Document:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
+def peer_key_volume(secret: str | None) -> Document:
+    """The nodes' key, of which a pod's containers read the file."""
+    name = secret or names.PEER_KEY_SECRET
+    return {"name": "peer-key", "secret": {"secretName": name, "defaultMode": 0o440}}
+
+
+PEER_KEY_MOUNT: Document = {"name": "peer-key", "mountPath": names.PEER_KEY_FOLDER, "readOnly": True}
+PEER_KEY_SETTING = f"@{names.PEER_KEY_FOLDER}/key"
+
+
+def allowed_hosts(namespace: str) -> str:
+    """The names of Services, by which pods ask for proxies and node-info."""
+    return f".{namespace}.svc,.{namespace}.svc.cluster.local"
+
+
 def secret_env(name: str, secret: str, key: str) -> Document:
     """A variable from a Secret."""
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}

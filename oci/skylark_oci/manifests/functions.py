@@ -18,6 +18,7 @@ from skylark_oci.manifests.documents import (
     field_env,
     nodes_affinity,
     pull_secrets,
+    secret_env,
 )
 from skylark_oci.manifests.proxy import pod_network
 
@@ -140,6 +141,7 @@ def _container(config: ClusterConfig, function: FunctionSection) -> Document:
         "env": [
             field_env("LOCAL_NODE_HOST", "status.hostIP"),
             {"name": "SKYLARK_PROXY_URL", "value": _proxy_url(config)},
+            secret_env("SKYLARK_FUNCTION_TOKEN", names.function_secret(function.name), "token"),
             *own,
         ],
         "securityContext": _SECURITY,

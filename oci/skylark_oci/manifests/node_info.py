@@ -3,8 +3,11 @@
 from skylark_oci.manifests import names
 from skylark_oci.manifests.config import ClusterConfig
 from skylark_oci.manifests.documents import (
+    PEER_KEY_MOUNT,
+    PEER_KEY_SETTING,
     TIERED,
     Document,
+    allowed_hosts,
     config_map,
     container_security,
     daemon_set,
@@ -17,6 +20,7 @@ from skylark_oci.manifests.documents import (
     network_policy,
     node_affinity,
     node_port_service,
+    peer_key_volume,
     pod_security,
     pods_of,
     resources,
@@ -49,6 +53,8 @@ def node_info_environment(config: ClusterConfig) -> dict[str, str]:
         "SKYLARK_NODE_INFO_HOST": "0.0.0.0",  # noqa: S104
         "SKYLARK_NODE_INFO_PORT": str(names.NODE_INFO_PORT),
         "SKYLARK_NODE_INFO_PROVIDER": config.file.node_info.provider,
+        "SKYLARK_PEER_KEY": PEER_KEY_SETTING,
+        "SKYLARK_ALLOWED_HOSTS": allowed_hosts(config.file.cluster.namespace),
         "SKYLARK_LOG_FORMAT": "json",
     }
     if config.topology is not None:
@@ -70,13 +76,13 @@ def _access(space: str) -> list[Document]:
 
 
 def _ingress(config: ClusterConfig) -> Document:
-    """Whoever reaches the service may set the objectives of its node."""
+    """Whoever reaches the service may read; who has the key may set the objectives of its node."""
     operators = from_networks(config.file.cluster.operators)
     return {"from": [pods_of(names.PROXY), *operators], "ports": [{"port": names.NODE_INFO_PORT, "protocol": "TCP"}]}
 
 
 def _pod(config: ClusterConfig) -> Document:
-    volumes = [empty_volume("tmp", "16Mi")]
+    volumes = [empty_volume("tmp", "16Mi"), peer_key_volume(config.file.proxy.peer_key_secret)]
     if config.topology is not None:
         volumes.append({"name": "topology", "configMap": {"name": _TOPOLOGY}})
     return {
@@ -90,7 +96,7 @@ def _pod(config: ClusterConfig) -> Document:
 
 def _container(config: ClusterConfig) -> Document:
     part = config.file.node_info
-    mounts: list[Document] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+    mounts: list[Document] = [{"name": "tmp", "mountPath": "/tmp"}, PEER_KEY_MOUNT]  # noqa: S108
     if config.topology is not None:
         mounts.append({"name": "topology", "mountPath": _FOLDER, "readOnly": True})
     return {

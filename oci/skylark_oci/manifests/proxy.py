@@ -6,7 +6,10 @@ from skylark_oci.manifests import names
 from skylark_oci.manifests.config import ClusterConfig
 from skylark_oci.manifests.distribution import TRAITS
 from skylark_oci.manifests.documents import (
+    PEER_KEY_MOUNT,
+    PEER_KEY_SETTING,
     Document,
+    allowed_hosts,
     config_map,
     container_security,
     daemon_set,
@@ -18,6 +21,7 @@ from skylark_oci.manifests.documents import (
     memory_volume,
     network_policy,
     node_port_service,
+    peer_key_volume,
     pod_security,
     resources,
     secret_env,
@@ -25,7 +29,6 @@ from skylark_oci.manifests.documents import (
 from skylark_oci.manifests.foundation import Secrets
 from skylark_oci.manifests.pools import Pool, pools_of
 
-_KEY_FOLDER = "/etc/skylark/peer"
 _LOGIN_FOLDER = "/etc/skylark/registry"
 _CACHE = "/var/cache/skylark"
 _EVENTING = "knative-eventing"
@@ -53,16 +56,15 @@ def pod_network(config: ClusterConfig) -> str:
 def proxy_environment(config: ClusterConfig) -> dict[str, str]:
     """The settings that are the same on all nodes, as variables.
 
-    Addresses of pods count as local: what comes by the Service comes from this node, and the network policy keeps
-    other namespaces' pods out. Other machines have other addresses, and need the key.
+    No address of a pod opens anything: functions with pods of their own have tokens, and nodes have the key.
     """
     space = config.file.cluster.namespace
     own = {
         "SKYLARK_HOST": "0.0.0.0",  # noqa: S104
         "SKYLARK_PORT": str(names.PROXY_PORT),
         "SKYLARK_NODE_INFO_URL": f"http://{names.host_of(names.NODE_INFO, space)}:{names.NODE_INFO_PORT}",
-        "SKYLARK_PEER_KEY": f"@{_KEY_FOLDER}/key",
-        "SKYLARK_LOCAL_NETWORKS": pod_network(config),
+        "SKYLARK_PEER_KEY": PEER_KEY_SETTING,
+        "SKYLARK_ALLOWED_HOSTS": allowed_hosts(space),
         "SKYLARK_CACHE_DIR": _CACHE,
         "SKYLARK_LOG_FORMAT": "json",
     }
@@ -105,7 +107,6 @@ def _daemon_set(config: ClusterConfig, pool: Pool, secrets: Secrets) -> Document
 
 def _pod(config: ClusterConfig, pool: Pool) -> Document:
     proxy = config.file.proxy
-    key = proxy.peer_key_secret or names.PEER_KEY_SECRET
     return {
         "automountServiceAccountToken": False,
         "affinity": pool.affinity(),
@@ -115,7 +116,7 @@ def _pod(config: ClusterConfig, pool: Pool) -> Document:
             memory_volume("exchange", proxy.exchange),
             empty_volume("cache", proxy.cache),
             empty_volume("tmp", "256Mi"),
-            {"name": "peer-key", "secret": {"secretName": key, "defaultMode": 0o440}},
+            peer_key_volume(proxy.peer_key_secret),
             *_login_volumes(config),
         ],
     }
@@ -146,7 +147,7 @@ def _container(config: ClusterConfig, pool: Pool) -> Document:
             {"name": "exchange", "mountPath": "/dev/shm"},  # noqa: S108
             {"name": "cache", "mountPath": _CACHE},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
-            {"name": "peer-key", "mountPath": _KEY_FOLDER, "readOnly": True},
+            PEER_KEY_MOUNT,
             *({"name": one["name"], "mountPath": _LOGIN_FOLDER, "readOnly": True} for one in _login_volumes(config)),
         ],
     }

@@ -30,6 +30,7 @@ _EXPECTED = {
     "provider": "one of kubernetes, static, rotating, random",
     "effect": "one of NoSchedule, PreferNoSchedule, NoExecute",
     "runtime_handlers": "the handlers of wasmtime and wasmedge, each a name",
+    "chains": "own or any",
     "digest": "sha256: and 64 hexadecimal digits, in quotes",
     "image": "an image, such as registry.example/skylark:0.1.0",
     "settings": "settings by name, each a text, a number, true or false",
