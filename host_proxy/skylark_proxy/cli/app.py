@@ -23,6 +23,7 @@ from skylark_proxy.cli import (
     invoke,
     manifests,
     node_info,
+    objectives,
     package,
     pull,
     push,
@@ -51,6 +52,7 @@ app.command("serve")(serve.serve_command)
 app.command("node-info")(node_info.node_info_command)
 app.command("run")(run.run_command)
 app.command("invoke")(invoke.invoke_command)
+app.command("objectives")(objectives.objectives_command)
 app.command("certs")(certs.certs_command)
 app.command("token")(token.token_command)
 app.command("elect")(elect.elect_command)
