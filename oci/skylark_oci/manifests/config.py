@@ -90,6 +90,8 @@ class ClusterSection(_Section, frozen=True):
     """The containerd handler of a RuntimeClass, where it has another name, such as `wasmedge: crun`."""
     pull_secret: ObjectName | None = None
     """An existing Secret of the type kubernetes.io/dockerconfigjson, for registries that ask who pulls."""
+    tls_secret: ObjectName | None = None
+    """An existing Secret with `ca.crt`, and `NODE.crt` and `NODE.key` of each node; without it nothing is encrypted."""
     knative_operator: bool = False
     """Whether the Knative Operator runs Knative, as MicroK8s' addon has it; it would undo changes of its ConfigMaps."""
     tolerations: list[Toleration] = msgspec.field(

@@ -128,7 +128,8 @@ def _proxy_url(config: ClusterConfig) -> str:
     Not by its name: the shims and crun resolve names as the node does, and the node does not know the cluster's. Not by
     LOCAL_NODE_HOST and the NodePort: from a pod that leads to any node's proxy; see `documents.node_port_service`.
     """
-    address = f"$({names.service_variable(names.PROXY)})"
+    service = names.PROXY if config.file.cluster.tls_secret is None else names.PLAIN_PROXY
+    address = f"$({names.service_variable(service)})"
     host = f"[{address}]" if ip_network(pod_network(config)).version == 6 else address
     return f"http://{host}:{names.PROXY_PORT}"
 

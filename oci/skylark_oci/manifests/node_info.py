@@ -24,6 +24,9 @@ from skylark_oci.manifests.documents import (
     pod_security,
     pods_of,
     resources,
+    tls_env,
+    tls_mounts,
+    tls_volumes,
 )
 
 _TOPOLOGY = "skylark-topology"
@@ -83,6 +86,7 @@ def _ingress(config: ClusterConfig) -> Document:
 
 def _pod(config: ClusterConfig) -> Document:
     volumes = [empty_volume("tmp", "16Mi"), peer_key_volume(config.file.proxy.peer_key_secret)]
+    volumes += tls_volumes(config.file.cluster.tls_secret)
     if config.topology is not None:
         volumes.append({"name": "topology", "configMap": {"name": _TOPOLOGY}})
     return {
@@ -95,20 +99,21 @@ def _pod(config: ClusterConfig) -> Document:
 
 
 def _container(config: ClusterConfig) -> Document:
-    part = config.file.node_info
-    mounts: list[Document] = [{"name": "tmp", "mountPath": "/tmp"}, PEER_KEY_MOUNT]  # noqa: S108
+    part, tls = config.file.node_info, config.file.cluster.tls_secret
+    encrypted = tls is not None
+    mounts: list[Document] = [{"name": "tmp", "mountPath": "/tmp"}, PEER_KEY_MOUNT, *tls_mounts(tls)]  # noqa: S108
     if config.topology is not None:
         mounts.append({"name": "topology", "mountPath": _FOLDER, "readOnly": True})
     return {
         "name": "node-info",
         "image": config.file.cluster.image,
         "args": ["node-info"],
-        "env": [field_env("SKYLARK_NODE", "spec.nodeName")],
+        "env": [field_env("SKYLARK_NODE", "spec.nodeName"), *tls_env(tls)],
         "envFrom": [{"configMapRef": {"name": names.NODE_INFO}}],
         "ports": [{"name": "http", "containerPort": names.NODE_INFO_PORT}],
-        "startupProbe": http_probe("/health", "http", period_s=2, failures=60),
-        "readinessProbe": http_probe("/health", "http", period_s=5, failures=3),
-        "livenessProbe": http_probe("/health", "http", period_s=10, failures=6),
+        "startupProbe": http_probe("/health", "http", period_s=2, failures=60, tls=encrypted),
+        "readinessProbe": http_probe("/health", "http", period_s=5, failures=3, tls=encrypted),
+        "livenessProbe": http_probe("/health", "http", period_s=10, failures=6, tls=encrypted),
         "resources": resources(part.cpu, part.memory),
         "securityContext": container_security(),
         "volumeMounts": mounts,

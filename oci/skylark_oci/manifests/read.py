@@ -45,7 +45,9 @@ _EXPECTED |= dict.fromkeys(
     ("name", "after", "broker"),
     "at most 40 of a-z 0-9 -, from a letter on",
 )
-_EXPECTED |= dict.fromkeys(("secret", "peer_key_secret", "pull_secret"), "the name of a Secret, of a-z 0-9 - .")
+_EXPECTED |= dict.fromkeys(
+    ("secret", "peer_key_secret", "pull_secret", "tls_secret"), "the name of a Secret, of a-z 0-9 - ."
+)
 
 
 def read_config(path: Path) -> ClusterConfig:

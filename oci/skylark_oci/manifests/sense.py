@@ -14,10 +14,35 @@ Wrong = Iterator[tuple[str, object, str]]
 """Fields with their value and what was expected instead."""
 
 _OF_THE_PROXY = frozenset(
-    ("node", "host", "port", "topology", "functions", "redis_url", "redis_fsync", "data_dir", "cache_dir", "peer_key")
+    (
+        "node",
+        "host",
+        "port",
+        "topology",
+        "functions",
+        "redis_url",
+        "redis_fsync",
+        "data_dir",
+        "cache_dir",
+        "peer_key",
+        "tls_cert",
+        "tls_key",
+        "tls_ca",
+        "plain_listen",
+    )
 )
 _OF_NODE_INFO = frozenset(
-    ("node", "topology", "node_info_host", "node_info_port", "node_info_provider", "peer_key", "peer_clock_skew_s")
+    (
+        "node",
+        "topology",
+        "node_info_host",
+        "node_info_port",
+        "node_info_provider",
+        "peer_key",
+        "tls_cert",
+        "tls_key",
+        "tls_ca",
+    )
 )
 """Settings that the manifests decide."""
 

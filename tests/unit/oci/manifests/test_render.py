@@ -512,6 +512,62 @@ class TestTokens:
             cluster_of(FULL.replace("run: proxy,", "run: proxy, chains: any,", 1), tmp_path)
 
 
+class TestEncryption:
+    @pytest.fixture
+    def encrypted(self, tmp_path: Path) -> list[Json]:
+        """All objects, with certificates."""
+        return rendered(cluster_of(FULL.replace("  namespace:", "  tls_secret: certificates\n  namespace:"), tmp_path))
+
+    @pytest.mark.parametrize("command", ["serve", "node-info"])
+    def test_certificates_of_the_nodes(self, encrypted: list[Json], command: str) -> None:
+        """Proxies and node-info take the certificate of their node from the Secret, and are asked by TLS."""
+        for document, template in pods(encrypted):
+            [container] = [one for one in template["spec"]["containers"] if one.get("args") == [command]] or [None]
+            if container is None:
+                continue
+            names = [one["name"] for one in container["env"]]
+            values = {one["name"]: one.get("value") for one in container["env"]}
+            assert values["SKYLARK_TLS_CERT"] == "/etc/skylark/tls/$(SKYLARK_NODE).crt"
+            assert values["SKYLARK_TLS_KEY"] == "/etc/skylark/tls/$(SKYLARK_NODE).key"
+            assert values["SKYLARK_TLS_CA"] == "/etc/skylark/tls/ca.crt"
+            assert names.index("SKYLARK_NODE") < names.index("SKYLARK_TLS_CERT"), document["metadata"]["name"]
+            assert {"name": "tls", "mountPath": "/etc/skylark/tls", "readOnly": True} in container["volumeMounts"]
+            volume = next(one for one in template["spec"]["volumes"] if one["name"] == "tls")
+            assert volume["secret"]["secretName"] == "certificates"
+            assert {probe["scheme"] for probe in found(container, "httpGet")} == {"HTTPS"}
+
+    def test_who_knows_no_tls(self, encrypted: list[Json]) -> None:
+        """Functions and events go to the plain port, which only pods may reach; nodes go to the other one by TLS."""
+        settings = one(encrypted, "ConfigMap", "skylark-proxy")["data"]
+        assert settings["SKYLARK_PLAIN_LISTEN"] == "0.0.0.0:30004"
+        assert settings["SKYLARK_NODE_INFO_URL"].startswith("https://")
+        ports = {
+            made["metadata"]["name"]: made["spec"]["ports"][0].get("targetPort")
+            for made in encrypted
+            if (made["apiVersion"], made["kind"]) == ("v1", "Service")
+        }
+        assert ports["skylark-proxy-plain"] == ports["skylark-proxy-sat"] == 30004
+        assert ports["skylark-proxy"] == 30002
+        rules = one(encrypted, "NetworkPolicy", "skylark-proxy")["spec"]["ingress"]
+        [plain] = [rule for rule in rules if rule["ports"][0]["port"] == 30004]
+        assert not any("ipBlock" in source for source in plain["from"])
+        function = one(encrypted, "Service", "detect", "serving.knative.dev/v1")
+        urls = [value for value in found(function, "value") if str(value).startswith("http")]
+        assert urls == ["http://$(SKYLARK_PROXY_PLAIN_SERVICE_HOST):30002"]
+
+    def test_kubernetes_accepts_them(self, encrypted: list[Json]) -> None:
+        """The objects with certificates are valid too."""
+        version = max(one.removesuffix("-local").removesuffix("-strict") for one in VERSIONS)
+        for document in encrypted:
+            if "knative.dev/" not in document["apiVersion"]:
+                check_object(document, version)
+
+    def test_without_a_secret(self, documents: list[Json]) -> None:
+        """Without it nothing of this is there."""
+        text = str(documents)
+        assert "TLS" not in text and "HTTPS" not in text and "plain" not in text.lower().replace("plain_http", "")
+
+
 def test_secrets_of_ones_own(tmp_path: Path) -> None:
     """Where Secrets are named none are made, and the pods take those."""
     text = SMALL + "redis: {secret: my-redis}\nproxy: {peer_key_secret: my-key}\n"
