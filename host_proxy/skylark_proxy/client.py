@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -172,9 +171,7 @@ def tls_of_environment() -> TlsFiles:
     Raises:
         ConfigError: They are not there, or do not fit together.
     """
-    environment = read_environment()
-    named = (environment.get(f"SKYLARK_TLS_{name}") for name in ("CERT", "KEY", "CA"))
-    files = TlsFiles(*(Path(text) if text else None for text in named))
+    files = TlsFiles.of(read_environment())
     files.check()
     return files
 

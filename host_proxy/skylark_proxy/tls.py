@@ -36,6 +36,12 @@ class TlsFiles:
     key: Path | None = None
     ca: Path | None = None
 
+    @classmethod
+    def of(cls, settings: Mapping[str, str]) -> "TlsFiles":
+        """Return the files that settings name, by the names of environment variables."""
+        named = (settings.get(f"SKYLARK_TLS_{name}") for name in ("CERT", "KEY", "CA"))
+        return cls(*(Path(text) if text else None for text in named))
+
     @property
     def serves(self) -> bool:
         """True if a server with these files speaks TLS."""
