@@ -51,6 +51,9 @@ class Transport:
     def write(self, data: bytes) -> None:
         self.written += data
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def write_eof(self) -> None: ...
 
     def pause_reading(self) -> None: ...
