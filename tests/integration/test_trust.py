@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -419,7 +421,7 @@ class TestChains:
 def half_sent(node: LiveNode, chain: str) -> Iterator[socket.socket]:
     """A request whose body has not come yet."""
     host, port = node.node.address.split(":")
-    head = f"PUT /bundles/{chain}:half HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\nConnection: close\r\n\r\n"
+    head = f"PUT /bundles/{chain}:half HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(BODY)}\r\nConnection: close\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(head.encode())
         yield connection
@@ -533,6 +535,25 @@ class TestNodeInfo:
             check_error(answer, 401, "unauthorized", "this start of the receiver")
             assert answer.headers["skylark-boot"] != boot
             assert objectives(service)["max_latency"] != 7
+
+    def test_the_command(self, tmp_path: Path) -> None:
+        """`skylark objectives` signs with the key of the environment; without it the service refuses."""
+        with keyed_node_info(tmp_path) as service:
+            command = [
+                sys.executable,
+                "-m",
+                "skylark_proxy",
+                "objectives",
+                "--url",
+                service.url,
+                "--max-latency-ms",
+                "9",
+            ]
+            refused = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+            assert (refused.returncode, "are signed" in refused.stderr) == (1, True)
+            assert objectives(service)["max_latency"] != 9
+            subprocess.run(command, env=KEYED, capture_output=True, check=True)
+            assert objectives(service)["max_latency"] == 9
 
     def test_reports_of_links(self, tmp_path: Path, chain: str) -> None:
         """What proxies report of their links is signed, and goes on when node-info was restarted."""
