@@ -421,9 +421,9 @@ class TestChains:
 def half_sent(node: LiveNode, chain: str) -> Iterator[socket.socket]:
     """A request whose body has not come yet."""
     host, port = node.node.address.split(":")
-    head = f"PUT /bundles/{chain}:half HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(BODY)}\r\nConnection: close\r\n\r\n"
+    head = f"PUT /bundles/{chain}:half HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {len(BODY)}"
     with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(head.encode())
+        connection.sendall(f"{head}\r\n\r\n".encode())
         yield connection
 
 
