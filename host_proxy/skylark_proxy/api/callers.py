@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
@@ -11,6 +12,8 @@ from skylark_proxy.api.rights import Identity
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+# What is longer is not kept: strangers choose these texts.
+_LONGEST_ADDRESS, _LONGEST_HOST = 64, 300
 _SHOWN = 100  # characters of a header that something unknown has sent
 _FORWARDED = frozenset({"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip", "cf-connecting-ip"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -45,7 +48,7 @@ def client_of(client: str | None, headers: Mapping[str, str], trusted: Collectio
         trusted: The networks of reverse proxies.
     """
     nearest, shown = parse_address(client or ""), client or "a unix socket"
-    saying = [name for name in headers if name in _FORWARDED or name.startswith("x-forwarded-")]
+    saying = [name for name in headers if name.startswith("x-forwarded-") or name in _FORWARDED]
     if not saying:
         return Client(nearest, nearest is not None or client is None, shown)
     text = "; ".join(f"{name}: {headers[name]}" for name in sorted(saying))[:_SHOWN]
@@ -95,6 +98,8 @@ def known_host(header: str, names: Collection[str]) -> bool:
     Args:
         names: In lower case. One that begins with a dot stands for all names that end with it.
     """
+    if len(header) > _LONGEST_HOST:
+        return False
     host = _host(header)
     if host in ("", "localhost") or parse_address(host.strip("[]")) is not None:
         return True
@@ -103,6 +108,11 @@ def known_host(header: str, names: Collection[str]) -> bool:
 
 def parse_address(text: str) -> Address | None:
     """Return an IP address, one of IPv4 in IPv6 as IPv4; None: it is none."""
+    return _parsed(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Address | None:
     try:
         address = ip_address(text)
     except ValueError:
@@ -145,6 +155,7 @@ def _within(address: Address, networks: Collection[Network]) -> bool:
     return any(address in network for network in networks)
 
 
+@lru_cache(maxsize=1024)
 def _host(authority: str) -> str:
     """The host of `host:port` in lower case, without the dot at its end; an address of IPv6 keeps its brackets."""
     host = authority.strip().lower()

@@ -74,11 +74,15 @@ def route_of_proxy(_method: str, path: str, query: str) -> RouteClass:
     first, _, rest = path.removeprefix("/").partition("/") if path.startswith("/") else ("", "", "")
     if first in _PUBLIC:
         return RouteClass.PUBLIC
-    if first == "bundles" and (path.endswith(_ANNOUNCEMENT) or "local" in QueryParams(query).getlist("scope")):
+    if first == "bundles" and (path.endswith(_ANNOUNCEMENT) or _is_local(query)):
         return RouteClass.PEERS
     if first == "bundles" and rest and "/" not in rest:
         return RouteClass.BUNDLE
     return RouteClass.STATE if first in _STATE else RouteClass.OPERATION
+
+
+def _is_local(query: str) -> bool:
+    return bool(query) and "local" in QueryParams(query).getlist("scope")
 
 
 def route_of_node_info(method: str, _path: str, _query: str) -> RouteClass:

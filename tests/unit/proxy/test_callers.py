@@ -154,6 +154,7 @@ class TestHosts:
             ("localhost.evil.example:30002", False),
             ("sat1, evil.example", False),
             ("[::1].evil.example", True),
+            ("a." * 150 + "example.org", False),
         ],
     )
     def test_names(self, header: str, known: bool) -> None:
