@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from skylark_proxy.client import ProxyClient, ProxyError
 from skylark_proxy.continuum import RunningNode, start_node, with_free_ports
 from skylark_proxy.model import Link, Node, Tier
 from skylark_proxy.redis_server import EmbeddedRedis
+from skylark_proxy.tls import TlsFiles
 from skylark_proxy.topology import Topology, load_topology
 
 TOPOLOGIES = Path(__file__).parents[1] / "examples" / "topologies"
@@ -48,7 +50,7 @@ class LiveNode:
     @property
     def url(self) -> str:
         """Where the proxy serves."""
-        return f"http://{self.node.address}"
+        return self.client.url
 
     @property
     def data(self) -> Path:
@@ -129,6 +131,7 @@ def run_nodes(
     settings: Mapping[str, str] | None = None,
     of_node: Mapping[str, Mapping[str, str]] | None = None,
     start: bool = True,
+    ca: Path | None = None,
 ) -> Iterator[Nodes]:
     """Runs the proxies of a topology's nodes, with their data in a folder of their own.
 
@@ -139,6 +142,7 @@ def run_nodes(
         settings: Settings of every node, by the names of environment variables.
         of_node: Further settings of single nodes.
         start: Whether they run when they are handed out.
+        ca: Whom the tests' clients believe; with it they ask by TLS.
     """
     with tempfile.TemporaryDirectory(prefix="skylark-nodes-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
@@ -148,8 +152,10 @@ def run_nodes(
         for node in topology.nodes.values():
             if not names or node.name in names:
                 own = dict(settings or {}) | dict((of_node or {}).get(node.name, {}))
-                http = stack.enter_context(httpx.Client(base_url=f"http://{node.address}", timeout=60.0))
-                client = ProxyClient(f"http://{node.address}", 60.0)
+                url = f"{'http' if ca is None else 'https'}://{node.address}"
+                verify = ssl.create_default_context(cafile=ca) if ca is not None else True
+                http = stack.enter_context(httpx.Client(base_url=url, timeout=60.0, verify=verify))
+                client = ProxyClient(url, 60.0, TlsFiles(ca=ca))
                 nodes[node.name] = LiveNode(node, file, functions, folder, own, client, http)
         stack.callback(_stop, nodes)
         if start:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,7 @@ class LiveNodeInfo:
     @property
     def url(self) -> str:
         """Where it serves."""
-        return f"http://127.0.0.1:{self.port}"
+        return str(self.http.base_url).rstrip("/")
 
     def start(self) -> None:
         """Starts the process and waits until it serves."""
@@ -86,11 +87,15 @@ class LiveNodeInfo:
 
 
 @contextlib.contextmanager
-def run_node_info(*options: object, environment: Mapping[str, str] | None = None) -> Iterator[LiveNodeInfo]:
-    """Runs `skylark node-info` with these options."""
+def run_node_info(
+    *options: object, environment: Mapping[str, str] | None = None, ca: Path | None = None
+) -> Iterator[LiveNodeInfo]:
+    """Runs `skylark node-info` with these options; with a CA the tests' client asks it by TLS."""
     with tempfile.TemporaryDirectory(prefix="skylark-node-info-") as folder, contextlib.ExitStack() as stack:
         port = free_port()
-        http = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30.0))
+        verify = ssl.create_default_context(cafile=ca) if ca is not None else True
+        url = f"{'http' if ca is None else 'https'}://127.0.0.1:{port}"
+        http = stack.enter_context(httpx.Client(base_url=url, timeout=30.0, verify=verify))
         live = LiveNodeInfo(port, list(map(str, options)), environment or {}, Path(folder) / "log", http)
         stack.callback(_stop, live)
         live.start()

@@ -34,7 +34,7 @@ class Application:
         self._settings = settings
         self._functions = functions
         transport = connect(settings.proxy_url, *parse_url(settings.proxy_url), PROXY_TIMEOUT_S)
-        backend = HttpBackend(settings.proxy_url, transport=transport)
+        backend = HttpBackend(settings.proxy_url, transport=transport, credential=settings.credential)
         self._service = Service(backend, settings.node, run_contained, code=code)
 
     def asked(self, head: Head) -> Call | Page:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from skylark import errors, wire
 from skylark.http_transport import KeptConnection, Reply, Transport
+from skylark.invocation_token import Credential
 from skylark.plan import Plan
 from skylark.state import Ack, Bundle, Placement, Policy, Stored
 
@@ -63,16 +64,24 @@ class HttpBackend:
         url: The proxy, `http://host:port`.
         timeout_s: How long the proxy may send nothing.
         transport: How requests travel; None: over a connection of plain CPython.
+        credential: The function's, of which each request for state carries a token; None: it has none.
 
     Raises:
         ValueError: `url` is not such a URL.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, timeout_s: float = 60.0, transport: Transport | None = None) -> None:
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        timeout_s: float = 60.0,
+        transport: Transport | None = None,
+        credential: Credential | None = None,
+    ) -> None:
         host, port = parse_url(url)
         self._transport = transport or KeptConnection(url, host, port, timeout_s)
         self._url = url
-        self._own_key = ""
+        self._credential = credential
+        self._invocation = ("", "")
         self._terms = Terms()
         self._plan: Plan | None = None
         self.ledger = Ledger()
@@ -81,7 +90,7 @@ class HttpBackend:
 
     def begin(self, chain_id: str, task_id: str, terms: Terms | None = None) -> None:
         """Begins an invocation."""
-        self._own_key, self._terms = f"{chain_id}:{task_id}", terms or Terms()
+        self._invocation, self._terms = (chain_id, task_id), terms or Terms()
         self._plan, self.ledger, self.refusal = self._terms.plan, Ledger(), None
 
     def close(self) -> None:
@@ -106,7 +115,7 @@ class HttpBackend:
         started = time.perf_counter()
         body = wire.encode(fields)
         headers = self._conditions(placement) | {"Content-Length": str(sum(map(len, body)))}
-        key = placement.key or self._own_key
+        key = placement.key or ":".join(self._invocation)
         reply = self._request("PUT", key, self._placing(placement), headers, list(wire.joined(body)))
         with self._of_a_proxy():
             stored = Stored(reply.headers["skylark-key"], _version(reply))
@@ -175,7 +184,12 @@ class HttpBackend:
     ) -> Reply:
         given = urlencode({name: value for name, value in (query or {}).items() if value is not None})
         path = f"/bundles/{quote(key)}" + (f"?{given}" if given else "")
-        return self._exchange(method, path, headers or {}, body)
+        return self._exchange(method, path, {**(headers or {}), **self._authorization()}, body)
+
+    def _authorization(self) -> dict[str, str]:
+        if self._credential is None:
+            return {}
+        return {"Authorization": f"Bearer {self._credential.token(*self._invocation, time.time())}"}
 
     def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: Sequence[wire.Buffer]) -> Reply:
         self.refusal = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from skylark.http_answers import Refused
 from skylark.http_backend import DEFAULT_URL, parse_url
 from skylark.http_routes import MAX_BODY_BYTES
+from skylark.invocation_token import Credential
 
 _PROXY_PORT = 30002
 _BYTES = "a number of bytes above 0"
@@ -21,12 +22,14 @@ class Settings:
         node: The node's name, `SKYLARK_NODE`; None: the proxy is asked for it, once it is needed.
         root: The functions that `/` runs: `SKYLARK_FUNCTION`, else the first that is defined.
         max_body_bytes: The largest request body, `SKYLARK_MAX_BUNDLE_BYTES`.
+        credential: With which the function proves to the proxy who it is, `SKYLARK_FUNCTION_TOKEN`; None: it has none.
     """
 
     proxy_url: str
     node: str | None
     root: tuple[str, ...]
     max_body_bytes: int
+    credential: Credential | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str], functions: Collection[str]) -> "Settings":
@@ -40,7 +43,17 @@ class Settings:
             node=environment.get("SKYLARK_NODE") or None,
             root=_root(environment, functions),
             max_body_bytes=_max_body_bytes(environment),
+            credential=_credential(environment),
         )
+
+
+def _credential(environment: Mapping[str, str]) -> Credential | None:
+    name = "SKYLARK_FUNCTION_TOKEN"
+    text = environment.get(name)
+    try:
+        return Credential.parse(text) if text else None
+    except ValueError:
+        raise _invalid(name, "<hidden>", "what `skylark token` prints") from None
 
 
 def _proxy_url(environment: Mapping[str, str]) -> str:

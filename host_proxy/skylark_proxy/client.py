@@ -11,7 +11,10 @@ from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
 
 from skylark import wire
 from skylark.wire import Buffer
+from skylark_proxy.connections import open_pool
+from skylark_proxy.environment import read_environment
 from skylark_proxy.errors import InvalidArgument, SkylarkError
+from skylark_proxy.tls import TlsFiles
 
 DEFAULT_URL = "http://127.0.0.1:30002"
 
@@ -60,18 +63,20 @@ class ProxyClient:
     Args:
         url: `http://host:port`.
         timeout_s: How long the proxy may send nothing.
+        tls: For `https://`: whom to believe. None: as the environment says, SKYLARK_TLS_CA.
 
     Raises:
         InvalidArgument: `url` is not the URL of a proxy.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, timeout_s: float = 120.0) -> None:
+    def __init__(self, url: str = DEFAULT_URL, timeout_s: float = 120.0, tls: TlsFiles | None = None) -> None:
         if not url.startswith(("http://", "https://")):
             raise InvalidArgument("url", url, "http://host:port")
         self.url = url.rstrip("/")
-        self._pool = urllib3.PoolManager(
-            maxsize=16, timeout=urllib3.Timeout(connect=5.0, read=timeout_s), retries=False
-        )
+        if tls is None and url.startswith("https://"):
+            tls = tls_of_environment()
+        timeout = urllib3.Timeout(connect=5.0, read=timeout_s)
+        self._pool = open_pool(tls or TlsFiles(), maxsize=16, timeout=timeout, retries=False)
 
     def request(
         self,
@@ -158,6 +163,17 @@ class ProxyClient:
         answer = self.request("GET", "/bundles", {"chain": chain})
         bundles: Sequence[dict[str, Any]] = _checked(answer, answer.json(), "bundles")["bundles"]
         return bundles
+
+
+def tls_of_environment() -> TlsFiles:
+    """Return the files that the environment and the file `.env` name.
+
+    Raises:
+        ConfigError: They are not there, or do not fit together.
+    """
+    files = TlsFiles.of(read_environment())
+    files.check()
+    return files
 
 
 def _checked(answer: Answer, content: Any, field: str) -> dict[str, Any]:

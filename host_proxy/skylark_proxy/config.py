@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +17,7 @@ from skylark_proxy.errors import ConfigError, InvalidArgument
 from skylark_proxy.model import DEFAULT_PORT, Ack, Objectives, Policy, check_name
 from skylark_proxy.redis_url import check_url
 from skylark_proxy.signatures import MIN_KEY_BYTES
+from skylark_proxy.tls import TlsFiles
 
 T = TypeVar("T")
 Parsers = Mapping[str, tuple[Callable[[str], Any], str]]
@@ -105,6 +106,18 @@ class Config:
     """How far another node's time may be from this one's."""
     local_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks whose addresses are of this node too, as those of its containers; counts where there is a key."""
+    tls_cert: Path | None = None
+    """The node's certificate; with it the node speaks TLS, and asks other nodes by TLS only."""
+    tls_key: Path | None = None
+    """The key of that certificate."""
+    tls_ca: Path | None = None
+    """The authorities whose certificates are believed; with it nodes have to show theirs to each other."""
+    plain_listen: str | None = None
+    """A second address, `host:port`, where a node with TLS serves plain HTTP to clients on it."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of reverse proxies, whose `X-Forwarded-For` or `Forwarded` says for whom they ask."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that a request's `Host` may have, beside addresses and the nodes' own; `.example.org`: all below it."""
     max_in_flight: int = 1024
     """How many requests are answered at once."""
     max_bodies_bytes: int | None = None
@@ -120,6 +133,11 @@ class Config:
     """`debug`, `info`, `warning` or `error`."""
     log_format: str = "text"
     """`text` or `json`."""
+
+    @property
+    def tls(self) -> TlsFiles:
+        """The files for encryption."""
+        return TlsFiles(self.tls_cert, self.tls_key, self.tls_ca)
 
     @property
     def objectives(self) -> Objectives:
@@ -290,6 +308,22 @@ def _hosts(text: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def _host_port(text: str) -> str:
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[0-9.]+):([0-9]{1,5})", text)
+    if match is None:
+        raise ValueError(text)
+    ip_address(match[1].strip("[]"))
+    whole(0, 65535)(match[2])
+    return text
+
+
+def _host_names(text: str) -> tuple[str, ...]:
+    parts = _parts(text)
+    if not all(re.fullmatch(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", part) for part in parts):
+        raise ValueError(text)
+    return tuple(parts)
+
+
 def _redis_url(text: str) -> str:
     check_url(text)
     return text
@@ -307,7 +341,7 @@ NODE_INFO_SETTINGS = frozenset(
 )
 """The settings of the node-info service that a node does not have; see `nodeinfo.settings`."""
 
-_OTHERS = NODE_INFO_SETTINGS | {"proxy_url"}
+_OTHERS = NODE_INFO_SETTINGS | {"proxy_url", "function_token"}
 """Settings of the node-info service and of the guest SDK, not of a node."""
 
 _NAME_EXPECTED = "1 to 128 of A-Z a-z 0-9 . _ -"
@@ -344,6 +378,12 @@ PARSERS: Parsers = {
     "peer_key": (_peer_key, _KEY_EXPECTED),
     "peer_clock_skew_s": (not_negative, "a number of seconds, 0 or more"),
     "local_networks": (_networks, "networks such as 10.42.0.0/24, separated by commas"),
+    "tls_cert": (Path, "a path"),
+    "tls_key": (Path, "a path"),
+    "tls_ca": (Path, "a path"),
+    "plain_listen": (_host_port, "an address and a port, as 127.0.0.1:30004 or [::1]:30004"),
+    "trusted_proxies": (_networks, "networks such as 10.0.0.1/32, separated by commas"),
+    "allowed_hosts": (_host_names, "names of hosts without ports, separated by commas"),
     "max_in_flight": (whole(1), "a whole number above 0"),
     "max_bodies_bytes": (whole(1), "a whole number of bytes, at least that of the largest bundle"),
     "max_connections": (whole(16, 1 << 20), "a whole number, 16 or more"),

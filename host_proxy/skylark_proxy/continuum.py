@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skylark_proxy.child import Child, launch
@@ -17,6 +17,7 @@ from skylark_proxy.errors import ConfigError, SkylarkError
 from skylark_proxy.model import Node
 from skylark_proxy.proxy import sweep
 from skylark_proxy.runtime.exchange import default_root
+from skylark_proxy.tls import TlsFiles
 from skylark_proxy.topology import Topology
 
 _READY_S = 90.0
@@ -38,11 +39,16 @@ class RunningNode:
     node: Node
     process: Child
     log: Path
+    tls: TlsFiles = field(default_factory=TlsFiles)
 
     @property
     def url(self) -> str:
         """Where the proxy serves."""
-        return f"http://{self.node.address}"
+        return f"{self.tls.scheme}://{self.node.address}"
+
+    def client(self, timeout_s: float = 120.0) -> ProxyClient:
+        """Return a client of the proxy, which believes the authority that the node does."""
+        return ProxyClient(self.url, timeout_s, TlsFiles(ca=self.tls.ca))
 
     @property
     def alive(self) -> bool:
@@ -116,7 +122,7 @@ def start_node(
     command = [sys.executable, "-m", "skylark_proxy", "serve"]
     with log.open("ab") as file:
         process = launch(command, file, signal.SIGTERM, environment=environment | dict(settings or {}))
-    return RunningNode(node, process, log)
+    return RunningNode(node, process, log, TlsFiles.of(settings or {}))
 
 
 def wait_until_ready(running: RunningNode) -> None:
@@ -125,7 +131,7 @@ def wait_until_ready(running: RunningNode) -> None:
     Raises:
         NodeFailed: It ended, or is not ready in time.
     """
-    client = ProxyClient(running.url, timeout_s=5.0)
+    client = running.client(timeout_s=5.0)
     end_s = time.monotonic() + _READY_S
     while True:
         try:

@@ -13,10 +13,12 @@ import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from skylark_proxy.connections import open_pool
 from skylark_proxy.errors import InvalidArgument, SkylarkError
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.nodeinfo.messages import SnapshotJson
 from skylark_proxy.private_folders import make_private
+from skylark_proxy.tls import TlsFiles
 from skylark_proxy.topology import Topology, check_addresses
 from skylark_proxy.topology_source import Alone, Provenance, Source, TopologySource
 
@@ -59,14 +61,17 @@ class FollowedTopology:
         local: The local node, in case that the service does not know it.
         fallback: What holds until the service has told its topology. A node alone gives way to what was saved.
         saved: Where the last answer is kept for the next start.
+        tls: For a service that speaks TLS.
     """
 
-    def __init__(self, url: str, local: Node, fallback: TopologySource, saved: Path) -> None:
+    def __init__(
+        self, url: str, local: Node, fallback: TopologySource, saved: Path, tls: TlsFiles | None = None
+    ) -> None:
         self._url = url
         self._local = local
         self._saved = saved
         self._fallback = fallback
-        self._pool = urllib3.PoolManager(maxsize=2, retries=False)
+        self._pool = open_pool(tls or TlsFiles(), maxsize=2, retries=False)
         self._known = _Known(fallback.current(time.time()), fallback.provenance().source)
         self._lock = Lock()
         self._told = Event()

@@ -23,6 +23,10 @@ from skylark.http_pace import LINGER_S, MIN_BYTES_PER_S, Pace
 from skylark.http_response import response_head
 from skylark.http_routes import MAX_HEADERS
 from skylark.http_settings import ServerSettings
+from skylark_proxy.tls import node_names
+
+CERTIFIED = "skylark_certified"
+"""The key of an ASGI scope with the names in the client's certificate; there is none without one."""
 
 _LIMITS = ServerSettings()
 _CACHED_BYTES = 1024
@@ -200,9 +204,11 @@ class StrictProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._pace: Pace | None = None
         self._taking: asyncio.TimerHandle | None = None
+        self._certified: frozenset[str] = frozenset()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._certified = node_names(transport.get_extra_info("peercert") or {})
         if len(self.connections) > self._limits.max_connections and not self._take_place():
             answer = refused(Refused("overloaded", f"{len(self.connections)} connections are open"))
             self._refusal = Refused("overloaded", "")
@@ -210,6 +216,11 @@ class StrictProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         self._be_idle()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._certified:
+            self.scope[CERTIFIED] = self._certified  # type: ignore[literal-required]
 
     def _be_idle(self) -> None:
         """Wait for the next request, for a while."""
@@ -299,7 +310,8 @@ class StrictProtocol(HttpToolsProtocol):
     def _send(self, refusal: Refused) -> None:
         answer = refused(refusal)
         self.transport.write(response_head(answer, "close") + answer.body)
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS has no half-closed connections
+            self.transport.write_eof()
         self.flow.resume_reading()
         self._timer = self.loop.call_later(LINGER_S, self.transport.close)
 

@@ -2,10 +2,9 @@
 
 import contextlib
 import logging
-import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -15,6 +14,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, Tim
 from skylark import wire
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
+from skylark_proxy.connections import open_pool
 from skylark_proxy.errors import (
     Conflict,
     InvalidArgument,
@@ -26,12 +26,14 @@ from skylark_proxy.errors import (
     TooLarge,
     TooManyBundles,
 )
-from skylark_proxy.link_meter import LinkMeter, TimedConnection, TimedPool
+from skylark_proxy.link_meter import LinkMeter, TimedConnection
 from skylark_proxy.machine import REAL, Machine, now_ms
 from skylark_proxy.model import BundleInfo, Node, Sealed, StateKey
 from skylark_proxy.propagation import Found, OnItsWay, Terms, Unchanged
-from skylark_proxy.signatures import NONCE_BYTES, Signer
+from skylark_proxy.signatures import Signer
+from skylark_proxy.signed_requests import HttpPool, SignedRequests
 from skylark_proxy.store import Removed
+from skylark_proxy.tls import TlsFiles
 from skylark_proxy.topology import endpoint
 
 T = TypeVar("T")
@@ -45,14 +47,6 @@ ON_ITS_WAY = 202
 """The status of a fetch whose bundle is being brought to the one who asks."""
 UNCHANGED = 304
 """The status of a fetch whose asker has the bundle already."""
-
-
-class HttpPool(Protocol):
-    """The part of urllib3's pool manager that is used here."""
-
-    def request(self, method: str, url: str, body: Any = None, **options: Any) -> urllib3.BaseHTTPResponse: ...
-
-    def clear(self) -> None: ...
 
 
 class ErrorBody(msgspec.Struct):
@@ -85,6 +79,7 @@ class Peers:
         meter: Is told how long each exchange took; None: nothing is measured.
         signer: Signs every request; None: none is signed.
         pool: The connections; None: real ones.
+        tls: With a certificate in it, nodes are asked by TLS only.
     """
 
     def __init__(
@@ -93,14 +88,22 @@ class Peers:
         timeout_ms: int,
         meter: LinkMeter | None = None,
         signer: Signer | None = None,
+        tls: TlsFiles | None = None,
         *,
         machine: Machine = REAL,
         pool: HttpPool | None = None,
     ) -> None:
         self._meter = meter
         self._machine = machine
-        self._signer = signer
-        self._pool = pool or _pool(connect_timeout_ms, timeout_ms)
+        tls = tls or TlsFiles()
+        self._scheme = tls.scheme
+        # A public authority knows no nodes: without a CA of our own, certificates have to be good for the address.
+        self._names_nodes = tls.ca is not None
+        timeout = urllib3.Timeout(connect=connect_timeout_ms / 1000, read=timeout_ms / 1000)
+        self._pool = pool or open_pool(
+            tls, num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
+        )
+        self._requests = SignedRequests(self._pool, signer)
 
     def get(
         self,
@@ -318,17 +321,13 @@ class Peers:
             PeerUnreachable: The node does not answer, or something else answers at its address.
         """
         target = f"/bundles/{quote(str(key.at(node.name)))}{path}?{urlencode(query)}"
-        TimedConnection.take_connecting_s()
-        started = time.perf_counter()
+        base, name = f"{self._scheme}://{endpoint(node.address)}", node.name if self._names_nodes else None
         try:
-            response = self._pool.request(
-                method,
-                f"http://{endpoint(node.address)}{target}",
-                body=cast(Iterable[bytes], _chunks(parts)) if parts else None,
-                headers=self._signed(method, target, {**_owner(key), **(headers or {})}, parts or ()),
-                preload_content=False,
-                redirect=False,  # a node never redirects: what does is not the node
-            )
+            TimedConnection.take_connecting_s()
+            self._requests.meet(base, name)
+            self._measure_connecting(node)
+            started = time.perf_counter()
+            response = self._requests.send(base, method, target, {**_owner(key), **(headers or {})}, parts or (), name)
             try:
                 _check_sender(node, response)
                 if response.status >= 400:
@@ -352,41 +351,22 @@ class Peers:
         except (MemoryError, OverflowError) as error:
             raise PeerUnreachable(node.name, "its answer does not fit in memory") from error
 
-    def _signed(
-        self, method: str, target: str, headers: Mapping[str, str], parts: Sequence[Buffer]
-    ) -> Mapping[str, str]:
-        if self._signer is None:
-            return headers
-        return self._signer.headers(method, target, headers, parts, self._machine.now_s(), os.urandom(NONCE_BYTES))
+    def _measure_connecting(self, node: Node) -> float:
+        """Note what this thread has spent connecting, and return it in seconds."""
+        connecting_s = TimedConnection.take_connecting_s()
+        if connecting_s > 0 and self._meter is not None:
+            self._meter.record(node.name, 0, connecting_s, time.time())
+        return connecting_s
 
     def _measure(
         self, node: Node, sent: Mapping[str, str] | None, response: urllib3.BaseHTTPResponse, started: float
     ) -> None:
         if self._meter is None:
             return
-        connecting_s, now_s = TimedConnection.take_connecting_s(), time.time()
-        exchange_s = time.perf_counter() - started - connecting_s
+        ended = time.perf_counter()
+        exchange_s = ended - started - self._measure_connecting(node)
         size_bytes = int((sent or {}).get("Content-Length", 0)) + int(response.headers.get("Content-Length", 0))
-        if connecting_s > 0:
-            self._meter.record(node.name, 0, connecting_s, now_s)
-        self._meter.record(node.name, size_bytes, exchange_s, now_s)
-
-
-def _pool(connect_timeout_ms: int, timeout_ms: int) -> urllib3.PoolManager:
-    timeout = urllib3.Timeout(connect=connect_timeout_ms / 1000, read=timeout_ms / 1000)
-    pool = urllib3.PoolManager(
-        num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
-    )
-    pool.pool_classes_by_scheme = {"http": TimedPool}
-    return pool
-
-
-def _chunks(parts: Sequence[Buffer]) -> Iterator[Buffer]:
-    """Pieces for the socket: large ones cut, so that a timeout is for each piece and not for a whole bundle."""
-    for part in parts:
-        view = memoryview(part)
-        for start in range(0, len(view), _CHUNK_BYTES):
-            yield view[start : start + _CHUNK_BYTES]
+        self._meter.record(node.name, size_bytes, exchange_s, time.time())
 
 
 def _check_sender(node: Node, response: urllib3.BaseHTTPResponse) -> None:

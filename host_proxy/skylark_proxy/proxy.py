@@ -82,11 +82,13 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         StoreUnavailable: Redis cannot be reached.
     """
     budget = Budget(config.bodies_bytes(memory_limit_bytes()), on_relief=give_back)
+    config.tls.check()
     with contextlib.ExitStack() as stack:
         topology = _provider(config, stack, progress)
         store, redis = _store(config, stack, progress)
         signer = Signer(config.peer_key, config.node) if config.peer_key is not None else None
-        peers = Peers(config.peer_connect_timeout_ms, config.peer_timeout_ms, _meter(config, stack), signer)
+        timeouts_ms = config.peer_connect_timeout_ms, config.peer_timeout_ms
+        peers = Peers(*timeouts_ms, _meter(config, stack, signer), signer, config.tls)
         stack.callback(peers.close)
         outbox = Outbox(REAL, config.outbox_max_entries)
         forwarder = Forwarder(outbox, store, peers, lambda name: topology.current(time.time()).node(name), REAL)
@@ -156,7 +158,7 @@ def _provider(config: Config, stack: contextlib.ExitStack, progress: Progress) -
     if config.node_info_url is None:
         return given
     progress(f"asking {config.node_info_url} for the topology")
-    followed = FollowedTopology(config.node_info_url, local, given, config.data_dir / _SAVED)
+    followed = FollowedTopology(config.node_info_url, local, given, config.data_dir / _SAVED, config.tls)
     stack.callback(followed.close)
     followed.open(config.node_info_wait_ms)
     return followed
@@ -177,13 +179,13 @@ def _given(config: Config, local: Node) -> TopologySource:
     return source
 
 
-def _meter(config: Config, stack: contextlib.ExitStack) -> LinkMeter | None:
+def _meter(config: Config, stack: contextlib.ExitStack, signer: Signer | None) -> LinkMeter | None:
     if not config.report_links:
         return None
     if config.node_info_url is None:
         raise ConfigError("SKYLARK_REPORT_LINKS", True, "SKYLARK_NODE_INFO_URL, the service to report to, beside it")
     meter = LinkMeter()
-    reporter = LinkReporter(config.node_info_url, config.node, meter)
+    reporter = LinkReporter(config.node_info_url, config.node, meter, signer=signer, tls=config.tls)
     stack.callback(reporter.close)
     reporter.open()
     return meter
@@ -194,7 +196,7 @@ def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> t
     if url is None:
         progress("starting Redis")
         url = stack.enter_context(EmbeddedRedis(config.data_dir, config.redis_fsync)).url
-    wire = RedisWire(connect(url))
+    wire = RedisWire(connect(url, tls=config.tls))
     stack.callback(wire.close)
     wire.ping()
     warning = wire.durability()

@@ -15,6 +15,7 @@ from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from skylark_proxy.errors import StoreBrokenOff, StoreTimeout, StoreUnavailable
 from skylark_proxy.redis_url import check_url, credentials, hosts, wrong
+from skylark_proxy.tls import TlsFiles
 
 Client = redis.Redis | redis.RedisCluster
 """What `connect` returns and `Store` takes. A Sentinel's client is a `redis.Redis` with a pool of its own."""
@@ -23,16 +24,24 @@ _SOCKET_READ_BYTES = 256 * 1024
 _SENTENCE = 300  # characters
 
 
-def connect(url: str, *, timeout_s: float = 10.0, connect_timeout_s: float = 2.0, max_connections: int = 256) -> Client:
+def connect(
+    url: str,
+    *,
+    timeout_s: float = 10.0,
+    connect_timeout_s: float = 2.0,
+    max_connections: int = 256,
+    tls: TlsFiles | None = None,
+) -> Client:
     """Makes a client with one connection pool. Only a cluster is contacted now, the others at the first command.
 
     Args:
         url: `redis://` or `rediss://` `[user:password@]host[:port][/db]`, `unix:///path[?db=]`,
             `redis+sentinel://[user:password@]host:port[,host:port]/service[/db]` (with `?sentinel_username=` and
             `?sentinel_password=` where the sentinels ask for them), or
-            `redis+cluster://[user:password@]host:port[,host:port]`.
+            `redis+cluster://[user:password@]host:port[,host:port]`; `rediss+sentinel` and `rediss+cluster` by TLS.
         timeout_s: How long Redis may take for each answer, and for each megabyte that is sent.
         connect_timeout_s: How long a new connection may take.
+        tls: Whom to believe and what to show where the URL says `rediss`, and nothing else itself.
         max_connections: The size of the pool. More callers at once than this get `StoreUnavailable`.
 
     Raises:
@@ -47,20 +56,33 @@ def connect(url: str, *, timeout_s: float = 10.0, connect_timeout_s: float = 2.0
         "retry": Retry(NoBackoff(), 0),
     }
     parts = check_url(url)
+    encrypted = _encryption(tls or TlsFiles()) if parts.scheme.startswith("rediss") else {}
     try:
-        if parts.scheme == "redis+sentinel":
-            return _connect_sentinel(parts, {**options, "max_connections": max_connections})
-        if parts.scheme == "redis+cluster":
-            return _connect_cluster(parts, {**options, "max_connections": max_connections})
-        return _connect_one(url, options, max_connections)
+        match parts.scheme.rpartition("+")[2]:
+            case "sentinel":
+                return _connect_sentinel(parts, {**options, **encrypted, "max_connections": max_connections})
+            case "cluster":
+                return _connect_cluster(parts, {**options, **encrypted, "max_connections": max_connections})
+        encrypted.pop("ssl", None)  # the URL says so
+        return _connect_one(url, options, encrypted, max_connections)
     except (ValueError, TypeError):  # without the cause: its text can hold the password
         raise wrong(url, "one of its options has a wrong value") from None
     except (redis.RedisError, RedisClusterException) as error:
         raise translate(error, f"Redis cluster at {parts.netloc.rpartition('@')[2]}") from error
 
 
-def _connect_one(url: str, options: dict[str, Any], max_connections: int) -> redis.Redis:
-    pool = redis.ConnectionPool(**{"max_connections": max_connections, **parse_url(url), **options})  # type: ignore[no-untyped-call]
+def _encryption(tls: TlsFiles) -> dict[str, Any]:
+    """The options of a connection by TLS. redis-py reads the files for each new connection."""
+    files = {"ssl_ca_certs": tls.ca, "ssl_certfile": tls.cert, "ssl_keyfile": tls.key}
+    given = {name: str(path) for name, path in files.items() if path is not None}
+    return {"ssl": True, "ssl_check_hostname": True} | given
+
+
+def _connect_one(url: str, options: dict[str, Any], encrypted: dict[str, Any], max_connections: int) -> redis.Redis:
+    own = parse_url(url)  # type: ignore[no-untyped-call]
+    if own.get("ssl_cert_reqs") == "none":
+        encrypted = {}
+    pool = redis.ConnectionPool(**{"max_connections": max_connections, **encrypted, **own, **options})
     pool.connection_class(**pool.connection_kwargs)  # an option with a wrong value fails here, and not in a request
     return redis.Redis(connection_pool=pool)
 
@@ -70,7 +92,9 @@ def _connect_sentinel(parts: SplitResult, options: dict[str, Any]) -> redis.Redi
     query = dict(parse_qsl(parts.query))
     own = {"username": query.get("sentinel_username"), "password": query.get("sentinel_password")}
     shared = ("protocol", "socket_timeout", "socket_connect_timeout", "retry")
-    sentinel_options = {name: options[name] for name in shared} | own
+    sentinel_options = {
+        name: value for name, value in options.items() if name in shared or name.startswith("ssl")
+    } | own
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
         hosts(parts), sentinel_kwargs=sentinel_options, **options, **credentials(parts)
     )

@@ -8,9 +8,9 @@ from skylark_proxy.errors import ConfigError
 
 FORMS = (
     "redis://host[:port][/db], rediss://..., unix:///path, redis+sentinel://host:port[,host:port]/service[/db]"
-    " or redis+cluster://host:port[,host:port]"
+    " or redis+cluster://host:port[,host:port]; rediss+sentinel and rediss+cluster are encrypted"
 )
-SCHEMES = frozenset({"redis", "rediss", "unix", "redis+sentinel", "redis+cluster"})
+SCHEMES = frozenset({"redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"})
 _MAX_DB = 2**31 - 1
 
 _OPTIONS: dict[str, frozenset[str]] = {
@@ -19,6 +19,7 @@ _OPTIONS: dict[str, frozenset[str]] = {
     "redis+cluster": frozenset(),
 }
 _OPTIONS["unix"] = _OPTIONS["redis"]
+_OPTIONS |= {f"rediss+{kind}": _OPTIONS[f"redis+{kind}"] for kind in ("sentinel", "cluster")}
 _OPTIONS["rediss"] = _OPTIONS["redis"] | {
     f"ssl_{name}"
     for name in ("ca_certs", "ca_path", "ca_data", "cert_reqs", "certfile", "keyfile", "password", "check_hostname")
@@ -73,11 +74,11 @@ def _check(url: str) -> SplitResult:
         case "unix":
             if not parts.path or parts.hostname:
                 raise BadUrl("a path with three slashes is needed, as in unix:///run/redis.sock")
-        case "redis+sentinel":
+        case "redis+sentinel" | "rediss+sentinel":
             hosts(parts)
             if re.fullmatch(r"/[^/]+(/\d{1,9})?", parts.path) is None:
                 raise BadUrl("the name of the Sentinels' service is needed, and after it the number of the database")
-        case "redis+cluster":
+        case "redis+cluster" | "rediss+cluster":
             hosts(parts)
             if parts.path not in ("", "/"):
                 raise BadUrl("a cluster has one database, which is not named")

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from skylark_proxy.errors import ConfigError
 from skylark_proxy.http_protocol import ClientLimits, StrictProtocol
 from skylark_proxy.printable import json_text, lines, one_line
+from skylark_proxy.tls import ServerContext, TlsFiles
 
 _GRACE_S = 10
 _KEEP_ALIVE_S = 120  # other nodes keep their connections; a new one costs a round trip, which may be 200 ms and more
@@ -60,16 +61,35 @@ def listen(config: ServerSettings, variables: str = "SKYLARK_HOST, SKYLARK_PORT"
     return listener
 
 
+def listen_plain(address: str) -> socket.socket:
+    """Return the listening socket of `SKYLARK_PLAIN_LISTEN`.
+
+    Raises:
+        ConfigError: It cannot listen there.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    try:
+        return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        expected = f"an address to listen on ({error.strerror})"
+        raise ConfigError("SKYLARK_PLAIN_LISTEN", address, expected) from error
+
+
 def serve(
     app: ASGIApp,
     listener: socket.socket,
     on_shutdown: Callable[[], None] | None = None,
     headers: Mapping[str, str] | None = None,
     limits: ClientLimits | None = None,
+    tls: TlsFiles | None = None,
+    plain: socket.socket | None = None,
 ) -> None:
     """Serves until SIGINT or SIGTERM; requests that run then have ten seconds to end.
 
     Args:
+        tls: With a certificate in it, the listener speaks TLS.
+        plain: A second listener, which never does.
         headers: Headers of every answer, also of those that uvicorn gives by itself.
         on_shutdown: Is called before they are waited for, in the event loop.
         limits: What clients may do; see `ClientLimits`.
@@ -85,13 +105,17 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whom to believe is decided by `api.callers`
         headers=list((headers or {}).items()),
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
+    if tls is not None and tls.serves:
+        context = ServerContext(tls)
+        settings.ssl_context_factory = lambda _config, _default: context
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again that ended it
-        _Server(settings, on_shutdown).run(sockets=[listener])
+        _Server(settings, on_shutdown, plain).run(sockets=[listener])
 
 
 def _connections_of_system() -> int:
@@ -107,9 +131,22 @@ def _connections_of_system() -> int:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, settings: uvicorn.Config, on_shutdown: Callable[[], None] | None) -> None:
+    def __init__(
+        self, settings: uvicorn.Config, on_shutdown: Callable[[], None] | None, plain: socket.socket | None
+    ) -> None:
         super().__init__(settings)
         self._on_shutdown = on_shutdown
+        self._plain = plain
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._plain is not None:
+
+            def protocol() -> StrictProtocol:
+                return StrictProtocol(self.config, self.server_state, self.lifespan.state)
+
+            loop = asyncio.get_running_loop()
+            self.servers.append(await loop.create_server(protocol, sock=self._plain, backlog=_BACKLOG))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._on_shutdown is not None:

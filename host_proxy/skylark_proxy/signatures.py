@@ -7,7 +7,10 @@ RFC 9530 (`Content-Digest` with `sha-256`), in one fixed profile:
 - it covers `@method`, `@path`, `@query`, `content-digest`, and every header of the request that changes what it does:
   `If-Match`, `If-None-Match` and all `Skylark-…`, those that are there in the order of their names, no others. So
   neither can one be taken away nor one be added;
-- `created`, in whole seconds, bounds its age; `nonce`, 16 random bytes in hexadecimal, makes it good for once;
+- `Skylark-Boot` names the receiver's memory of nonces: a random id, which is a new one after each start. So a request
+  that was recorded before a restart is refused after it, whatever the clocks say, and is of no use elsewhere;
+- `nonce`, 16 random bytes in hexadecimal, makes it good for once; `created`, in whole seconds, bounds how long it may
+  be held back on its way;
 - the path names the receiving node (`<chain_id>:<node>:<task_id>`), which refuses a key of another one, so that what
   was signed for one node is of no use at another.
 
@@ -18,12 +21,14 @@ import base64
 import binascii
 import hashlib
 import hmac
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from skylark.wire import Buffer
 from skylark_proxy.errors import Unauthorized
+from skylark_proxy.invocation_tokens import InvocationToken, verify_token
 from skylark_proxy.model import NAME_PATTERN
 
 MIN_KEY_BYTES = 32
@@ -31,7 +36,10 @@ MIN_KEY_BYTES = 32
 
 NONCE_BYTES = 16
 MAX_NONCES = 1 << 17
-"""What one node remembers, 10 MB at most. With more requests than that within the skew, less skew is allowed."""
+"""How many requests one receiver remembers, in 15 MB at most. When half of it is full, it takes a new boot id."""
+
+BOOT = "Skylark-Boot"
+"""The header with the boot id: in an answer the receiver's own, in a request the one that the request is signed for."""
 
 CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT = "content-digest", "signature", "signature-input"
 
@@ -67,12 +75,14 @@ class Signature:
         sender: The node that sends.
         created_s: When, by its clock, in seconds since the epoch.
         sha256: The digest that the body must have.
+        boot: The boot id of the receiver that it was signed for; None: none.
     """
 
     sender: str
     created_s: int
     nonce: bytes
     sha256: bytes
+    boot: str | None = None
 
 
 class Signer:
@@ -110,23 +120,45 @@ class Signer:
 class Verifier:
     """Verifies the requests that a node gets; for one thread.
 
+    The nonces are kept by the boot id that they came with, those of the current id and of the one before. No clock
+    decides how long: an id is given up together with its nonces, and what was signed for it is refused from then on.
+
     Args:
         max_skew_s: How far the sender's time may be from that of this node, in either direction.
         max_nonces: How many requests are remembered.
+        new_boot: Make a boot id that no other receiver has or had.
     """
 
-    def __init__(self, key: bytes, max_skew_s: float, max_nonces: int = MAX_NONCES) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        max_skew_s: float,
+        max_nonces: int = MAX_NONCES,
+        new_boot: Callable[[], str] = lambda: os.urandom(16).hex(),
+    ) -> None:
         self._key = key
         self._max_skew_s = max_skew_s
-        self._seen = _Seen(max_nonces)
+        self._most = max(1, max_nonces // 2)
+        self._new_boot = new_boot
+        self.boot = new_boot()
+        """The id that requests are to be signed for now."""
+        self._seen: dict[str, set[bytes]] = {self.boot: set()}
+
+    def token(self, text: str, now_s: float) -> InvocationToken:
+        """Return what a function's token says; see `verify_token`."""
+        return verify_token(self._key, text, now_s, self._max_skew_s)
 
     def verify(self, head: RequestHead, now_s: float) -> Signature:
-        """What the signature of a request says; the body, which may not have come yet, is still to be compared.
+        """Return what the signature of a request says; its body, which may not have come yet, is still to be compared.
 
         Raises:
-            Unauthorized: There is none, or it is not valid, too old, from the future, or was used before.
+            Unauthorized: There is none, or it is not valid, too old, from the future, was used before, or was made for
+                another boot id.
         """
         signature = verify(self._key, head)
+        seen = self._seen.get(signature.boot or "")
+        if seen is None:
+            raise Unauthorized(f"it was not signed for this start of the receiver, which {BOOT} names")
         ahead_s = signature.created_s - now_s
         if abs(ahead_s) > self._max_skew_s:
             raise Unauthorized(
@@ -134,41 +166,20 @@ class Verifier:
                 f"time of this node, {self._max_skew_s:g} s are allowed; compare their clocks",
                 ahead_s,
             )
-        self._seen.forget_before(now_s - self._max_skew_s)
-        self._seen.add(signature.nonce, signature.created_s)
+        if signature.nonce in seen:
+            raise Unauthorized("it was sent before")
+        seen.add(signature.nonce)
+        if len(seen) >= self._most:
+            self._make_room(signature.boot or "")
         return signature
 
-
-class _Seen:
-    """The nonces of the requests that are still young enough to be sent again, by the second of their signature."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._count = 0
-        self._by_second: dict[int, set[bytes]] = {}
-        self._forgotten_s = -1
-
-    def forget_before(self, at_s: float) -> None:
-        """Forgets what was signed before a time, which nobody would accept any more."""
-        for second in [second for second in self._by_second if second < at_s]:
-            self._count -= len(self._by_second.pop(second))
-
-    def add(self, nonce: bytes, created_s: int) -> None:
-        """Remembers a request; forgets the oldest ones if there are too many, and refuses their likes from then on.
-
-        Raises:
-            Unauthorized: It is known, or so old that it may have been forgotten.
-        """
-        if created_s <= self._forgotten_s:
-            raise Unauthorized(f"it is older than the {self._limit} requests that this node remembers")
-        nonces = self._by_second.setdefault(created_s, set())
-        if nonce in nonces:
-            raise Unauthorized("it was sent before")
-        nonces.add(nonce)
-        self._count += 1
-        while self._count > self._limit:
-            self._forgotten_s = min(self._by_second)
-            self._count -= len(self._by_second.pop(self._forgotten_s))
+    def _make_room(self, full: str) -> None:
+        """Give up the older id: a new one takes over from a full current id."""
+        if full == self.boot:
+            self.boot = self._new_boot()
+            self._seen = {full: self._seen[full], self.boot: set()}
+        else:
+            del self._seen[full]
 
 
 def verify(key: bytes, head: RequestHead) -> Signature:
@@ -189,7 +200,11 @@ def verify(key: bytes, head: RequestHead) -> Signature:
     if not hmac.compare_digest(expected.encode(), given[1].encode()):
         raise Unauthorized("its signature is wrong: it was made with another key, or the request was changed")
     return Signature(
-        parsed["sender"], int(parsed["created"]), bytes.fromhex(parsed["nonce"]), binascii.a2b_base64(digest[1])
+        sender=parsed["sender"],
+        created_s=int(parsed["created"]),
+        nonce=bytes.fromhex(parsed["nonce"]),
+        sha256=binascii.a2b_base64(digest[1]),
+        boot=head.headers.get(BOOT.lower()),
     )
 
 

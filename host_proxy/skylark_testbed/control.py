@@ -207,6 +207,7 @@ def status_of(testbed: Testbed) -> dict[str, Any]:
             "name": name,
             "tier": node.tier,
             "url": node.url,
+            "ca": None if node.running.tls.ca is None else str(node.running.tls.ca),
             "alive": node.alive,
             "pid": node.running.process.pid if node.alive else None,
             "waiting": _waiting(testbed.folder, node),

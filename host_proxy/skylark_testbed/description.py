@@ -54,6 +54,7 @@ class Description:
         seed: Makes drawn links and jitter repeatable.
         jitter: The standard deviation of latencies, as a share of them.
         settings: The settings of each node that has any, by the names of environment variables.
+        tls: Whether nodes encrypt what they send to each other, with certificates that are made for them.
     """
 
     topology: TopologyPlan
@@ -62,6 +63,7 @@ class Description:
     seed: int = 0
     jitter: float = 0.0
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    tls: bool = False
 
     @property
     def nodes(self) -> Mapping[str, Node]:

@@ -75,10 +75,11 @@ class DescriptionYaml(msgspec.Struct, forbid_unknown_fields=True):
     settings: dict[str, Scalar] = {}
     seed: Annotated[int, Meta(ge=0)] = 0
     jitter: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    tls: bool = False
 
 
 _EXPECTED = {
-    "": "a mapping with `topology` and, if need be, nodes, functions, objectives, settings, seed and jitter",
+    "": "a mapping with `topology` and, if need be, nodes, functions, objectives, settings, seed, jitter and tls",
     "nodes": "a list of nodes",
     "nodes[]": "a mapping with `name`, `tier` and, if need be, address and settings",
     "name": "a name: 1 to 128 of A-Z a-z 0-9 . _ -",
@@ -111,6 +112,7 @@ _EXPECTED = {
     "settings": "settings by the names of environment variables, SKYLARK_…",
     "seed": "a whole number, 0 or more",
     "jitter": "a number from 0 to 1",
+    "tls": "true or false",
 }
 
 
@@ -133,6 +135,7 @@ def parse(path: Path) -> Description:
         objectives=Objectives(read.objectives.max_latency_ms, read.objectives.min_bandwidth_mbps),
         seed=read.seed,
         jitter=read.jitter,
+        tls=read.tls,
         settings=_settings(file, read, names),
     )
 

@@ -21,13 +21,16 @@ import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from skylark_proxy.api import parameters
+from skylark_proxy.api.access import Access, Trust
 from skylark_proxy.api.answers import json_answer, on_defect, on_http_error, on_skylark_error
 from skylark_proxy.api.json_bodies import json_body
+from skylark_proxy.api.rights import route_of_node_info
 from skylark_proxy.errors import InvalidArgument, SkylarkError
 from skylark_proxy.model import Objectives
 from skylark_proxy.nodeinfo.api import NodeInfoApi
@@ -121,7 +124,8 @@ def create_network_app(service: NodeInfo, network: Network) -> Starlette:
         Mount("/network", routes=list(NetworkApi(network, service).routes())),
     ]
     handlers: Any = {SkylarkError: on_skylark_error, HTTPException: on_http_error, Exception: on_defect}
-    return Starlette(routes=routes, exception_handlers=handlers)
+    middleware = [Middleware(Access, trust=Trust(), route_of=route_of_node_info)]
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
 
 async def run_network(settings: NetworkJson, folder: Path, listener: socket.socket) -> None:
@@ -142,6 +146,7 @@ async def run_network(settings: NetworkJson, folder: Path, listener: socket.sock
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=1,
     )
     try:

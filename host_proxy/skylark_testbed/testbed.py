@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from skylark_proxy.client import ProxyClient
 from skylark_proxy.config import Config
 from skylark_proxy.continuum import RunningNode, wait_until_ready, with_free_ports
 from skylark_proxy.errors import UnknownNode
@@ -33,8 +32,8 @@ class TestNode:
     def __init__(self, node: Node, start: Callable[[], RunningNode]) -> None:
         self._node = node
         self._start = start
-        self.client = ProxyClient(self.url)
         self.running = start()
+        self.client = self.running.client()
 
     @property
     def name(self) -> str:
@@ -49,7 +48,7 @@ class TestNode:
     @property
     def url(self) -> str:
         """Where its proxy serves."""
-        return f"http://{self._node.address}"
+        return self.running.url
 
     @property
     def alive(self) -> bool:
@@ -164,8 +163,9 @@ def open_testbed(
         components = build_functions(sources, folder / "functions", config, progress) if sources else {}
         progress(f"starting {len(description.nodes)} nodes, each with a proxy and a Redis")
         nodes: dict[str, TestNode] = {}
+        certificates = _certificates(description, folder / "certificates") if description.tls else {}
         for node in description.nodes.values():
-            settings = _settings(description, node.name, components, network, config)
+            settings = _settings(description, node.name, components, network, config) | certificates.get(node.name, {})
 
             def start(node: Node = node, settings: Mapping[str, str] = settings) -> RunningNode:
                 return starter.node(node, folder, settings)
@@ -183,6 +183,23 @@ def _with_ports(description: Description) -> Description:
     ported = with_free_ports(Topology.build(description.nodes.values(), (), epoch=1)).nodes
     topologies = tuple(Topology.build(ported.values(), topology.links, epoch=1) for topology in plan.topologies)
     return replace(description, topology=replace(plan, topologies=topologies))
+
+
+def _certificates(description: Description, folder: Path) -> Mapping[str, dict[str, str]]:
+    """The settings of each node for its certificate, which is made for this testbed."""
+    try:
+        from skylark_proxy.certificates import CA_CERT, make_certificates
+    except ImportError as error:
+        raise TestbedError("tls needs installed packages: pip install 'skylark[certs]'") from error
+    hosts = {name: [node.address.rpartition(":")[0].strip("[]")] for name, node in description.nodes.items()}
+    return {
+        name: {
+            "SKYLARK_TLS_CERT": str(made.cert),
+            "SKYLARK_TLS_KEY": str(made.key),
+            "SKYLARK_TLS_CA": str(folder / CA_CERT),
+        }
+        for name, made in make_certificates(folder, hosts).items()
+    }
 
 
 def _settings(

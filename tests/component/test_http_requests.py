@@ -75,7 +75,7 @@ OWN: dict[str, Serve] = {"hosted": hosted, "native": native, "command": command}
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
     folder = tmp_path_factory.mktemp("hosted")
     built(folder, Target.HOSTED)
-    with run_proxy(folder, node="n1") as running:
+    with run_proxy(folder, node="n1", allowed_hosts="x,y,h") as running:
         yield running
 
 
@@ -91,7 +91,9 @@ def anywhere(request: pytest.FixtureRequest, node: LiveNode, tmp_path_factory: p
 def strict(request: pytest.FixtureRequest, node: LiveNode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of each server that reads heads by itself."""
     if request.param == "node-info":
-        with run_node_info("--topology", TOPOLOGY, "--node", "sat1") as running:
+        with run_node_info(
+            "--topology", TOPOLOGY, "--node", "sat1", environment={"SKYLARK_ALLOWED_HOSTS": "x,y,h"}
+        ) as running:
             yield running.port
     else:
         with OWN[request.param](node, tmp_path_factory.mktemp(request.param)) as port:
@@ -299,6 +301,8 @@ def test_an_upgrade_at_node_info(upgrade: bytes) -> None:
     """The objectives of a client that offers another protocol are set."""
     body = json.dumps({"max_latency": 250, "min_bandwidth": 10}).encode()
     fields = (b"Connection: Upgrade", b"Upgrade: " + upgrade, b"Content-Length: %d" % len(body))
-    with run_node_info("--topology", TOPOLOGY, "--node", "sat1") as running:
+    with run_node_info(
+        "--topology", TOPOLOGY, "--node", "sat1", environment={"SKYLARK_ALLOWED_HOSTS": "x,y,h"}
+    ) as running:
         assert ask(running.port, post(*fields, body=body, target=b"/objectives")).status == 200
         assert re.search(r"250", json.dumps(running.get("/objectives")))

@@ -95,8 +95,11 @@ def refused(run: Run, *named: str, status: int = 1) -> str:
 COMMANDS = {
     "": [
         "build", "package", "push", "pull", "inspect", "serve", "node-info", "run", "invoke", "elect", "bundle",
-        "manifests", "deploy", "undeploy", "demo", "testbed", "bench", "experiment",
+        "manifests", "deploy", "undeploy", "demo", "testbed", "bench", "experiment", "certs", "objectives", "token",
     ],
+    "certs": ["FOLDER", "--topology", "--node", "--days"],
+    "objectives": ["--url", "--max-latency-ms", "--min-bandwidth-mbps", "--json"],
+    "token": ["NAME", "--chains"],
     "build": ["SOURCE", "--output", "--path", "--json"],
     "package": [
         "COMPONENT", "--output", "--tag", "--title", "--version", "--source", "--description", "--licenses", "--json",

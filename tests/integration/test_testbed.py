@@ -248,6 +248,18 @@ class TestLinks:
             testbed.heal("edge", "cloud")
             assert fetch_ms(testbed, "sat", key) < 400
 
+    def test_encrypted_links(self, folder: Path) -> None:
+        """With `tls` nodes have certificates, and send each other nothing but TLS over the same links."""
+        description = replace(Description(TopologyPlan("static", (line(),))), tls=True)
+        with open_testbed(description, folder, lambda _: None) as testbed:
+            assert testbed.nodes["sat"].url.startswith("https://")
+            placed = testbed.nodes["sat"].client.put_bundle("c:cloud:t", {"f": b"1"})
+            assert placed["key"] == "c:cloud:t"
+            assert testbed.nodes["edge"].client.get_bundle("c:cloud:t")[1]["skylark-served-by"] == "cloud"
+            with socket.create_connection(address_seen(testbed, "sat", "cloud"), timeout=10) as connection:
+                connection.sendall(b"GET /health HTTP/1.1\r\nHost: cloud\r\n\r\n")
+                assert not connection.recv(1000).startswith(b"HTTP/1.1")
+
     def test_a_cut_link_cuts_open_connections(self, folder: Path) -> None:
         """Where no other way is left, connections are reset and refused; a link that is left carries on."""
         with open_testbed(Description(TopologyPlan("static", (line(),))), folder, lambda _: None) as testbed:

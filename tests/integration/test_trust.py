@@ -5,20 +5,24 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from continuum import LiveNode, Nodes, check_error, line, read_answer, run_nodes, run_proxy
+from node_infos import LiveNodeInfo, run_node_info
 from servers import wait_for
 from skylark import wire
-from skylark_proxy.signatures import Signer
+from skylark_proxy.signatures import BOOT, Signer
 from skylark_proxy.topology import Topology
+from taps import Tap
 
 KEY = "the key of this continuum, which nobody else has"
 KEYED = {"SKYLARK_PEER_KEY": KEY}
@@ -39,11 +43,23 @@ def put(node: LiveNode, key: str, **query: object) -> dict[str, Any]:
     return node.client.put_bundle(key, FIELDS, **query)
 
 
+def boot_of(node: LiveNode) -> str:
+    """The id that requests to a node have to be signed for."""
+    return str(node.http.get("/health/liveness").headers["skylark-boot"])
+
+
 def signed(
-    node: LiveNode, method: str, target: str, body: bytes = b"", *, key: str = KEY, ahead_s: float = 0.0
+    node: LiveNode,
+    method: str,
+    target: str,
+    body: bytes = b"",
+    *,
+    key: str = KEY,
+    ahead_s: float = 0.0,
+    boot: str | None = None,
 ) -> bytes:
-    """A request as another node with a key would send it."""
-    own = {"Host": node.node.address, "Content-Length": str(len(body))}
+    """A request as another node with a key would send it, which has asked for the boot id before."""
+    own = {"Host": node.node.address, "Content-Length": str(len(body)), BOOT: boot or boot_of(node)}
     headers = Signer(key.encode(), "sat").headers(method, target, own, [body], time.time() + ahead_s, os.urandom(16))
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body
@@ -62,41 +78,10 @@ def reasons(placed: Mapping[str, Any]) -> list[str]:
     return [attempt["error"] for attempt in placed["failed"]]
 
 
-@dataclass
-class Tap:
-    """Stands between a node and a peer, records what the node sends, and changes it if a test says how."""
-
-    target: str
-    change: Callable[[bytes], bytes] = lambda data: data
-    server: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
-    recorded: bytes = b""
-    threads: list[threading.Thread] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        host, port = self.server.getsockname()
-        return f"{host}:{port}"
-
-    def run(self) -> None:
-        """Serves until the server socket is closed."""
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self.server.accept()
-                host, port = self.target.split(":")
-                far = socket.create_connection((host, int(port)))
-                for source, target, is_request in ((near, far, True), (far, near, False)):
-                    self.threads.append(threading.Thread(target=self._pump, args=(source, target, is_request)))
-                    self.threads[-1].start()
-
-    def _pump(self, source: socket.socket, target: socket.socket, is_request: bool) -> None:
-        with source, contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if is_request:
-                    self.recorded += data
-                    data = self.change(data)
-                target.sendall(data)
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_RDWR)
+def put_in(recorded: bytes, chain: str) -> bytes:
+    """The PUT of a chain's first bundle in what a tap has recorded, and what came after it."""
+    begin = recorded.index(f"PUT /bundles/{chain}%3Acloud%3At1?scope=local".encode())
+    return recorded[begin:]
 
 
 @contextlib.contextmanager
@@ -200,17 +185,47 @@ class TestStrangers:
         """What was sent before is refused when it is sent again, and changes nothing."""
         with tapped() as (nodes, tap):
             assert put(nodes["sat"], f"{chain}:t1")["key"] == f"{chain}:cloud:t1"
-            assert tap.recorded.startswith(f"PUT /bundles/{chain}%3Acloud%3At1?scope=local".encode())
+            recorded = put_in(tap.recorded, chain)
             nodes["cloud"].client.delete_bundle(f"{chain}:cloud:t1")
-            status, error = sent(nodes["cloud"], tap.recorded)
+            status, error = sent(nodes["cloud"], recorded)
             assert (status, error["code"]) == (401, "unauthorized")
             assert "sent before" in error["message"]
             assert nodes["cloud"].held(chain) == []
 
+    def test_a_request_that_was_recorded_before_a_restart(self, chain: str) -> None:
+        """What was sent before a restart, crash or not, is refused after it, and does not put back old content; the
+        nodes work on together, and the sender signs anew for the node's new start."""
+        with tapped() as (nodes, tap):
+            assert put(nodes["sat"], f"{chain}:t1")["key"] == f"{chain}:cloud:t1"
+            recorded, cloud = put_in(tap.recorded, chain), nodes["cloud"]
+            for end in (cloud.kill, cloud.end):
+                before = boot_of(cloud)
+                end()
+                cloud.restart()
+                assert boot_of(cloud) != before
+                cloud.client.put_bundle(f"{chain}:t1", {"f": b"new"})
+                status, error = sent(cloud, recorded)
+                assert (status, error["code"]) == (401, "unauthorized")
+                assert "this start of the receiver" in error["message"]
+                assert bytes(cloud.client.get_bundle(f"{chain}:cloud:t1")[0]["f"]) == b"new"
+                placed = put(nodes["sat"], f"{chain}:t2")
+                assert (placed["key"], placed["failed"]) == (f"{chain}:cloud:t2", [])
+
+    def test_one_more_round_trip(self, chain: str) -> None:
+        """A node is asked for its boot id at first contact, and not again."""
+        with tapped() as (nodes, tap):
+            for number in range(3):
+                put(nodes["sat"], f"{chain}:t{number}")
+            assert tap.recorded.count(b"GET /health/liveness HTTP/1.1") == 1
+            assert tap.recorded.count(b"PUT /bundles/") == 3
+
     def test_a_request_that_was_recorded_at_another_node(self, trusting: Nodes, chain: str) -> None:
         """What was signed for one node is of no use at another, which has not seen it."""
-        request = signed(trusting["cloud"], "PUT", f"/bundles/{chain}%3Acloud%3At1?scope=local", BODY)
-        status, error = sent(trusting["sat"], request)
+        target = f"/bundles/{chain}%3Acloud%3At1?scope=local"
+        status, error = sent(trusting["sat"], signed(trusting["cloud"], "PUT", target, BODY))
+        assert (status, error["code"]) == (401, "unauthorized")
+        with_its_id = signed(trusting["cloud"], "PUT", target, BODY, boot=boot_of(trusting["sat"]))
+        status, error = sent(trusting["sat"], with_its_id)
         assert (status, error["code"]) == (400, "invalid-argument")
         assert trusting["sat"].held(chain) == []
 
@@ -226,13 +241,14 @@ class TestStrangers:
         ("old", "new"),
         [
             (b"scope=local", b"scope=local&ttl_ms=1"),
-            (b"Origin: sat", b"Origin: cat"),
+            (b"Skylark-Origin: sat", b"Skylark-Origin: cat"),
             (b"\r\n", b'\r\nIf-Match: "1"\r\n'),
         ],
     )
     def test_a_head_that_was_changed(self, trusting: Nodes, chain: str, old: bytes, new: bytes) -> None:
         """Neither the query nor a header that counts can be changed or added."""
         own = {"Host": "x", "Content-Length": str(len(BODY)), "Skylark-Origin": "sat"}
+        own[BOOT] = boot_of(trusting["cloud"])
         target = f"/bundles/{chain}%3Acloud%3At1?scope=local"
         headers = Signer(KEY.encode(), "sat").headers("PUT", target, own, [BODY], time.time(), os.urandom(16))
         head = f"PUT {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -302,10 +318,46 @@ class TestOtherMachines:
 
     def test_networks_of_this_node(self, chain: str) -> None:
         """Addresses that the operator counts to this node, such as those of its containers, are let in."""
-        with run_proxy(peer_key=KEY, local_networks="203.0.113.0/29, 2001:db8::/64") as node:
+        networks = "203.0.113.0/29, 2001:db8::/64"
+        with run_proxy(peer_key=KEY, local_networks=networks, trusted_proxies="127.0.0.1") as node:
             for address, status in (("203.0.113.7", 200), ("203.0.113.8", 403), ("2001:db8::7", 200)):
                 answer = node.http.get(f"/bundles?chain={chain}", headers={"X-Forwarded-For": address})
                 assert answer.status_code == status
+
+    def test_behind_a_reverse_proxy(self, chain: str) -> None:
+        """A reverse proxy on the node forwards for strangers: they get no state, whatever they write themselves into
+        the header; those on the node do, once the proxy is trusted."""
+        with run_proxy(peer_key=KEY, host="0.0.0.0") as distrusting:
+            assert distrusting.http.get(f"/bundles?chain={chain}").status_code == 200
+            for headers in (ELSEWHERE, {"Forwarded": "for=127.0.0.1"}, {"X-Forwarded-For": "127.0.0.5"}):
+                answer = distrusting.http.get(f"/bundles?chain={chain}", headers=headers)
+                check_error(answer, 403, "forbidden", next(iter(headers.values())), "forwards")
+        with run_proxy(peer_key=KEY, trusted_proxies="127.0.0.0/8") as node:
+            for value, status in (("127.0.0.1, 203.0.113.7", 403), ("127.0.0.1", 200), ("203.0.113.7, 127.0.0.9", 403)):
+                answer = node.http.get(f"/bundles?chain={chain}", headers={"X-Forwarded-For": value})
+                assert answer.status_code == status
+
+    def test_a_page_in_a_browser(self, chain: str) -> None:
+        """A page of another origin can send what needs no preflight, and does nothing at the node, with a key or
+        without; one whose name was rebound to the node's address reads nothing either."""
+        with run_proxy() as open_node, run_proxy(peer_key=KEY) as keyed:
+            for node in (open_node, keyed):
+                page = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
+                for method, path in (("POST", "/save/cloud"), ("PUT", f"/bundles/{chain}:t1"), ("POST", "/refresh")):
+                    check_error(node.http.request(method, path, content=BODY, headers=page), 403, "forbidden", "origin")
+                check_error(node.http.post("/functions/any", headers=page), 403, "forbidden", "origin")
+                rebound = {"Host": "evil.example:30002", "Origin": "http://evil.example:30002"}
+                answer = node.http.get(f"/bundles?chain={chain}", headers=rebound)
+                check_error(answer, 403, "forbidden", "evil.example", "SKYLARK_ALLOWED_HOSTS")
+                own = {"Origin": f"http://{node.node.address}", "Sec-Fetch-Site": "same-origin"}
+                assert node.http.put(f"/bundles/{chain}:t2", content=BODY, headers=own).status_code == 200
+                assert node.held(chain) == [f"{chain}:alone:t2"]
+
+    def test_names_of_a_node(self, chain: str) -> None:
+        """A node answers to its own name in the topology, and to those that the operator allows."""
+        with run_proxy(allowed_hosts="node.lan,.skylark.svc") as node:
+            for host, status in (("alone:1", 200), ("NODE.lan", 200), ("a.skylark.svc:2", 200), ("skylark.svc", 403)):
+                assert node.http.get(f"/bundles?chain={chain}", headers={"Host": host}).status_code == status
 
     def test_a_node_without_a_key(self, chain: str) -> None:
         """Without a key all is open, as the log says once where others can reach the node."""
@@ -367,9 +419,9 @@ class TestChains:
 def half_sent(node: LiveNode, chain: str) -> Iterator[socket.socket]:
     """A request whose body has not come yet."""
     host, port = node.node.address.split(":")
-    head = f"PUT /bundles/{chain}:half HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\nConnection: close\r\n\r\n"
+    head = f"PUT /bundles/{chain}:half HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {len(BODY)}"
     with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(head.encode())
+        connection.sendall(f"{head}\r\n\r\n".encode())
         yield connection
 
 
@@ -421,3 +473,97 @@ class TestLimits:
             assert (error["node"], error["limit"]) == ("cloud", 1)
             assert nodes["sat"].held(chain) == []
             assert called(nodes["sat"], chain, "store", f"{chain}:cloud:t2")["raised"] == "Unavailable"
+
+
+@contextlib.contextmanager
+def keyed_node_info(tmp_path: Path) -> Iterator[LiveNodeInfo]:
+    """A node-info service that shares the key."""
+    topology = tmp_path / "topology.json"
+    topology.write_bytes(line("sat", "cloud").to_json())
+    with run_node_info("--topology", topology, "--node", "sat", environment=KEYED) as service:
+        yield service
+
+
+def objectives(service: LiveNodeInfo) -> Any:
+    return service.get("/objectives")
+
+
+class TestNodeInfo:
+    CHANGES = (
+        ("/objectives", b'{"max_latency": 7}'),
+        ("/refresh", b""),
+        ("/measurements", b'{"source": "sat", "target": "cloud", "latency_ms": 9, "bandwidth_mbps": 1, "at_s": 1}'),
+        ("/sim-settings", b"{}"),
+    )
+
+    def test_without_a_signature(self, tmp_path: Path) -> None:
+        """With a key nobody changes anything without a signature, not even from the node itself; all may read."""
+        with keyed_node_info(tmp_path) as service:
+            before, epoch = objectives(service), service.epoch()
+            for path, body in self.CHANGES:
+                check_error(service.http.post(path, content=body), 401, "unauthorized", "signed")
+            assert (objectives(service), service.epoch()) == (before, epoch)
+
+    def test_from_a_page(self, tmp_path: Path) -> None:
+        """A page in a browser changes nothing, also where there is no key."""
+        topology = tmp_path / "topology.json"
+        topology.write_bytes(line("sat", "cloud").to_json())
+        with run_node_info("--topology", topology, "--node", "sat") as service:
+            for path, body in self.CHANGES:
+                page = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
+                check_error(service.http.post(path, content=body, headers=page), 403, "forbidden", "origin")
+            check_error(service.http.get("/objectives", headers={"Host": "evil.example"}), 403, "forbidden", "Host")
+            assert service.http.post("/objectives", content=self.CHANGES[0][1]).status_code == 200
+
+    def test_signed_and_replayed(self, tmp_path: Path) -> None:
+        """Who has the key changes what it tells; the same request is good for once, also over a restart."""
+        with keyed_node_info(tmp_path) as service:
+            signer, body = Signer(KEY.encode(), "sat"), b'{"max_latency": 7}'
+            boot = service.http.get("/health").headers["skylark-boot"]
+            headers = signer.headers("POST", "/objectives", {BOOT: boot}, [body], time.time(), os.urandom(16))
+            assert service.http.post("/objectives", content=body[:-2] + b"8}", headers=headers).status_code == 401
+            boot = service.http.get("/health").headers["skylark-boot"]
+            headers = signer.headers("POST", "/objectives", {BOOT: boot}, [body], time.time(), os.urandom(16))
+            assert service.http.post("/objectives", content=body, headers=headers).json()["max_latency"] == 7
+            answer = service.http.post("/objectives", content=body, headers=headers)
+            check_error(answer, 401, "unauthorized", "sent before")
+            service.kill()
+            service.start()
+            answer = service.http.post("/objectives", content=body, headers=headers)
+            check_error(answer, 401, "unauthorized", "this start of the receiver")
+            assert answer.headers["skylark-boot"] != boot
+            assert objectives(service)["max_latency"] != 7
+
+    def test_the_command(self, tmp_path: Path) -> None:
+        """`skylark objectives` signs with the key of the environment; without it the service refuses."""
+        with keyed_node_info(tmp_path) as service:
+            command = [
+                sys.executable,
+                "-m",
+                "skylark_proxy",
+                "objectives",
+                "--url",
+                service.url,
+                "--max-latency-ms",
+                "9",
+            ]
+            refused = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+            assert (refused.returncode, "are signed" in refused.stderr) == (1, True)
+            assert objectives(service)["max_latency"] != 9
+            subprocess.run(command, env=KEYED, capture_output=True, check=True)
+            assert objectives(service)["max_latency"] == 9
+
+    def test_reports_of_links(self, tmp_path: Path, chain: str) -> None:
+        """What proxies report of their links is signed, and goes on when node-info was restarted."""
+        topology = line("sat", "cloud", latency_ms=40.0)
+        file = tmp_path / "topology.json"
+        file.write_bytes(topology.to_json())
+        with run_node_info("--topology", file, "--node", "sat", environment=KEYED) as service:
+            settings = KEYED | {"SKYLARK_NODE_INFO_URL": service.url, "SKYLARK_REPORT_LINKS": "true"}
+            with run_nodes(topology, settings=settings) as nodes:
+                for restarted in (False, True):
+                    if restarted:
+                        service.kill()
+                        service.start()
+                    nodes["sat"].client.put_bundle(f"{chain}:t{restarted:d}", {"f": b"small"})
+                    wait_for(lambda: service.get("/node-graph")[0]["latency"] < 40, "a measured link is told", 60)

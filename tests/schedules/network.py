@@ -93,6 +93,9 @@ class Pool:
     def clear(self) -> None:
         return None
 
+    def connection_from_url(self, url: str, _: object = None) -> "Connection":
+        return Connection(self, url)
+
     def request(
         self, method: str, url: str, body: Iterable[Any] | None = None, headers: Any = None, **_: Any
     ) -> "Answer":
@@ -133,6 +136,17 @@ class Pool:
         [first] = answers
         assert isinstance(first, Answer)
         return first
+
+
+class Connection:
+    """What it takes for the connections to one node."""
+
+    def __init__(self, pool: Pool, base: str) -> None:
+        self._pool = pool
+        self._base = base
+
+    def urlopen(self, method: str, url: str, *, body: Any, headers: Any, **_: Any) -> "Answer":
+        return self._pool.request(method, self._base + url, body, headers)
 
 
 class Answer:

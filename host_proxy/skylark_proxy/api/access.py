@@ -1,14 +1,8 @@
-"""Who may ask what of a node, where the nodes share a key.
+"""Refuses requests from those who may not send them: who asks is found out here, who may do what says `rights`.
 
-| what | who |
-|---|---|
-| `/bundles/{key}` with `scope=local`, `/bundles/{key}/announcement` | other nodes: the request is signed |
-| `/functions`, `/tasks`, `/neighbors`, `/storage-node`, `/health`, `/metrics`, `/openapi.json` | everybody |
-| all the rest: `/bundles`, `/state`, `/save`, `/refresh` | clients on this node |
-
-A client is on this node if its address is a loopback one, the one that it has reached the node by (a node that
-connects to itself has the same address at both ends), or in one of the networks that the operator named. Behind a
-reverse proxy on this node, it is the address of `X-Forwarded-For` that counts.
+A signature is verified wherever there is one; a token of an invocation is good for the bundles of its chain. What is
+left is known by its address. Without a key and without certificates nobody can prove anything, and all is open; but
+pages of other origins in somebody's browser are kept out always.
 """
 
 import hashlib
@@ -16,41 +10,52 @@ import hmac
 import logging
 import time
 from collections.abc import Callable, Collection
-from enum import Enum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from dataclasses import dataclass, field
 
-from starlette.datastructures import QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skylark_proxy.api.answers import error_answer
+from skylark_proxy.api.callers import Client, Network, client_of, foreign_page, identity_of, known_host
+from skylark_proxy.api.rights import Identity, RouteClass, acts, allowed, those_allowed
 from skylark_proxy.errors import Forbidden, SkylarkError, Unauthorized
-from skylark_proxy.signatures import RequestHead, Verifier
+from skylark_proxy.http_protocol import CERTIFIED
+from skylark_proxy.invocation_tokens import InvocationToken
+from skylark_proxy.signatures import BOOT, SIGNATURE, SIGNATURE_INPUT, RequestHead, Verifier
 
 _LOG = logging.getLogger(__name__)
 _EMPTY = hashlib.sha256().digest()
-_ANNOUNCEMENT = "/announcement"
+_HEALTH = "/health"
+_BUNDLES = "/bundles/"
+_BEARER = "Bearer "
+_WITH_BODY = ("POST", "PUT", "PATCH")
 
 
-class Audience(Enum):
-    """Who may send a request."""
+@dataclass(frozen=True)
+class Trust:
+    """What a server trusts.
 
-    ANYBODY = "anybody"
-    THIS_NODE = "clients on this node"
-    NODES = "other nodes, with a signature"
+    Attributes:
+        verifier: Verifies signatures; None: there is no key.
+        nodes: The names of the nodes that may show certificates; None: there is no CA for them.
+        encrypted: Whether what nodes ask has to come by TLS.
+        local_networks: Networks whose addresses are of this node too.
+        trusted_proxies: The networks of reverse proxies that say for whom they ask.
+        hosts: The names by which the node is known, in lower case; see `callers.known_host`.
+        clock: The time in seconds since the epoch.
+    """
 
+    verifier: Verifier | None = None
+    nodes: Callable[[], Collection[str]] | None = None
+    encrypted: bool = False
+    local_networks: Collection[Network] = ()
+    trusted_proxies: Collection[Network] = ()
+    hosts: Callable[[], Collection[str]] = field(default=tuple)
+    clock: Callable[[], float] = time.time
 
-_OF_ANYBODY = frozenset({"functions", "tasks", "neighbors", "storage-node", "health", "metrics", "openapi.json"})
-"""First parts of paths."""
-
-
-def audience(path: str, query: str) -> Audience:
-    """Who may send a request with this path and query."""
-    first = path.split("/", 2)[1] if path.startswith("/") else ""
-    if first in _OF_ANYBODY:
-        return Audience.ANYBODY
-    if first == "bundles" and (path.endswith(_ANNOUNCEMENT) or "local" in QueryParams(query).getlist("scope")):
-        return Audience.NODES
-    return Audience.THIS_NODE
+    @property
+    def guarded(self) -> bool:
+        """True if identities can be proven."""
+        return self.verifier is not None or self.nodes is not None
 
 
 class Access:
@@ -60,62 +65,138 @@ class Access:
     learns that it was the last.
 
     Args:
-        local_networks: Networks whose addresses are of this node too.
-        clock: The time in seconds since the epoch.
+        route_of: The class of a request, by its method, path and query.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        verifier: Verifier,
-        local_networks: Collection[IPv4Network | IPv6Network] = (),
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, app: ASGIApp, trust: Trust, route_of: Callable[[str, str, str], RouteClass]) -> None:
         self._app = app
-        self._verifier = verifier
-        self._local_networks = tuple(local_networks)
-        self._clock = clock
+        self._trust = trust
+        self._route_of = route_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, or answers it with an error."""
+        """Pass a request on, or answer it with an error."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request = _Request.of(scope, self._route_of)
+        send = self._telling(request, send)
+        nearest = scope["client"][0] if scope["client"] else None
+        client = client_of(nearest, request.headers, self._trust.trusted_proxies)
         try:
-            admitted = self._admit(scope, receive)
+            admitted = self._admit(request, client, receive)
         except SkylarkError as error:
-            client = scope["client"][0] if scope["client"] else None
-            _LOG.warning("refused %s %r from %s: %s", scope["method"], scope["path"], client, error)
+            _LOG.warning("refused %s %r from %s: %s", request.method, request.path, client.shown, error)
             await error_answer(error)(scope, receive, send)
             return
         await self._app(scope, admitted, send)
 
-    def _admit(self, scope: Scope, receive: Receive) -> Receive:
-        query = scope["query_string"].decode("latin-1")
-        match audience(scope["path"], query):
-            case Audience.NODES:
-                return self._verified(scope, query, receive)
-            case Audience.THIS_NODE if not self._is_local(scope):
-                others = ", ".join(f"/{first}" for first in sorted(_OF_ANYBODY))
-                raise Forbidden(f"{scope['path']!r} from {scope['client'][0]}", f"{others}; the rest on this node only")
-            case _:
-                return receive
-
-    def _verified(self, scope: Scope, query: str, receive: Receive) -> Receive:
-        path = scope["raw_path"].decode("latin-1")
-        head = RequestHead(scope["method"], f"{path}?{query}", _headers(scope))
-        signature = self._verifier.verify(head, self._clock())
-        if scope["method"] == "PUT":
-            return _compared(receive, signature.sha256)
-        if signature.sha256 != _EMPTY:
-            raise Unauthorized(f"it was signed with a body, which {scope['method']} has not")
+    def _admit(self, request: "_Request", client: Client, receive: Receive) -> Receive:
+        """Raises: Forbidden, Unauthorized: See the class."""
+        if request.signed and self._trust.verifier is not None:
+            return self._verified(request, self._trust.verifier, receive)
+        self._check_page(request)
+        if self._trust.guarded and not allowed(request.route, self._identity(request, client)):
+            raise self._refusal(request, client)
         return receive
 
-    def _is_local(self, scope: Scope) -> bool:
-        client, server = (_address(end[0]) if end else None for end in (scope["client"], scope["server"]))
-        if client is None:
-            return scope["client"] is None  # a unix socket
-        return client.is_loopback or client == server or any(client in network for network in self._local_networks)
+    def _identity(self, request: "_Request", client: Client) -> Identity:
+        """Every proof that can be asked for is needed: with a key, a certificate alone makes no node."""
+        verifier = self._trust.verifier
+        if verifier is None and self._shown(request):
+            return Identity.PEER
+        token = request.headers.get("authorization", "")
+        if verifier is not None and token.startswith(_BEARER) and request.route is not RouteClass.PUBLIC:
+            self._check_chain(request, verifier.token(token.removeprefix(_BEARER), self._trust.clock()))
+            return Identity.INVOCATION
+        return identity_of(client, request.server, self._trust.local_networks)
+
+    def _check_chain(self, request: "_Request", token: InvocationToken) -> None:
+        """Hold an invocation to its own chain, as the sandbox does with one of a hosted function."""
+        key = request.path.removeprefix(_BUNDLES)
+        if request.route is RouteClass.BUNDLE and not token.may_touch(key.partition(":")[0]):
+            allowed_ones = f"those of its own chain {token.chain_id!r} for function {token.function!r}"
+            raise Forbidden(f"bundle {key[:300]!r} of another chain", allowed_ones)
+
+    def _shown(self, request: "_Request") -> Collection[str]:
+        """The nodes that the sender's certificate names."""
+        return request.certified.intersection(self._trust.nodes() if self._trust.nodes is not None else ())
+
+    def _refusal(self, request: "_Request", client: Client) -> SkylarkError:
+        if not any(allowed(request.route, other) for other in Identity if other is not Identity.PEER):
+            signed = f"are signed: {SIGNATURE_INPUT}, {SIGNATURE}" if self._trust.verifier is not None else ""
+            shown = "come with the certificate of a node" if self._trust.nodes is not None else ""
+            return Unauthorized(f"requests for {request.route.value} {' and '.join(filter(None, (signed, shown)))}")
+        others = "others may use /functions, /tasks, /neighbors, /storage-node, /health, /openapi.json"
+        return Forbidden(f"{request.path!r} from {client.shown}", f"{those_allowed(request.route)}; {others}")
+
+    def _check_page(self, request: "_Request") -> None:
+        """Keep out pages in browsers, of which a node's client is none."""
+        if not known_host(request.headers.get("host", ""), self._trust.hosts()):
+            allowed_hosts = "an address, localhost, the node's name or one in SKYLARK_ALLOWED_HOSTS"
+            raise Forbidden(f"the Host {request.headers['host'][:100]!r}", allowed_hosts)
+        page = foreign_page(request.headers)
+        if page is not None and acts(request.route, request.method):
+            raise Forbidden(f"{request.method} {request.path!r} from a page of another origin ({page})", "no such page")
+
+    def _verified(self, request: "_Request", verifier: Verifier, receive: Receive) -> Receive:
+        signature = verifier.verify(RequestHead(request.method, request.target, request.headers), self._trust.clock())
+        if self._trust.encrypted and not request.encrypted:
+            raise Unauthorized("nodes ask each other by TLS here, and this is plain HTTP")
+        if self._trust.nodes is not None and signature.sender not in self._shown(request):
+            shown = ", ".join(sorted(request.certified)) or "none"
+            raise Unauthorized(f"node {signature.sender!r} signed it, and the certificate is that of {shown}")
+        if request.method in _WITH_BODY:
+            return _compared(receive, signature.sha256)
+        if signature.sha256 != _EMPTY:
+            raise Unauthorized(f"it was signed with a body, which {request.method} has not")
+        return receive
+
+    def _telling(self, request: "_Request", send: Send) -> Send:
+        """Add the boot id to answers that nodes read; see `signed_requests`."""
+        verifier = self._trust.verifier
+        if verifier is None or not (request.signed or request.path.startswith(_HEALTH)):
+            return send
+
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                boot = (BOOT.lower().encode(), verifier.boot.encode())
+                message = {**message, "headers": [*message.get("headers", ()), boot]}
+            await send(message)
+
+        return telling
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The parts of a request that decide about it."""
+
+    method: str
+    path: str
+    target: str
+    headers: dict[str, str]
+    server: str | None
+    route: RouteClass
+    encrypted: bool
+    certified: frozenset[str]
+    """The names in the sender's certificate, which is one of the CA."""
+
+    @classmethod
+    def of(cls, scope: Scope, route_of: Callable[[str, str, str], RouteClass]) -> "_Request":
+        query = scope["query_string"].decode("latin-1")
+        return cls(
+            method=scope["method"],
+            path=scope["path"],
+            target=f"{scope['raw_path'].decode('latin-1')}?{query}",
+            headers=_headers(scope),
+            server=scope["server"][0] if scope["server"] else None,
+            route=route_of(scope["method"], scope["path"], query),
+            encrypted=scope.get("scheme") == "https",
+            certified=scope.get(CERTIFIED, frozenset()),
+        )
+
+    @property
+    def signed(self) -> bool:
+        return SIGNATURE in self.headers or SIGNATURE_INPUT in self.headers
 
 
 def _compared(receive: Receive, sha256: bytes) -> Receive:
@@ -138,11 +219,3 @@ def _headers(scope: Scope) -> dict[str, str]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         found[name] = f"{found[name]}, {value}" if name in found else value
     return found
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

@@ -1,6 +1,7 @@
 """The ASGI application of a node."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
@@ -10,19 +11,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from skylark_proxy.api.access import Access
+from skylark_proxy.api.access import Access, Trust
 from skylark_proxy.api.answers import json_answer, on_defect, on_disconnect, on_http_error, on_skylark_error
 from skylark_proxy.api.bundles import BundlesApi
 from skylark_proxy.api.elections import ElectionsApi
 from skylark_proxy.api.functions import FunctionsApi
 from skylark_proxy.api.health import HealthApi
+from skylark_proxy.api.hosts import KnownHosts
 from skylark_proxy.api.in_flight import HEALTH, InFlight
 from skylark_proxy.api.openapi import description
 from skylark_proxy.api.peer import PeerApi
+from skylark_proxy.api.rights import route_of_proxy
 from skylark_proxy.api.state import StateApi
 from skylark_proxy.api.strict import strict
-from skylark_proxy.budget import Budget
-from skylark_proxy.config import Config
 from skylark_proxy.errors import SkylarkError
 from skylark_proxy.proxy import Proxy
 from skylark_proxy.signatures import Verifier
@@ -54,7 +55,7 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         ClientDisconnect: on_disconnect,
         Exception: on_defect,
     }
-    middleware = _middleware(proxy.config, proxy.budget)
+    middleware = _middleware(proxy)
     app = Starlette(
         routes=strict(routes, description(), free=(HEALTH,)),
         middleware=middleware,
@@ -65,12 +66,21 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
     return app
 
 
-def _middleware(config: Config, budget: Budget) -> list[Middleware]:
-    middleware = [Middleware(InFlight, limit=config.max_in_flight, budget=budget)]
-    if config.peer_key is not None:
-        verifier = Verifier(config.peer_key, config.peer_clock_skew_s)
-        middleware.append(Middleware(Access, verifier=verifier, local_networks=config.local_networks))
-    return middleware
+def _middleware(proxy: Proxy) -> list[Middleware]:
+    limit = Middleware(InFlight, limit=proxy.config.max_in_flight, budget=proxy.budget)
+    return [limit, Middleware(Access, trust=_trust(proxy), route_of=route_of_proxy)]
+
+
+def _trust(proxy: Proxy) -> Trust:
+    config = proxy.config
+    return Trust(
+        verifier=Verifier(config.peer_key, config.peer_clock_skew_s) if config.peer_key is not None else None,
+        nodes=(lambda: proxy.topology.current(time.time()).nodes) if config.tls.mutual else None,
+        encrypted=config.tls.serves,
+        local_networks=config.local_networks,
+        trusted_proxies=config.trusted_proxies,
+        hosts=KnownHosts(config.node, lambda: proxy.topology.current(time.time()), config.allowed_hosts),
+    )
 
 
 async def _openapi(_request: Request) -> Response:

@@ -2,7 +2,6 @@
 
 from skylark import wire
 from skylark.cloudevents import STRUCTURED
-from skylark_proxy.api.access import Audience, audience
 from skylark_proxy.api.in_flight import HEALTH
 from skylark_proxy.api.openapi_parts import (
     COUNT,
@@ -437,9 +436,6 @@ _PATHS: Json = {
 }
 
 
-_REFUSALS: dict[Audience, tuple[int, ...]] = {Audience.ANYBODY: (), Audience.THIS_NODE: (403,), Audience.NODES: (401,)}
-
-
 def description() -> Json:
     """The description of all endpoints."""
     paths = {template: _guarded(template, item) for template, item in _PATHS.items()}
@@ -448,12 +444,7 @@ def description() -> Json:
 
 def _guarded(template: str, item: Json) -> Json:
     """With the answers of what stands before an operation; see `access` and `in_flight`."""
-    has_scope = any(_SCOPE in item[name].get("parameters", ()) for name in METHODS if name in item)
-    scopes = ("", "scope=local") if has_scope else ("",)
-    statuses = {status for scope in scopes for status in _REFUSALS[audience(template, scope)]}
-    if not template.startswith(HEALTH):
-        statuses |= {400, 429, 503}
-    refusals = errors(*sorted(statuses))
+    refusals = errors(401, 403) if template.startswith(HEALTH) else errors(400, 401, 403, 429, 503)
     bodiless = {status: {"description": "See GET."} for status in refusals}
     return item | {
         name: item[name] | {"responses": (bodiless if name == "head" else refusals) | item[name]["responses"]}

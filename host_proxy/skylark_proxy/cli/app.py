@@ -14,6 +14,7 @@ from skylark_proxy.cli import (
     bench,
     build,
     bundle,
+    certs,
     demo,
     deploy,
     elect,
@@ -22,12 +23,14 @@ from skylark_proxy.cli import (
     invoke,
     manifests,
     node_info,
+    objectives,
     package,
     pull,
     push,
     run,
     serve,
     testbed,
+    token,
 )
 from skylark_proxy.cli.options import messages
 from skylark_proxy.errors import SkylarkError
@@ -49,6 +52,9 @@ app.command("serve")(serve.serve_command)
 app.command("node-info")(node_info.node_info_command)
 app.command("run")(run.run_command)
 app.command("invoke")(invoke.invoke_command)
+app.command("objectives")(objectives.objectives_command)
+app.command("certs")(certs.certs_command)
+app.command("token")(token.token_command)
 app.command("elect")(elect.elect_command)
 app.add_typer(bundle.app, name="bundle")
 app.command("manifests")(manifests.manifests_command)

@@ -83,7 +83,7 @@ def checked_config(file: Path, images: bool = False) -> ClusterConfig:
         # the key is a file of the pod
         environment = proxy_environment(config) | pool_environment(config, pool) | {_KEY: ""}
         _check("proxy.settings", Config.load, environment)
-    _check("node_info.settings", NodeInfoSettings.load, node_info_environment(config))
+    _check("node_info.settings", NodeInfoSettings.load, node_info_environment(config) | {_KEY: ""})
     if images:
         with messages().status("asking for the functions' images"):
             # the proxies' registries are asked as the proxies will ask them

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from skylark_proxy.nodeinfo.api import create_node_info_app
+from skylark_proxy.nodeinfo.api import create_node_info_app, trust_of
 from skylark_proxy.nodeinfo.settings import PROVIDERS, NodeInfoSettings, open_node_info
 from skylark_proxy.private_folders import UMASK
 from skylark_proxy.server import configure_logging, listen, serve, sigterm_as_interrupt
@@ -70,10 +70,12 @@ def node_info_command(
     configure_logging(settings)
     os.umask(UMASK)
     with sigterm_as_interrupt(), contextlib.closing(listen(settings, _VARIABLES)) as listener:
-        address = f"http://{address_of(settings.host, listener.getsockname()[1])}"
+        settings.tls.check()
+        address = f"{settings.tls.scheme}://{address_of(settings.host, listener.getsockname()[1])}"
         with open_node_info(settings) as service:
             report = partial(_LOG.info, "node-info serves %s, provider: %s", address, settings.node_info_provider)
-            serve(create_node_info_app(service, report), listener, service.close)
+            app = create_node_info_app(service, report, trust_of(settings, service))
+            serve(app, listener, service.close, tls=settings.tls)
     _LOG.info("node-info has ended")
 
 

@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import os
+import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
@@ -17,10 +19,11 @@ from skylark_proxy.api import create_app
 from skylark_proxy.cli.options import PolicyName, policy
 from skylark_proxy.components import parse_component
 from skylark_proxy.config import Config
+from skylark_proxy.errors import ConfigError
 from skylark_proxy.http_protocol import ClientLimits
 from skylark_proxy.private_folders import UMASK
 from skylark_proxy.proxy import open_proxy
-from skylark_proxy.server import configure_logging, listen, serve, sigterm_as_interrupt
+from skylark_proxy.server import configure_logging, listen, listen_plain, serve, sigterm_as_interrupt
 from skylark_proxy.topology import address_of
 
 _LOG = logging.getLogger("skylark")
@@ -74,16 +77,30 @@ def serve_node(config: Config) -> None:
     with sigterm_as_interrupt(), contextlib.closing(listen(config)) as listener:
         port = listener.getsockname()[1]
         config = replace(config, port=port)
-        with open_proxy(config) as proxy:
+        with _plain(config) as plain, open_proxy(config) as proxy:
             names = ", ".join(sorted(proxy.invoker.functions.all())) or "none"
-            address = f"http://{address_of(config.host, port)}"
+            address = f"{config.tls.scheme}://{address_of(config.host, port)}"
             report = partial(_LOG.info, "node %s serves %s, functions: %s", config.node, address, names)
             _warn_of_strangers(config, listener.getsockname()[0])
             limits = ClientLimits(config.max_connections, body_timeout_s=config.body_timeout_s)
-            serve(create_app(proxy, report), listener, headers={bundle_http.NODE: config.node}, limits=limits)
+            named = {bundle_http.NODE: config.node}
+            serve(create_app(proxy, report), listener, headers=named, limits=limits, tls=config.tls, plain=plain)
     _LOG.info("node %s has ended", config.node)
 
 
+@contextlib.contextmanager
+def _plain(config: Config) -> Iterator[socket.socket | None]:
+    """The second listener of a node with TLS, if it is asked for."""
+    if config.plain_listen is None:
+        yield None
+        return
+    if not config.tls.serves:
+        expected = "SKYLARK_TLS_CERT beside it; without TLS there is one address"
+        raise ConfigError("SKYLARK_PLAIN_LISTEN", config.plain_listen, expected)
+    with contextlib.closing(listen_plain(config.plain_listen)) as listener:
+        yield listener
+
+
 def _warn_of_strangers(config: Config, address: str) -> None:
-    if config.peer_key is None and not ip_address(address).is_loopback:
+    if config.peer_key is None and not config.tls.mutual and not ip_address(address).is_loopback:
         _LOG.warning("whoever reaches %s can read and change all state: SKYLARK_PEER_KEY is not set", address)

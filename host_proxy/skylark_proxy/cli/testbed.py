@@ -121,6 +121,7 @@ def exec_command(
         "SKYLARK_NODE": node,
         "SKYLARK_PROXY_URL": of_node["url"],
         "SKYLARK_NODE_INFO_URL": of_node["node_info_url"],
+        **({"SKYLARK_TLS_CA": of_node["ca"]} if of_node["ca"] else {}),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
     }
     try:

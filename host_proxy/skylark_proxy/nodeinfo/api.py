@@ -10,13 +10,17 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from skylark_proxy.api import parameters
+from skylark_proxy.api.access import Access, Trust
 from skylark_proxy.api.answers import json_answer, on_defect, on_disconnect, on_http_error, on_skylark_error
+from skylark_proxy.api.hosts import KnownHosts
 from skylark_proxy.api.json_bodies import json_body
+from skylark_proxy.api.rights import route_of_node_info
 from skylark_proxy.api.routing import by_method
 from skylark_proxy.api.strict import strict
 from skylark_proxy.errors import InvalidArgument, SkylarkError
@@ -28,11 +32,15 @@ from skylark_proxy.nodeinfo.messages import (
 )
 from skylark_proxy.nodeinfo.openapi import MAX_EPOCH, MAX_WAIT_MS, description
 from skylark_proxy.nodeinfo.service import NodeInfo, Snapshot
+from skylark_proxy.nodeinfo.settings import NodeInfoSettings
+from skylark_proxy.signatures import Verifier
 from skylark_proxy.topology import Topology
 
 
-def create_node_info_app(service: NodeInfo, on_started: Callable[[], None] | None = None) -> Starlette:
-    """The application of an open service."""
+def create_node_info_app(
+    service: NodeInfo, on_started: Callable[[], None] | None = None, trust: Trust | None = None
+) -> Starlette:
+    """The application of an open service. `trust`: None: whoever reaches it may change what it tells."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -46,9 +54,23 @@ def create_node_info_app(service: NodeInfo, on_started: Callable[[], None] | Non
         ClientDisconnect: on_disconnect,
         Exception: on_defect,
     }
-    app = Starlette(routes=NodeInfoApi(service).routes(), exception_handlers=handlers, lifespan=lifespan)
+    middleware = [Middleware(Access, trust=trust or Trust(), route_of=route_of_node_info)]
+    routes = NodeInfoApi(service).routes()
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False  # as at the proxy
     return app
+
+
+def trust_of(settings: NodeInfoSettings, service: NodeInfo) -> Trust:
+    """Return what an open service trusts by its settings."""
+    key = settings.peer_key
+    return Trust(
+        verifier=Verifier(key, settings.peer_clock_skew_s) if key is not None else None,
+        nodes=(lambda: service.snapshot().topology.nodes) if settings.tls.mutual else None,
+        encrypted=settings.tls.serves,
+        trusted_proxies=settings.trusted_proxies,
+        hosts=KnownHosts(settings.node, lambda: service.snapshot().topology, settings.allowed_hosts),
+    )
 
 
 def _as_it_is(topology: Topology) -> Topology:

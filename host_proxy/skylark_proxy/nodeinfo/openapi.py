@@ -233,9 +233,10 @@ _PATHS: Json = {
 def description() -> Json:
     """The description of all endpoints."""
     text = "Who the nodes are, how they are linked now, and what the operator asks for."
-    return document("Skylark node-info service", text, {path: _strict(item) for path, item in _PATHS.items()}, _SCHEMAS)
+    paths = {path: {method: _guarded(item) for method, item in items.items()} for path, items in _PATHS.items()}
+    return document("Skylark node-info service", text, paths, _SCHEMAS)
 
 
-def _strict(item: Json) -> Json:
-    """With the answer to a request for what an operation does not know; see `strict`."""
-    return {name: one | {"responses": errors(400) | one["responses"]} for name, one in item.items()}
+def _guarded(item: Json) -> Json:
+    """With the answers of what stands before an operation; see `access`."""
+    return item | {"responses": errors(400, 401, 403) | item["responses"]}

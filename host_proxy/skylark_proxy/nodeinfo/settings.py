@@ -4,6 +4,7 @@ import contextlib
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,6 +18,7 @@ from skylark_proxy.nodeinfo.measured import MeasuredTopology, Mixing
 from skylark_proxy.nodeinfo.provider import FileTopology, Provider
 from skylark_proxy.nodeinfo.rotating import INTERVAL_EXPECTED, MAX_INTERVAL_S, MIN_INTERVAL_S, RotatingTopology
 from skylark_proxy.nodeinfo.service import Bell, NodeInfo
+from skylark_proxy.tls import TlsFiles
 
 DEFAULT_PORT = 30001
 
@@ -52,6 +54,20 @@ class NodeInfoSettings:
     """The share of what proxies measured in what is served: 0 nothing, 1 all."""
     node_info_measured_expiry_s: float = 60.0
     """How long a measurement counts."""
+    peer_key: bytes | None = field(default=None, repr=False)
+    """The key that all nodes share; with it, whoever changes something has to sign the request."""
+    peer_clock_skew_s: float = 300.0
+    """How far the time of who signs may be from this service's."""
+    tls_cert: Path | None = None
+    """The certificate of the service; with it the service speaks TLS."""
+    tls_key: Path | None = None
+    """The key of that certificate."""
+    tls_ca: Path | None = None
+    """The authorities whose certificates are believed; with it whoever changes something has to show a node's."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks of reverse proxies, whose `X-Forwarded-For` or `Forwarded` says for whom they ask."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that a request's `Host` may have, beside addresses and the nodes' own; `.example.org`: all below it."""
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
     log_format: str = "text"
@@ -66,6 +82,11 @@ class NodeInfoSettings:
     def port(self) -> int:
         """The port to listen on."""
         return self.node_info_port
+
+    @property
+    def tls(self) -> TlsFiles:
+        """The files for encryption."""
+        return TlsFiles(self.tls_cert, self.tls_key, self.tls_ca)
 
     @property
     def objectives(self) -> Objectives:
@@ -144,7 +165,21 @@ def _share(text: str) -> float:
     return value
 
 
-_SHARED = ("node", "topology", "max_latency_ms", "min_bandwidth_mbps", "log_level", "log_format")
+_SHARED = (
+    "node",
+    "topology",
+    "max_latency_ms",
+    "min_bandwidth_mbps",
+    "peer_key",
+    "peer_clock_skew_s",
+    "tls_cert",
+    "tls_key",
+    "tls_ca",
+    "trusted_proxies",
+    "allowed_hosts",
+    "log_level",
+    "log_format",
+)
 _PARSERS: Parsers = {name: PARSERS[name] for name in _SHARED} | {
     "node_info_host": PARSERS["host"],
     "node_info_port": PARSERS["port"],
@@ -155,5 +190,5 @@ _PARSERS: Parsers = {name: PARSERS[name] for name in _SHARED} | {
     "node_info_measured_weight": (_share, "a number from 0 to 1"),
     "node_info_measured_expiry_s": (not_negative, "a number of seconds, 0 or more"),
 }
-_OTHERS = (frozenset(PARSERS) | {"proxy_url"}) - frozenset(_SHARED)
+_OTHERS = (frozenset(PARSERS) | {"proxy_url", "function_token"}) - frozenset(_SHARED)
 """Settings of a node and of the guest SDK, not of this service."""

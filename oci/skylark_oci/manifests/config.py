@@ -90,6 +90,8 @@ class ClusterSection(_Section, frozen=True):
     """The containerd handler of a RuntimeClass, where it has another name, such as `wasmedge: crun`."""
     pull_secret: ObjectName | None = None
     """An existing Secret of the type kubernetes.io/dockerconfigjson, for registries that ask who pulls."""
+    tls_secret: ObjectName | None = None
+    """An existing Secret with `ca.crt`, and `NODE.crt` and `NODE.key` of each node; without it nothing is encrypted."""
     knative_operator: bool = False
     """Whether the Knative Operator runs Knative, as MicroK8s' addon has it; it would undo changes of its ConfigMaps."""
     tolerations: list[Toleration] = msgspec.field(
@@ -160,6 +162,8 @@ class FunctionSection(_Section, frozen=True):
     """It runs on what that function answers."""
     on_event: EventType | None = None
     """It runs on events of this type. At most one of `after` and `on_event`."""
+    chains: Literal["own", "any"] = "own"
+    """Whether it may touch the bundles of other chains than that of each invocation; for pods of its own."""
     replies: EventType | None = None
     """The type of the event that it answers with, where it makes one itself."""
     memory: Size | None = None

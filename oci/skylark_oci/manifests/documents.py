@@ -149,10 +149,10 @@ def resources(cpu: str, memory: str) -> Document:
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": memory}}
 
 
-def http_probe(path: str, port: str, period_s: int, failures: int) -> Document:
-    """Asks a path of a container."""
+def http_probe(path: str, port: str, period_s: int, failures: int, *, tls: bool = False) -> Document:
+    """Asks a path of a container. A kubelet that asks by TLS believes every certificate."""
     return {
-        "httpGet": {"path": path, "port": port},
+        "httpGet": {"path": path, "port": port} | ({"scheme": "HTTPS"} if tls else {}),
         "periodSeconds": period_s,
         "timeoutSeconds": 5,
         "failureThreshold": failures,
@@ -190,6 +190,39 @@ def environment(settings: Mapping[str, Setting]) -> dict[str, str]:
 def field_env(name: str, path: str) -> Document:
     """A variable with something of the pod, such as `spec.nodeName`."""
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+
+def peer_key_volume(secret: str | None) -> Document:
+    """The nodes' key, of which a pod's containers read the file."""
+    name = secret or names.PEER_KEY_SECRET
+    return {"name": "peer-key", "secret": {"secretName": name, "defaultMode": 0o440}}
+
+
+PEER_KEY_MOUNT: Document = {"name": "peer-key", "mountPath": names.PEER_KEY_FOLDER, "readOnly": True}
+PEER_KEY_SETTING = f"@{names.PEER_KEY_FOLDER}/key"
+
+
+def tls_volumes(secret: str | None) -> list[Document]:
+    """The certificates of the nodes; none if nothing is encrypted."""
+    return [] if secret is None else [{"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o440}}]
+
+
+def tls_mounts(secret: str | None) -> list[Document]:
+    """Where a container finds them."""
+    return [] if secret is None else [{"name": "tls", "mountPath": names.TLS_FOLDER, "readOnly": True}]
+
+
+def tls_env(secret: str | None) -> list[Document]:
+    """The variables of a node's own certificate, after SKYLARK_NODE, which is in them."""
+    files = {"CERT": "$(SKYLARK_NODE).crt", "KEY": "$(SKYLARK_NODE).key", "CA": "ca.crt"}
+    if secret is None:
+        return []
+    return [{"name": f"SKYLARK_TLS_{name}", "value": f"{names.TLS_FOLDER}/{file}"} for name, file in files.items()]
+
+
+def allowed_hosts(namespace: str) -> str:
+    """The names of Services, by which pods ask for proxies and node-info."""
+    return f".{namespace}.svc,.{namespace}.svc.cluster.local"
 
 
 def secret_env(name: str, secret: str, key: str) -> Document:

@@ -5,8 +5,9 @@ import hmac
 import secrets
 from dataclasses import dataclass
 
+from skylark.invocation_token import Credential
 from skylark_oci.manifests import names
-from skylark_oci.manifests.config import ClusterConfig, Run
+from skylark_oci.manifests.config import ClusterConfig, FunctionSection, Run
 from skylark_oci.manifests.distribution import TRAITS
 from skylark_oci.manifests.documents import Document, document
 
@@ -27,6 +28,14 @@ class Secrets:
     def generate(cls) -> "Secrets":
         """New ones, of 32 random bytes each."""
         return cls(secrets.token_hex(32), secrets.token_hex(32))
+
+    @property
+    def key(self) -> bytes:
+        """The nodes' key as they read it: in hexadecimal, or as text."""
+        try:
+            return bytes.fromhex(self.peer_key)
+        except ValueError:
+            return self.peer_key.encode()
 
     @property
     def users(self) -> str:
@@ -79,10 +88,17 @@ def secret_documents(config: ClusterConfig, values: Secrets) -> list[Document]:
     if config.file.proxy.peer_key_secret is None:
         data = {"key": values.peer_key}
         made.append(_secret(names.PEER_KEY_SECRET, space, names.PROXY, data))
+        made += [_token(function, values, space) for function in config.file.functions if function.run is not Run.PROXY]
     if config.file.redis.secret is None:
         data = {"password": values.redis_password, "users.acl": values.users}
         made.append(_secret(names.REDIS_SECRET, space, names.REDIS, data))
     return made
+
+
+def _token(function: FunctionSection, values: Secrets, space: str) -> Document:
+    """A function's credential. It is made of the nodes' key, so whoever brings a key of their own makes it too."""
+    credential = Credential.make(values.key, function.name, function.chains)
+    return _secret(names.function_secret(function.name), space, function.name, {"token": str(credential)})
 
 
 def _secret(name: str, space: str, component: str, data: dict[str, str]) -> Document:

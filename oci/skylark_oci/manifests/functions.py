@@ -18,6 +18,7 @@ from skylark_oci.manifests.documents import (
     field_env,
     nodes_affinity,
     pull_secrets,
+    secret_env,
 )
 from skylark_oci.manifests.proxy import pod_network
 
@@ -127,7 +128,8 @@ def _proxy_url(config: ClusterConfig) -> str:
     Not by its name: the shims and crun resolve names as the node does, and the node does not know the cluster's. Not by
     LOCAL_NODE_HOST and the NodePort: from a pod that leads to any node's proxy; see `documents.node_port_service`.
     """
-    address = f"$({names.service_variable(names.PROXY)})"
+    service = names.PROXY if config.file.cluster.tls_secret is None else names.PLAIN_PROXY
+    address = f"$({names.service_variable(service)})"
     host = f"[{address}]" if ip_network(pod_network(config)).version == 6 else address
     return f"http://{host}:{names.PROXY_PORT}"
 
@@ -140,6 +142,7 @@ def _container(config: ClusterConfig, function: FunctionSection) -> Document:
         "env": [
             field_env("LOCAL_NODE_HOST", "status.hostIP"),
             {"name": "SKYLARK_PROXY_URL", "value": _proxy_url(config)},
+            secret_env("SKYLARK_FUNCTION_TOKEN", names.function_secret(function.name), "token"),
             *own,
         ],
         "securityContext": _SECURITY,

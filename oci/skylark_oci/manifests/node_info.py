@@ -3,8 +3,11 @@
 from skylark_oci.manifests import names
 from skylark_oci.manifests.config import ClusterConfig
 from skylark_oci.manifests.documents import (
+    PEER_KEY_MOUNT,
+    PEER_KEY_SETTING,
     TIERED,
     Document,
+    allowed_hosts,
     config_map,
     container_security,
     daemon_set,
@@ -17,9 +20,13 @@ from skylark_oci.manifests.documents import (
     network_policy,
     node_affinity,
     node_port_service,
+    peer_key_volume,
     pod_security,
     pods_of,
     resources,
+    tls_env,
+    tls_mounts,
+    tls_volumes,
 )
 
 _TOPOLOGY = "skylark-topology"
@@ -49,6 +56,8 @@ def node_info_environment(config: ClusterConfig) -> dict[str, str]:
         "SKYLARK_NODE_INFO_HOST": "0.0.0.0",  # noqa: S104
         "SKYLARK_NODE_INFO_PORT": str(names.NODE_INFO_PORT),
         "SKYLARK_NODE_INFO_PROVIDER": config.file.node_info.provider,
+        "SKYLARK_PEER_KEY": PEER_KEY_SETTING,
+        "SKYLARK_ALLOWED_HOSTS": allowed_hosts(config.file.cluster.namespace),
         "SKYLARK_LOG_FORMAT": "json",
     }
     if config.topology is not None:
@@ -70,13 +79,14 @@ def _access(space: str) -> list[Document]:
 
 
 def _ingress(config: ClusterConfig) -> Document:
-    """Whoever reaches the service may set the objectives of its node."""
+    """Whoever reaches the service may read; who has the key may set the objectives of its node."""
     operators = from_networks(config.file.cluster.operators)
     return {"from": [pods_of(names.PROXY), *operators], "ports": [{"port": names.NODE_INFO_PORT, "protocol": "TCP"}]}
 
 
 def _pod(config: ClusterConfig) -> Document:
-    volumes = [empty_volume("tmp", "16Mi")]
+    volumes = [empty_volume("tmp", "16Mi"), peer_key_volume(config.file.proxy.peer_key_secret)]
+    volumes += tls_volumes(config.file.cluster.tls_secret)
     if config.topology is not None:
         volumes.append({"name": "topology", "configMap": {"name": _TOPOLOGY}})
     return {
@@ -89,20 +99,21 @@ def _pod(config: ClusterConfig) -> Document:
 
 
 def _container(config: ClusterConfig) -> Document:
-    part = config.file.node_info
-    mounts: list[Document] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+    part, tls = config.file.node_info, config.file.cluster.tls_secret
+    encrypted = tls is not None
+    mounts: list[Document] = [{"name": "tmp", "mountPath": "/tmp"}, PEER_KEY_MOUNT, *tls_mounts(tls)]  # noqa: S108
     if config.topology is not None:
         mounts.append({"name": "topology", "mountPath": _FOLDER, "readOnly": True})
     return {
         "name": "node-info",
         "image": config.file.cluster.image,
         "args": ["node-info"],
-        "env": [field_env("SKYLARK_NODE", "spec.nodeName")],
+        "env": [field_env("SKYLARK_NODE", "spec.nodeName"), *tls_env(tls)],
         "envFrom": [{"configMapRef": {"name": names.NODE_INFO}}],
         "ports": [{"name": "http", "containerPort": names.NODE_INFO_PORT}],
-        "startupProbe": http_probe("/health", "http", period_s=2, failures=60),
-        "readinessProbe": http_probe("/health", "http", period_s=5, failures=3),
-        "livenessProbe": http_probe("/health", "http", period_s=10, failures=6),
+        "startupProbe": http_probe("/health", "http", period_s=2, failures=60, tls=encrypted),
+        "readinessProbe": http_probe("/health", "http", period_s=5, failures=3, tls=encrypted),
+        "livenessProbe": http_probe("/health", "http", period_s=10, failures=6, tls=encrypted),
         "resources": resources(part.cpu, part.memory),
         "securityContext": container_security(),
         "volumeMounts": mounts,

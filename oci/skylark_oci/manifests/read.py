@@ -31,6 +31,7 @@ _EXPECTED = {
     "provider": "one of kubernetes, static, rotating, random",
     "effect": "one of NoSchedule, PreferNoSchedule, NoExecute",
     "runtime_handlers": "the handlers of wasmtime and wasmedge, each a name",
+    "chains": "own or any",
     "digest": "sha256: and 64 hexadecimal digits, in quotes",
     "image": "an image, such as registry.example/skylark:0.1.0",
     "settings": "settings by name, each a text, a number, true or false",
@@ -45,7 +46,9 @@ _EXPECTED |= dict.fromkeys(
     ("name", "after", "broker"),
     "at most 40 of a-z 0-9 -, from a letter on",
 )
-_EXPECTED |= dict.fromkeys(("secret", "peer_key_secret", "pull_secret"), "the name of a Secret, of a-z 0-9 - .")
+_EXPECTED |= dict.fromkeys(
+    ("secret", "peer_key_secret", "pull_secret", "tls_secret"), "the name of a Secret, of a-z 0-9 - ."
+)
 
 
 def read_config(path: Path) -> ClusterConfig:

@@ -14,14 +14,41 @@ Wrong = Iterator[tuple[str, object, str]]
 """Fields with their value and what was expected instead."""
 
 _OF_THE_PROXY = frozenset(
-    ("node", "host", "port", "topology", "functions", "redis_url", "redis_fsync", "data_dir", "cache_dir", "peer_key")
+    (
+        "node",
+        "host",
+        "port",
+        "topology",
+        "functions",
+        "redis_url",
+        "redis_fsync",
+        "data_dir",
+        "cache_dir",
+        "peer_key",
+        "tls_cert",
+        "tls_key",
+        "tls_ca",
+        "plain_listen",
+    )
 )
-_OF_NODE_INFO = frozenset(("node", "topology", "node_info_host", "node_info_port", "node_info_provider"))
+_OF_NODE_INFO = frozenset(
+    (
+        "node",
+        "topology",
+        "node_info_host",
+        "node_info_port",
+        "node_info_provider",
+        "peer_key",
+        "tls_cert",
+        "tls_key",
+        "tls_ca",
+    )
+)
 """Settings that the manifests decide."""
 
 _OF_KNATIVE = frozenset(("PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"))
 """Variables that a Service may not have (Knative Serving, `pkg/apis/serving/k8s_validation.go`, `reservedEnvVars`)."""
-_OF_THE_MANIFESTS = frozenset(("LOCAL_NODE_HOST", "SKYLARK_PROXY_URL"))
+_OF_THE_MANIFESTS = frozenset(("LOCAL_NODE_HOST", "SKYLARK_PROXY_URL", "SKYLARK_FUNCTION_TOKEN"))
 
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -103,6 +130,8 @@ def _wrong_function(function: FunctionSection, names: list[str], index: int) -> 
 
 
 def _wrong_environment(function: FunctionSection) -> Wrong:
+    if function.run is Run.PROXY and function.chains != "own":
+        yield "chains", function.chains, "own: a hosted component's manifest says otherwise, if need be"
     if function.run is Run.PROXY and function.environment:
         yield "environment", dict(function.environment), "none: a hosted component's manifest names its variables"
     for name, value in function.environment.items():

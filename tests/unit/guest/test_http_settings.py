@@ -4,6 +4,7 @@ import pytest
 
 from skylark.http_answers import Refused
 from skylark.http_settings import ServerSettings, Settings
+from skylark.invocation_token import Credential
 
 FUNCTIONS = ("first", "second")
 
@@ -54,6 +55,16 @@ def test_a_wrong_value_is_named(name: str, value: str) -> None:
         Settings.read({name: value}, FUNCTIONS)
     assert raised.value.code == "config"
     assert raised.value.details == {"key": name, "value": value}
+
+
+def test_a_credential_is_read_and_never_shown() -> None:
+    """What `skylark token` prints is a credential; the error for anything else does not show it."""
+    credential = Credential.make(b"k" * 32, "detect", "own")
+    assert Settings.read({"SKYLARK_FUNCTION_TOKEN": str(credential)}, FUNCTIONS).credential == credential
+    assert Settings.read({"SKYLARK_FUNCTION_TOKEN": ""}, FUNCTIONS).credential is None
+    with pytest.raises(Refused, match="skylark token") as raised:
+        Settings.read({"SKYLARK_FUNCTION_TOKEN": str(credential)[:-1]}, FUNCTIONS)
+    assert credential.secret.hex()[:-1] not in str(raised.value) + str(raised.value.details)
 
 
 def test_a_server_listens_where_knative_expects_it() -> None:

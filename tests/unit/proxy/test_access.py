@@ -9,14 +9,17 @@ import msgspec
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from skylark_proxy.api.access import Access, Audience, audience
+from skylark.invocation_token import Credential
+from skylark_proxy.api.access import Access, Trust
 from skylark_proxy.api.in_flight import InFlight
+from skylark_proxy.api.rights import route_of_proxy
 from skylark_proxy.errors import SkylarkError
-from skylark_proxy.signatures import Signer, Verifier
+from skylark_proxy.signatures import BOOT, Signer, Verifier
 
 KEY = b"k" * 32
 NOW_S = 1_760_000_000.0
 NODE = ("10.0.0.5", 30002)
+BOOT_ID = "b" * 32
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -66,51 +69,38 @@ def ask(
     return status, content if status == 200 else msgspec.json.decode(content)["error"], len(body) - len(parts)
 
 
+def answered(app: App, method: str, target: str, headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """The headers of the answer to a request without a body."""
+    found: list[tuple[bytes, bytes]] = []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        async def note(message: Message) -> None:
+            found.extend(message.get("headers", ()))
+            await send(message)
+
+        await app(scope, receive, note)
+
+    ask(noting, method, target, headers=headers)
+    return found
+
+
 async def _finished(call: Awaitable[None]) -> None:
     await call
 
 
-def guarded(*networks: str) -> Access:
-    return Access(reader, Verifier(KEY, 300), [ip_network(text) for text in networks], lambda: NOW_S)
+def guarded(*networks: str, proxies: Sequence[str] = (), hosts: Sequence[str] = (), key: bytes | None = KEY) -> Access:
+    trust = Trust(
+        verifier=Verifier(key, 300, new_boot=lambda: BOOT_ID) if key is not None else None,
+        local_networks=[ip_network(text) for text in networks],
+        trusted_proxies=[ip_network(text) for text in proxies],
+        hosts=lambda: hosts,
+        clock=lambda: NOW_S,
+    )
+    return Access(reader, trust, route_of_proxy)
 
 
 def signed(method: str, target: str, body: bytes = b"", key: bytes = KEY) -> dict[str, str]:
-    return Signer(key, "sat").headers(method, target, {}, [body], NOW_S, b"n" * 16)
-
-
-class TestAudiences:
-    @pytest.mark.parametrize(
-        ("path", "query", "expected"),
-        [
-            ("/functions", "", Audience.ANYBODY),
-            ("/functions/a+b", "key=c:t", Audience.ANYBODY),
-            ("/tasks/t", "", Audience.ANYBODY),
-            ("/health", "", Audience.ANYBODY),
-            ("/health/readiness", "", Audience.ANYBODY),
-            ("/openapi.json", "", Audience.ANYBODY),
-            ("/neighbors", "", Audience.ANYBODY),
-            ("/storage-node", "size=1", Audience.ANYBODY),
-            ("/bundles/c:n:t", "scope=local", Audience.NODES),
-            ("/bundles/c:n:t", "ttl_ms=1&scope=local", Audience.NODES),
-            ("/bundles/c:n:t", "%73cope=loc%61l", Audience.NODES),
-            ("/bundles/c:n:t", "scope=x&scope=local", Audience.NODES),
-            ("/bundles/c:n:t/announcement", "", Audience.NODES),
-            ("/bundles/c:n:t", "", Audience.THIS_NODE),
-            ("/bundles/c:n:t", "scope=", Audience.THIS_NODE),
-            ("/bundles", "chain=c", Audience.THIS_NODE),
-            ("/state", "key=c:t", Audience.THIS_NODE),
-            ("/save/sat", "", Audience.THIS_NODE),
-            ("/refresh", "", Audience.THIS_NODE),
-            ("/benchmark", "", Audience.THIS_NODE),
-            ("/functionsx", "", Audience.THIS_NODE),
-            ("//functions", "", Audience.THIS_NODE),
-            ("/what-comes-later", "", Audience.THIS_NODE),
-            ("", "", Audience.THIS_NODE),
-        ],
-    )
-    def test_of_a_path(self, path: str, query: str, expected: Audience) -> None:
-        """What is not named is for this node only; the query is read as the routes read it."""
-        assert audience(path, query) is expected
+    return Signer(key, "sat").headers(method, target, {BOOT: BOOT_ID}, [body], NOW_S, b"n" * 16)
 
 
 class TestThisNode:
@@ -184,6 +174,122 @@ class TestSignedRequests:
             await app(scope, receive, send)
 
         assert ask(doubled, "GET", self.TARGET, headers=headers)[0] == 401
+
+
+class TestInvocations:
+    TOKEN = Credential.make(KEY, "f", "own").token("c", "t", NOW_S)
+
+    @pytest.mark.parametrize(
+        ("method", "target", "status"),
+        [
+            ("GET", "/bundles/c:n:t", 200),
+            ("PUT", "/bundles/c:t2", 200),
+            ("DELETE", "/bundles/c:n:t?write=x", 200),
+            ("GET", "/bundles/other:n:t", 403),
+            ("PUT", "/bundles/cc:t2", 403),
+            ("GET", "/bundles/:t2", 403),
+            ("GET", "/bundles?chain=c", 403),
+            ("POST", "/save/sat", 403),
+            ("GET", "/state?key=c:t", 403),
+            ("POST", "/refresh", 403),
+            ("GET", "/bundles/c:n:t?scope=local", 401),
+            ("POST", "/bundles/c:n:t/announcement", 401),
+            ("POST", "/functions/f", 200),
+        ],
+    )
+    @pytest.mark.parametrize("client", ["203.0.113.7", "127.0.0.1"])
+    def test_what_a_token_is_good_for(self, method: str, target: str, status: int, client: str) -> None:
+        """A token opens the bundles of its chain, from wherever it comes, and holds who has it to them on the node."""
+        headers = {"Authorization": f"Bearer {self.TOKEN}"}
+        assert ask(guarded(), method, target, client=(client, 1), headers=headers)[0] == status
+
+    def test_one_that_is_wrong(self) -> None:
+        """A wrong token is refused also from this node; functions are invoked with whatever they want to be told."""
+        headers = {"Authorization": f"Bearer {self.TOKEN[:-1]}"}
+        client = ("127.0.0.1", 1)
+        assert ask(guarded(), "GET", "/bundles/c:t", client=client, headers=headers)[0] == 401
+        assert ask(guarded(), "POST", "/functions/f", client=client, headers=headers)[0] == 200
+
+
+class TestBootIds:
+    TARGET = "/bundles/c%3Acloud%3At?scope=local"
+
+    @pytest.mark.parametrize(
+        ("method", "target", "headers", "told"),
+        [
+            ("GET", "/health/liveness", {}, True),
+            ("PUT", TARGET, {"Signature": "x"}, True),
+            ("PUT", TARGET, signed("PUT", TARGET), True),
+            ("PUT", TARGET, {}, False),
+            ("POST", "/functions/f", {}, False),
+        ],
+    )
+    def test_who_is_told(self, method: str, target: str, headers: dict[str, str], told: bool) -> None:
+        """Whoever signs, or asks for the node's health, is told for which start of the node to sign."""
+        found = {name.decode(): value.decode() for name, value in answered(guarded(), method, target, headers)}
+        assert found.get("skylark-boot") == (BOOT_ID if told else None)
+
+    def test_a_node_without_a_key(self) -> None:
+        """A node without a key asks for no signature, and tells nothing."""
+        headers = {"Signature": "x"}
+        assert b"skylark-boot" not in dict(answered(guarded(key=None), "PUT", self.TARGET, headers))
+
+
+class TestPages:
+    ELSEWHERE = "http://evil.example"
+
+    @pytest.mark.parametrize("key", [KEY, None])
+    @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+    @pytest.mark.parametrize("path", ["/functions/f", "/bundles/c:t", "/save/sat", "/what-comes-later"])
+    def test_acting(self, key: bytes | None, method: str, path: str) -> None:
+        """A page of another origin may do nothing, whether or not there is a key, before any of its body is read."""
+        for headers in ({"Origin": self.ELSEWHERE}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+            status, error, read = ask(
+                guarded(key=key), method, path, client=("127.0.0.1", 1), headers={"Host": "127.0.0.1"} | headers
+            )
+            assert (status, error["code"], read) == (403, "forbidden", 0)
+            assert "page of another origin" in error["message"]
+
+    @pytest.mark.parametrize(
+        ("path", "status"), [("/health", 200), ("/functions", 200), ("/bundles/c:t", 403), ("/refresh", 403)]
+    )
+    def test_reading(self, path: str, status: int) -> None:
+        """A page may read what is for everybody, but neither state nor what acts although it is read."""
+        headers = {"Sec-Fetch-Site": "cross-site"}
+        assert ask(guarded(key=None), "GET", path, client=("127.0.0.1", 1), headers=headers)[0] == status
+
+    @pytest.mark.parametrize("key", [KEY, None])
+    def test_a_name_that_was_rebound(self, key: bytes | None) -> None:
+        """A request for a host that the node does not have is refused, and the error names the setting."""
+        headers = {"Host": "evil.example:30002"}
+        status, error, _ = ask(guarded(key=key, hosts=["sat1"]), "GET", "/health", headers=headers)
+        assert (status, error["code"]) == (403, "forbidden")
+        assert "'evil.example:30002'" in error["message"] and "SKYLARK_ALLOWED_HOSTS" in error["message"]
+        assert ask(guarded(key=key, hosts=["sat1"]), "GET", "/health", headers={"Host": "SAT1:30002"})[0] == 200
+
+    def test_a_signed_request(self) -> None:
+        """What is signed is no page's, whatever name the sender has for the node."""
+        target = "/bundles/c%3Acloud%3At?scope=local"
+        headers = signed("PUT", target) | {"Host": "far.example", "Origin": "null"}
+        assert ask(guarded(), "PUT", target, headers=headers)[0] == 200
+
+
+class TestReverseProxies:
+    @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Proto"])
+    def test_one_that_is_not_named(self, header: str) -> None:
+        """Whom nobody trusts forwards for strangers, also from the node's own address; the error says what to do."""
+        for client in (("127.0.0.1", 1), NODE, None):
+            status, error, _ = ask(guarded(), "GET", "/bundles", client=client, headers={header: "127.0.0.1"})
+            assert (status, error["code"]) == (403, "forbidden")
+            assert f"{header.lower()}: 127.0.0.1" in error["message"]
+
+    @pytest.mark.parametrize(
+        ("forwarded", "status"), [("203.0.113.7", 403), ("127.0.0.1, 203.0.113.7", 403), ("127.0.0.1", 200)]
+    )
+    def test_one_that_is_named(self, forwarded: str, status: int) -> None:
+        """What a trusted proxy saw counts, and not what its client has written before it."""
+        app, headers = guarded(proxies=["10.0.0.5/32"]), {"X-Forwarded-For": forwarded}
+        assert ask(app, "GET", "/bundles", client=("10.0.0.5", 1), headers=headers)[0] == status
 
 
 class TestInFlight:

@@ -59,6 +59,9 @@ class Transport:
     def abort(self) -> None:
         self.closed = True
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def write_eof(self) -> None: ...
 
     def pause_reading(self) -> None: ...

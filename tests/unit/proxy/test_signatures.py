@@ -17,8 +17,23 @@ KEY = bytes(range(32))
 NOW_S = 1_760_000_000.0
 NONCE = bytes(range(100, 116))
 TARGET = "/bundles/c%3Acloud%3At?scope=local&ttl_ms=5"
-HEADERS = {"Skylark-Origin": "sat", "Skylark-Crc32": "1", "If-Match": '"3"', "Content-Type": "a/b"}
-SIGNED = ("skylark-origin", "skylark-crc32", "if-match", "content-digest", "signature", "signature-input")
+BOOT_ID = "ab" * 16
+HEADERS = {
+    "Skylark-Boot": BOOT_ID,
+    "Skylark-Origin": "sat",
+    "Skylark-Crc32": "1",
+    "If-Match": '"3"',
+    "Content-Type": "a/b",
+}
+SIGNED = (
+    "skylark-boot",
+    "skylark-origin",
+    "skylark-crc32",
+    "if-match",
+    "content-digest",
+    "signature",
+    "signature-input",
+)
 
 text = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60)
 
@@ -34,6 +49,12 @@ def request(
     """A signed request as its receiver sees it."""
     signed = Signer(key, "sat").headers("PUT", TARGET, headers, [body[:3], body[3:]], at_s, nonce)
     return RequestHead("PUT", TARGET, {name.lower(): value for name, value in signed.items()})
+
+
+def verifier_of(max_nonces: int = 1000, *boots: str) -> Verifier:
+    """A verifier that takes these boot ids, one after the other."""
+    left = iter([*boots, *(f"{number:032x}" for number in range(1000))] if boots else [BOOT_ID])
+    return Verifier(KEY, 300, max_nonces, lambda: next(left))
 
 
 def refusal(head: RequestHead, verifier: Verifier) -> str | None:
@@ -67,7 +88,9 @@ class TestForm:
     def test_the_headers(self) -> None:
         """The headers and what is signed are, byte for byte, those that the RFCs describe."""
         digest = base64.b64encode(hashlib.sha256(b"the body").digest()).decode()
-        covered = '"@method" "@path" "@query" "content-digest" "if-match" "skylark-crc32" "skylark-origin"'
+        covered = (
+            '"@method" "@path" "@query" "content-digest" "if-match" "skylark-boot" "skylark-crc32" "skylark-origin"'
+        )
         parameters = f'({covered});created=1760000000;nonce="{NONCE.hex()}";keyid="sat";alg="hmac-sha256"'
         base = "\n".join(
             [
@@ -76,6 +99,7 @@ class TestForm:
                 '"@query": ?scope=local&ttl_ms=5',
                 f'"content-digest": sha-256=:{digest}:',
                 '"if-match": "3"',
+                f'"skylark-boot": {BOOT_ID}',
                 '"skylark-crc32": 1',
                 '"skylark-origin": sat',
                 f'"@signature-params": {parameters}',
@@ -155,54 +179,81 @@ class TestTime:
     @pytest.mark.parametrize("ahead_s", [-300, -120, 0, 120, 300])
     def test_clocks_that_differ(self, ahead_s: float) -> None:
         """A sender whose clock is minutes wrong is understood, as far as the skew allows."""
-        assert Verifier(KEY, 300).verify(request(at_s=NOW_S + ahead_s), NOW_S).created_s == NOW_S + ahead_s
+        assert verifier_of().verify(request(at_s=NOW_S + ahead_s), NOW_S).created_s == NOW_S + ahead_s
 
     @pytest.mark.parametrize(("ahead_s", "words"), [(-412, "412 s before"), (301, "301 s after")])
     def test_clocks_that_differ_too_much(self, ahead_s: float, words: str) -> None:
         """The reason says whose clock differs by how much and what is allowed; the error has the number."""
-        error = refused(request(at_s=NOW_S + ahead_s), Verifier(KEY, 300))
+        error = refused(request(at_s=NOW_S + ahead_s), verifier_of())
         assert f"node 'sat' signed it {words} the time of this node, 300 s are allowed" in error.message
         assert error.skew_s == ahead_s
 
     def test_the_clock_of_a_stranger(self) -> None:
         """Nothing of a request is looked at before its signature, so a stranger does not learn the node's time."""
-        assert "another key" in refused(request(key=bytes(32), at_s=0), Verifier(KEY, 300)).message
+        assert "another key" in refused(request(key=bytes(32), at_s=0), verifier_of()).message
 
 
 class TestReplays:
     def test_a_request_that_was_sent_before(self) -> None:
         """A request is good for once, as long as its age would be."""
-        verifier = Verifier(KEY, 300)
+        verifier = verifier_of()
         verifier.verify(request(), NOW_S)
         for later_s in (0, 1, 299, 300):
             assert "sent before" in refused(request(), verifier, NOW_S + later_s).message
         assert "301 s before" in refused(request(), verifier, NOW_S + 301).message
 
-    def test_a_request_from_the_future_that_was_sent_before(self) -> None:
-        """One whose sender is ahead is remembered for longer."""
-        verifier, ahead = Verifier(KEY, 300), request(at_s=NOW_S + 300)
-        verifier.verify(ahead, NOW_S)
-        assert "sent before" in refused(ahead, verifier, NOW_S + 599).message
+    @pytest.mark.parametrize("step_s", [-86400, -301, 301, 86400])
+    def test_a_clock_that_is_set(self, step_s: float) -> None:
+        """No step of the receiver's clock, there and back, makes a request good for a second time."""
+        verifier = verifier_of()
+        verifier.verify(request(), NOW_S)
+        verifier.verify(request(nonce=bytes(16), at_s=NOW_S + step_s), NOW_S + step_s)
+        assert "sent before" in refused(request(), verifier, NOW_S).message
 
-    @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 1000)), max_size=60))
-    def test_memory_has_a_bound(self, requests: list[tuple[int, int]]) -> None:
-        """However many requests come, and in whatever order of their times, none is accepted twice."""
-        verifier = Verifier(KEY, 300, max_nonces=8)
-        accepted: set[tuple[int, int]] = set()
-        for age_s, number in requests:
-            reason = refusal(request(nonce=number.to_bytes(16), at_s=NOW_S - age_s), verifier)
-            if reason is None:
-                assert (age_s, number) not in accepted
-                accepted.add((age_s, number))
-            else:
-                assert (age_s, number) in accepted or "older than the 8 requests" in reason
+    def test_a_receiver_that_was_restarted(self) -> None:
+        """What was signed for another start of the receiver, or for none, is refused, and the reason says by what."""
+        verifier_of().verify(request(), NOW_S)
+        assert "Skylark-Boot names" in refused(request(), verifier_of(10, "c" * 32)).message
+        without = {name: value for name, value in HEADERS.items() if name != "Skylark-Boot"}
+        assert "Skylark-Boot names" in refused(request(without), verifier_of()).message
 
-    def test_the_oldest_are_forgotten(self) -> None:
-        """When its memory is full a node refuses what is as old as what it forgot, and still takes what is new."""
-        verifier = Verifier(KEY, 300, max_nonces=2)
-        for number in range(4):
-            verifier.verify(request(nonce=number.to_bytes(16), at_s=NOW_S + number), NOW_S)
-        for number in range(4):
-            refused(request(nonce=number.to_bytes(16), at_s=NOW_S + number), verifier)
-        assert "older than" in refused(request(nonce=bytes(16), at_s=NOW_S - 10), verifier).message
-        verifier.verify(request(nonce=bytes(16), at_s=NOW_S + 4), NOW_S)
+    def test_the_ids_of_receivers(self) -> None:
+        """Every receiver has an id of its own."""
+        assert len({Verifier(KEY, 300).boot for _ in range(100)}) == 100
+
+    @given(st.lists(st.integers(0, 30), max_size=80))
+    def test_memory_has_a_bound(self, numbers: list[int]) -> None:
+        """However many requests come, signed for the id at that time, each is accepted once at most."""
+        verifier = verifier_of(8, BOOT_ID)
+        recorded: dict[int, RequestHead] = {}
+        accepted = set()
+        for number in numbers:
+            head = recorded.get(number) or request(HEADERS | {"Skylark-Boot": verifier.boot}, nonce=number.to_bytes(16))
+            recorded[number] = head
+            if refusal(head, verifier) is None:
+                assert number not in accepted
+                accepted.add(number)
+            assert sum(map(len, verifier._seen.values())) <= 8
+        assert accepted == set(numbers)
+
+    def test_a_memory_that_is_full(self) -> None:
+        """A receiver whose memory is full takes another id; the one before it is still good for what is on its way."""
+        verifier = verifier_of(4, BOOT_ID, "c" * 32, "d" * 32)
+        for number in range(2):
+            verifier.verify(request(nonce=number.to_bytes(16)), NOW_S)
+        assert verifier.boot == "c" * 32
+        verifier.verify(request(HEADERS | {"Skylark-Boot": "c" * 32}), NOW_S)
+        assert "sent before" in refused(request(nonce=bytes(16)), verifier).message
+        verifier.verify(request(HEADERS | {"Skylark-Boot": "c" * 32}, nonce=bytes(16)), NOW_S)
+        assert verifier.boot == "d" * 32
+        assert "Skylark-Boot names" in refused(request(nonce=b"x" * 16), verifier).message
+
+    def test_an_old_id_does_not_fill_the_memory(self) -> None:
+        """Requests for the id before count as well: when they are too many, that id is given up."""
+        verifier = verifier_of(4, BOOT_ID, "c" * 32)
+        verifier.verify(request(nonce=bytes(16)), NOW_S)
+        verifier.verify(request(), NOW_S)
+        verifier.verify(request(HEADERS | {"Skylark-Boot": "c" * 32}), NOW_S)
+        verifier.verify(request(nonce=b"x" * 16), NOW_S)
+        assert "Skylark-Boot names" in refused(request(nonce=b"y" * 16), verifier).message
+        assert verifier.boot == "c" * 32

@@ -49,10 +49,8 @@ def test_overlays_have_only_what_differs(tmp_path: Path) -> None:
     assert not {"bases", "patchesJson6902"} & kustomization.keys()
     paths = {patch["path"] for patch in kustomization["patches"]}
     assert paths == {
-        "configmap-skylark-proxy.yaml",
         "networkpolicy-skylark-proxy.yaml",
         "daemonset-skylark-redis.yaml",
-        *(f"daemonset-skylark-proxy-{tier}.yaml" for tier in ("cloud", "edge", "sat")),
     }
     assert {name.partition("overlays/microk8s/")[2] for name in files} >= paths
     (kind,) = files["overlays/kind/kustomization.yaml"]

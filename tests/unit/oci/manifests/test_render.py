@@ -12,12 +12,18 @@ from jsonschema import ValidationError  # type: ignore[import-untyped]
 from clusters import FULL, SECRETS, SMALL, cluster_of, containers, found, one, pods, rendered
 from object_schemas import KNATIVE_CRD, check_object
 from skylark.cloudevents import REPLY_TYPE
+from skylark.invocation_token import Credential
 from skylark_oci.manifests import render
 from skylark_oci.manifests.config import Distribution
+from skylark_oci.manifests.distribution import TRAITS
+from skylark_oci.manifests.errors import InvalidConfig
+from skylark_oci.manifests.foundation import Secrets
 from skylark_oci.manifests.quantities import size_bytes
 from skylark_oci.manifests.redis import purge_document
 from skylark_oci.manifests.render import for_distribution
+from skylark_proxy.api.callers import known_host
 from skylark_proxy.config import Config
+from skylark_proxy.invocation_tokens import InvocationToken, verify_token
 from skylark_proxy.nodeinfo.settings import NodeInfoSettings
 from skylark_proxy.signatures import MIN_KEY_BYTES
 
@@ -99,13 +105,18 @@ class TestSettings:
         assert (config.node, config.host, config.port) == ("sat1", "0.0.0.0", 30002)
         assert (config.max_latency_ms, config.replicate, config.ack) == (80.5, True, "local")
         assert config.redis_url == f"redis://:{SECRETS.redis_password}@skylark-redis.space.svc:6379"
-        assert [str(network) for network in config.local_networks] == ["10.1.0.0/16"]
+        assert config.local_networks == ()  # no address of a pod opens anything
+        assert known_host("skylark-proxy-sat.space.svc:30002", config.allowed_hosts)
         assert len(config.peer_key or b"") >= MIN_KEY_BYTES
 
     def test_node_info_takes_its_settings(self, documents: list[Json]) -> None:
         """The node-info service reads all variables of its container, and knows each."""
         container, volumes = self.container(documents, "node-info")
-        settings = NodeInfoSettings.load(self.variables(documents, container, volumes))
+        made = self.variables(documents, container, volumes)
+        mounted = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        assert made["SKYLARK_PEER_KEY"] == "@/etc/skylark/peer/key" and mounted["/etc/skylark/peer"] == "peer-key"
+        settings = NodeInfoSettings.load(made | {"SKYLARK_PEER_KEY": SECRETS.peer_key})
+        assert known_host("skylark-node-info.space.svc:30001", settings.allowed_hosts)
         assert (settings.node, settings.host, settings.port) == ("sat1", "0.0.0.0", 30001)
         assert (settings.node_info_provider, settings.node_info_interval_s) == ("kubernetes", 30)
         assert settings.topology is not None
@@ -200,7 +211,7 @@ class TestReferences:
             if (one["apiVersion"], one["kind"]) == ("v1", "Service")
             for port in one["spec"]["ports"]
         }
-        texts = [text for text in self.texts(documents) if ".svc" in text]
+        texts = [text for text in self.texts(documents) if ".svc" in text and not text.startswith(".")]
         assert len(texts) >= 8
         for text in texts:
             assert text.rpartition("//")[2].rpartition("@")[2].partition("/")[0] in known, text
@@ -388,7 +399,11 @@ class TestFunctions:
         takes before it does anything."""
         spec = one(documents, "Service", "alarm", "serving.knative.dev/v1")["spec"]["template"]["spec"]
         (container,) = spec["containers"]
-        assert [variable["name"] for variable in container["env"]] == ["LOCAL_NODE_HOST", "SKYLARK_PROXY_URL"]
+        assert [variable["name"] for variable in container["env"]] == [
+            "LOCAL_NODE_HOST",
+            "SKYLARK_PROXY_URL",
+            "SKYLARK_FUNCTION_TOKEN",
+        ]
         assert container["ports"] == [{"containerPort": 8080}]
         assert container["resources"]["limits"]["memory"] == "512Mi"
         other = one(documents, "Service", "detect", "serving.knative.dev/v1")["spec"]["template"]["spec"]
@@ -453,16 +468,104 @@ class TestDistributions:
 
     @pytest.mark.parametrize("distribution", list(Distribution))
     def test_a_network_of_pods(self, distribution: Distribution, tmp_path: Path) -> None:
-        """The pods' network is the same for the proxy's trust and for the network policy that this rests on."""
+        """Pods of other namespaces are kept out by the network policy, and none is trusted by its address."""
         documents = rendered(for_distribution(cluster_of(SMALL, tmp_path), distribution))
-        trusted = one(documents, "ConfigMap", "skylark-proxy")["data"]["SKYLARK_LOCAL_NETWORKS"]
-        assert list(found(one(documents, "NetworkPolicy", "skylark-proxy"), "except")) == [[trusted]]
+        assert "SKYLARK_LOCAL_NETWORKS" not in one(documents, "ConfigMap", "skylark-proxy")["data"]
+        [[pods]] = found(one(documents, "NetworkPolicy", "skylark-proxy"), "except")
+        assert pods == TRAITS[distribution].pod_network
 
     def test_a_network_of_version_6(self, tmp_path: Path) -> None:
         """Whoever is no pod may come in by IPv6 too."""
         text = SMALL.replace("{image", "{pod_network: 'fd01::/48', image")
         policy = one(rendered(cluster_of(text, tmp_path)), "NetworkPolicy", "skylark-proxy")
         assert list(found(policy, "ipBlock")) == [{"cidr": "::/0", "except": ["fd01::/48"]}]
+
+
+class TestTokens:
+    def test_functions_with_pods(self, documents: list[Json]) -> None:
+        """Each has a credential of its own in a Secret, which a proxy with the key accepts; hosted ones need none."""
+        services = [
+            one for one in documents if one["apiVersion"] == "serving.knative.dev/v1" and one["kind"] == "Service"
+        ]
+        assert services
+        for made in services:
+            name, [container] = made["metadata"]["name"], made["spec"]["template"]["spec"]["containers"]
+            [reference] = [one for one in container["env"] if one["name"] == "SKYLARK_FUNCTION_TOKEN"]
+            assert reference["valueFrom"]["secretKeyRef"] == {"name": f"{name}-skylark-token", "key": "token"}
+            text = one(documents, "Secret", f"{name}-skylark-token")["stringData"]["token"]
+            token = Credential.parse(text).token("c", "t", 0)
+            assert verify_token(SECRETS.key, token, 0, 0) == InvocationToken(name, "own", "c", "t")
+        assert len([one for one in documents if one["kind"] == "Secret"]) == 2 + len(services)
+
+    def test_the_key_is_read_as_the_proxy_does(self) -> None:
+        """A key in hexadecimal and one in text make the same credentials here as `skylark token` does."""
+        for text in ("00ff" * 16, "a key in words, which is long enough for this"):
+            secrets = Secrets(text, "p")
+            assert secrets.key == Config.load({"SKYLARK_PEER_KEY": text}).peer_key
+
+    def test_any_chain(self, tmp_path: Path) -> None:
+        """A function may be trusted with all chains; a hosted one says so in its manifest."""
+        text = FULL.replace("    run: wasmtime\n", "    run: wasmtime\n    chains: any\n")
+        secrets = [one for one in rendered(cluster_of(text, tmp_path)) if one["kind"] == "Secret"]
+        assert any("~any~" in one["stringData"].get("token", "") for one in secrets)
+        with pytest.raises(InvalidConfig, match="chains"):
+            cluster_of(FULL.replace("run: proxy,", "run: proxy, chains: any,", 1), tmp_path)
+
+
+class TestEncryption:
+    @pytest.fixture
+    def encrypted(self, tmp_path: Path) -> list[Json]:
+        """All objects, with certificates."""
+        return rendered(cluster_of(FULL.replace("  namespace:", "  tls_secret: certificates\n  namespace:"), tmp_path))
+
+    @pytest.mark.parametrize("command", ["serve", "node-info"])
+    def test_certificates_of_the_nodes(self, encrypted: list[Json], command: str) -> None:
+        """Proxies and node-info take the certificate of their node from the Secret, and are asked by TLS."""
+        for document, template in pods(encrypted):
+            [container] = [one for one in template["spec"]["containers"] if one.get("args") == [command]] or [None]
+            if container is None:
+                continue
+            names = [one["name"] for one in container["env"]]
+            values = {one["name"]: one.get("value") for one in container["env"]}
+            assert values["SKYLARK_TLS_CERT"] == "/etc/skylark/tls/$(SKYLARK_NODE).crt"
+            assert values["SKYLARK_TLS_KEY"] == "/etc/skylark/tls/$(SKYLARK_NODE).key"
+            assert values["SKYLARK_TLS_CA"] == "/etc/skylark/tls/ca.crt"
+            assert names.index("SKYLARK_NODE") < names.index("SKYLARK_TLS_CERT"), document["metadata"]["name"]
+            assert {"name": "tls", "mountPath": "/etc/skylark/tls", "readOnly": True} in container["volumeMounts"]
+            volume = next(one for one in template["spec"]["volumes"] if one["name"] == "tls")
+            assert volume["secret"]["secretName"] == "certificates"
+            assert {probe["scheme"] for probe in found(container, "httpGet")} == {"HTTPS"}
+
+    def test_who_knows_no_tls(self, encrypted: list[Json]) -> None:
+        """Functions and events go to the plain port, which only pods may reach; nodes go to the other one by TLS."""
+        settings = one(encrypted, "ConfigMap", "skylark-proxy")["data"]
+        assert settings["SKYLARK_PLAIN_LISTEN"] == "0.0.0.0:30004"
+        assert settings["SKYLARK_NODE_INFO_URL"].startswith("https://")
+        ports = {
+            made["metadata"]["name"]: made["spec"]["ports"][0].get("targetPort")
+            for made in encrypted
+            if (made["apiVersion"], made["kind"]) == ("v1", "Service")
+        }
+        assert ports["skylark-proxy-plain"] == ports["skylark-proxy-sat"] == 30004
+        assert ports["skylark-proxy"] == 30002
+        rules = one(encrypted, "NetworkPolicy", "skylark-proxy")["spec"]["ingress"]
+        [plain] = [rule for rule in rules if rule["ports"][0]["port"] == 30004]
+        assert not any("ipBlock" in source for source in plain["from"])
+        function = one(encrypted, "Service", "detect", "serving.knative.dev/v1")
+        urls = [value for value in found(function, "value") if str(value).startswith("http")]
+        assert urls == ["http://$(SKYLARK_PROXY_PLAIN_SERVICE_HOST):30002"]
+
+    def test_kubernetes_accepts_them(self, encrypted: list[Json]) -> None:
+        """The objects with certificates are valid too."""
+        version = max(one.removesuffix("-local").removesuffix("-strict") for one in VERSIONS)
+        for document in encrypted:
+            if "knative.dev/" not in document["apiVersion"]:
+                check_object(document, version)
+
+    def test_without_a_secret(self, documents: list[Json]) -> None:
+        """Without it nothing of this is there."""
+        text = str(documents)
+        assert "TLS" not in text and "HTTPS" not in text and "plain" not in text.lower().replace("plain_http", "")
 
 
 def test_secrets_of_ones_own(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_only_the_secrets_file_has_secrets(tmp_path: Path) -> None:
         if "kustomization" in name or "-" not in name.rpartition("/")[2].partition(".")[0] or name[0].isdigit()
     }
     assert [name for name, found in kinds.items() if "Secret" in found] == []
-    assert [one["kind"] for one in yaml.safe_load_all((tmp_path / "out" / SECRETS).read_text())] == ["Secret"] * 2
+    assert [one["kind"] for one in yaml.safe_load_all((tmp_path / "out" / SECRETS).read_text())] == ["Secret"] * 4
 
 
 def test_secrets_of_an_earlier_version(tmp_path: Path) -> None:

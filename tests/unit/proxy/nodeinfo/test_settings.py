@@ -1,5 +1,6 @@
 """The settings of the node-info service: read as those of a node are, and apart from them."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,13 @@ VALID: list[tuple[str, str, object]] = [
     ("node_info_density", "0.25", 0.25),
     ("node_info_measured_weight", "1", 1.0),
     ("node_info_measured_expiry_s", "10", 10.0),
+    ("peer_key", "k" * 32, b"k" * 32),
+    ("peer_clock_skew_s", "7", 7.0),
+    ("tls_cert", "tls.crt", Path("tls.crt")),
+    ("tls_key", "tls.key", Path("tls.key")),
+    ("tls_ca", "ca.crt", Path("ca.crt")),
+    ("trusted_proxies", "10.0.0.1", (ip_network("10.0.0.1/32"),)),
+    ("allowed_hosts", "node.lan", ("node.lan",)),
     ("log_level", "DEBUG", "debug"),
     ("log_format", "json", "json"),
 ]
