@@ -78,7 +78,7 @@ class SimulatedNode:
         self._machine = machine = SimulatedMachine(self._scheduler, self.life, self.skew_s)
         store = Store(MemoryWire(self._redis, self._around), self.name, machine=machine)
         pool = Pool(self._network, self.name, self.life)
-        peers = Peers(0, 0, machine=machine, pool=pool)  # type: ignore[arg-type]
+        peers = Peers(1000, 1000, machine=machine, pool=pool)
         self.outbox = Outbox(machine, 100_000)
         topology = self._provider.current(0)
         self.forwarder = Forwarder(self.outbox, store, peers, topology.node, machine)
