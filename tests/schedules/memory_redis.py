@@ -51,7 +51,8 @@ class MemoryRedis:
 
     def do(self, name: bytes, *arguments: bytes | memoryview) -> Reply:
         """Do one command."""
-        return self._commands[bytes(name)](*map(bytes, arguments))
+        given = (part if type(part) is bytes else bytes(part) for part in arguments)
+        return self._commands[bytes(name)](*given)
 
     def keys(self) -> list[bytes]:
         """Return all keys."""
@@ -64,7 +65,8 @@ class MemoryRedis:
         return self._lua.execute(outer)(redis, cjson)
 
     def _call(self, name: bytes, *arguments: Any) -> Any:
-        return self._to_lua(self._commands[name](*map(_as_bytes, arguments)))
+        reply = self._commands[name](*[part if type(part) is bytes else _as_bytes(part) for part in arguments])
+        return reply if type(reply) in (bytes, int) else self._to_lua(reply)
 
     def _decode(self, text: bytes) -> Any:
         return self._lua.table_from({b"write": msgspec.json.decode(text, type=_WriterOnly).write.encode()})

@@ -22,6 +22,7 @@ from skylark_proxy.api.peer import PeerApi
 from skylark_proxy.errors import SkylarkError
 
 TIMEOUT_S = 2.0
+LONGEST_DELAY_S = 10 * TIMEOUT_S
 LONGEST_STALL_S = 600.0
 
 
@@ -111,7 +112,7 @@ class Pool:
 
         def deliver() -> None:
             if chance() < rates.late:
-                scheduler.sleep(scheduler.random.uniform(TIMEOUT_S, 10 * TIMEOUT_S))
+                scheduler.sleep(scheduler.random.uniform(TIMEOUT_S, LONGEST_DELAY_S))
             if chance() < rates.lost or not network.held_until_up(self._node, target):
                 return
             answer = _answer(server, method, url, headers, data)

@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from schedules.checker import Checker, Operation, Violation
-from schedules.network import LinkState, Network, Rates
+from schedules.network import LONGEST_DELAY_S, TIMEOUT_S, LinkState, Network, Rates
 from schedules.nodes import NODES, Always, Lost, SimulatedNode
 from schedules.scheduler import Life, Scheduler
 from skylark_proxy.errors import (
@@ -25,7 +25,7 @@ NAMES = tuple(node.name for node in NODES)
 LARGE_BYTES = 70_000
 """More than what is forwarded without an announcement."""
 
-_QUIET_S = 240.0
+_LONGEST_UNREST_S = 240.0
 _FAULTS = ("cut", "stall", "heal", "crash", "redis", "clock")
 
 
@@ -189,21 +189,16 @@ class Schedule:
             node.fails = 0.0
             node.jump(1000.0)  # what was to expire does, also where a clock had jumped
             self._restart(node)
-        self.scheduler.sleep(_QUIET_S)
-        for node in self.nodes.values():
-            behind = list(node.store.behind())
-            if behind or len(node.outbox):
-                raise Violation(f"{node.name} has still something to tell: {behind} {node.outbox.waiting()}")
+        self._wait_until_quiet()
         for key in self.checker.keys():
             content, version = self._final(key, key.node or "", Read.OWNER)
             self.checker.settled(key, "its owner", content, version)
+            reader = self.random.choice(NAMES)  # nodes without a copy all ask the owner: one of them is enough
+            self._compare(key, reader, self._final(key, reader, Read.NEAREST), (content, version))
             for name in NAMES:
-                there, its_version = self._final(key, name, Read.NEAREST)
-                if (there, its_version) != (content, version):
-                    raise Violation(
-                        f"{key} at {name}: {its_version} is read, and its owner has {version}",
-                        self.checker.history(key),
-                    )
+                copy = self.nodes[name].peek(key)
+                if copy is not None:
+                    self._compare(key, name, copy, (content, version))
         for key, content, life in self._abandoned:
             if life.ended:  # while its Redis is away, a process refuses a late write only as long as it runs
                 continue
@@ -211,6 +206,23 @@ class Schedule:
             if found == content:
                 raise Violation(f"{key}: a write that was given up and put elsewhere is there")
         self._clients.ended = True
+
+    def _wait_until_quiet(self) -> None:
+        """Wait until nobody has anything to tell; no request may be under way any more by then."""
+        self.scheduler.sleep(LONGEST_DELAY_S + TIMEOUT_S)
+        end_s = self.scheduler.now_s + _LONGEST_UNREST_S
+        while telling := [node for node in self.nodes.values() if len(node.outbox) or any(node.inside.behind())]:
+            if self.scheduler.now_s > end_s:
+                found = [(node.name, list(node.inside.behind()), node.outbox.waiting()) for node in telling]
+                raise Violation(f"there is still something to tell: {found}")
+            self.scheduler.sleep(5.0)
+
+    def _compare(
+        self, key: StateKey, name: str, found: tuple[bytes | None, int], owned: tuple[bytes | None, int]
+    ) -> None:
+        if found != owned:
+            history = self.checker.history(key)
+            raise Violation(f"{key} at {name}: {found[1]} is there, and its owner has {owned[1]}", history)
 
     def _final(self, key: StateKey, at: str, read: Read) -> tuple[bytes | None, int]:
         try:
