@@ -567,15 +567,16 @@ class TestBundlesOfAChain:
             for number in (0, 1, 0, 1):
                 put(store, b"1", of_chain(number))
             put(store, b"1", StateKey("chain2", "t2"))
-            for refused in (
+            calls: list[Callable[[], object]] = [
                 lambda: put(store, b"1", of_chain(2)),
                 lambda: put_copy(store, b"1", 7, of_chain(2).at("edge-1")),
                 lambda: put_copy(store, b"1", 7, of_chain(1).anywhere()),
                 lambda: put(store, b"1", of_chain(2), expected_version=0),
                 lambda: put(store, b"1", of_chain(2), ttl_ms=1000),
-            ):
+            ]
+            for call in calls:
                 with pytest.raises(TooManyBundles) as caught:
-                    refused()
+                    call()
             assert (caught.value.chain, caught.value.node, caught.value.limit) == ("chain", "sat-1", 2)
             assert len(list(store.list("chain"))) == 2
             with pytest.raises(Conflict):
@@ -795,7 +796,7 @@ class TestFailures:
 class TestWritable:
     """Whether Redis takes writes, asked without one."""
 
-    def test_it_writes_nothing(self, server: RedisServer, store: Store) -> None:
+    def test_it_writes_nothing(self, server: RedisServer, store: RealStore) -> None:
         """Asking leaves no key and adds nothing to the file on disk."""
         put(store, b"1")
         with server.client() as client:
@@ -881,7 +882,7 @@ class TestWritable:
                 relay.close()
 
 
-def is_writable(store: Store) -> bool:
+def is_writable(store: RealStore) -> bool:
     with contextlib.suppress(StoreUnavailable):
         store.redis.check_writable()
         return True

@@ -1,7 +1,7 @@
 """HTTP between simulated nodes: the real client (`Peers`) and the real answers (`PeerApi`), with links that fail.
 
-A link is up, cut (nothing passes; who sends notices only by a timeout, or at once), or stalled (what is sent is held and
-passes once the link is up again, after its sender has given it up).
+A link is up, cut (nothing passes; who sends notices only by a timeout, or at once), or stalled (what is sent is held,
+and passes once the link is up again, after its sender has given it up).
 """
 
 from collections.abc import Callable, Iterable

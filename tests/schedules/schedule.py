@@ -2,7 +2,9 @@
 
 import itertools
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from schedules.checker import Checker, Operation, Violation
 from schedules.network import LONGEST_DELAY_S, TIMEOUT_S, LinkState, Network, Rates
@@ -18,8 +20,10 @@ from skylark_proxy.errors import (
     UnknownNode,
 )
 from skylark_proxy.model import Ack, Read, StateKey
-from skylark_proxy.placement import Defaults, PlacedBundle, Write
+from skylark_proxy.placement import Defaults, Write
 from skylark_proxy.propagation import Propagation
+
+T = TypeVar("T")
 
 NAMES = tuple(node.name for node in NODES)
 LARGE_BYTES = 70_000
@@ -169,10 +173,10 @@ class Schedule:
             case "clock":
                 node.jump(self.random.choice((-300.0, -3.0, 0.0, 0.5, 420.0)))
 
-    def _later(self, what: "object") -> None:
+    def _later(self, what: Callable[[], None]) -> None:
         def wait() -> None:
             self.scheduler.sleep(self.random.uniform(0.05, 3.0))
-            what()  # type: ignore[operator]
+            what()
 
         self.scheduler.start(wait, "later", self._clients)
 
@@ -190,7 +194,7 @@ class Schedule:
             node.jump(1000.0)  # what was to expire does, also where a clock had jumped
             self._restart(node)
         self._wait_until_quiet()
-        for key in self.checker.keys():
+        for key in self.checker.acknowledged_keys():
             content, version = self._final(key, key.node or "", Read.OWNER)
             self.checker.settled(key, "its owner", content, version)
             reader = self.random.choice(NAMES)  # nodes without a copy all ask the owner: one of them is enough
@@ -316,7 +320,7 @@ class Client:
         )
         now = self._schedule.scheduler
         operation = self._checker.begin(key, content, now.now_s, expected=expected, expires=expires)
-        placed: PlacedBundle | None = self._change(node, operation, lambda propagation: propagation.place(write))
+        placed = self._change(node, operation, lambda propagation: propagation.place(write))
         if placed is not None:
             self._checker.acknowledge(key, operation, placed.version, now.now_s)
             self._see(key, placed.version)
@@ -345,10 +349,10 @@ class Client:
             else:
                 self._checker.give_up(operation, now.now_s)
 
-    def _change(self, node: SimulatedNode, operation: Operation, change: "object") -> "object":
+    def _change(self, node: SimulatedNode, operation: Operation, change: Callable[[Propagation], T]) -> T | None:
         now = self._schedule.scheduler
         try:
-            return node.call(change)  # type: ignore[arg-type]
+            return node.call(change)
         except (Conflict, OutboxFull):
             self._checker.refuse(operation, now.now_s)
         except (StoreUnavailable, PeerUnreachable, UnknownNode, Lost):

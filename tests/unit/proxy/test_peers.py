@@ -242,7 +242,7 @@ def test_answers_of_the_node_itself(peers: Peers) -> None:
 
 def test_what_a_node_is_asked(peers: Peers) -> None:
     """The path names the node that is asked, a header whose bundle is meant, and others on which terms."""
-    asked = {
+    asked: dict[str, tuple[Callable[[Node], object], str, dict[str, str]]] = {
         "a write": (lambda node: peers.put(node, KEY, SEALED, Terms(3, 5, True, "cloud")), "PUT", {"if-match": '"3"'}),
         "a first write": (lambda node: peers.put(node, KEY, SEALED, Terms(0)), "PUT", {"if-none-match": "*"}),
         "a copy": (lambda node: peers.put_copy(node, KEY.at("here"), SEALED, 7), "PUT", {"skylark-version": "7"}),
