@@ -1,6 +1,7 @@
 """Other nodes' proxies: fetching, forwarding and deleting bundles over HTTP, as binary streams."""
 
 import contextlib
+import functools
 import logging
 import os
 import time
@@ -317,7 +318,7 @@ class Peers:
         Raises:
             PeerUnreachable: The node does not answer, or something else answers at its address.
         """
-        target = f"/bundles/{quote(str(key.at(node.name)))}{path}?{urlencode(query)}"
+        target = f"/bundles/{quote(str(key.at(node.name)))}{path}?{_encoded(tuple(query.items()))}"
         TimedConnection.take_connecting_s()
         started = time.perf_counter()
         try:
@@ -379,6 +380,12 @@ def _pool(connect_timeout_ms: int, timeout_ms: int) -> urllib3.PoolManager:
     )
     pool.pool_classes_by_scheme = {"http": TimedPool}
     return pool
+
+
+@functools.lru_cache(maxsize=1024)
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    """Return a query as text; most are the same again and again."""
+    return urlencode(query)
 
 
 def _chunks(parts: Sequence[Buffer]) -> Iterator[Buffer]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -101,7 +100,7 @@ class Pool:
         network, rates = self._network, self._network.rates
         scheduler, chance = network.scheduler, network.scheduler.random.random
         network.requests += 1
-        target = urlsplit(url).hostname or ""
+        target, _, _ = url.removeprefix("http://").partition(":")
         server = network.servers.get(target)
         data = b"".join(bytes(part) for part in body or ())
         link = network.link(self._node, target)
@@ -160,13 +159,14 @@ class Answer:
 
 
 def _answer(server: Server, method: str, url: str, headers: dict[str, str], body: bytes) -> Answer:
-    parts = urlsplit(url)
-    _, _, key, *rest = parts.path.split("/")
+    address, _, query = url.partition("?")
+    path = "/" + address.removeprefix("http://").partition("/")[2]
+    _, _, key, *rest = path.split("/")
     scope = {
         "type": "http",
         "method": method,
-        "path": parts.path,
-        "query_string": parts.query.encode(),
+        "path": path,
+        "query_string": query.encode(),
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
         "path_params": {"key": key.replace("%3A", ":")},
     }

@@ -142,9 +142,13 @@ class SimulatedNode:
         raise result
 
     def _around(self, do: Callable[[], Replies]) -> Replies:
-        """Take time for commands, and fail now and then, before they are done or after."""
+        """Take time for commands, before they are done or after, and fail now and then.
+
+        Commands that take no time are as good a schedule as others, and cheaper.
+        """
         chance, sleep = self._scheduler.random.random, self._scheduler.sleep
-        sleep(chance() * 0.001)
+        if chance() < 0.6:
+            sleep(chance() * 0.001)
         if self.redis_away:
             raise StoreUnavailable("Redis is away")
         if chance() < self.fails:
@@ -152,6 +156,6 @@ class SimulatedNode:
         replies = do()
         if chance() < self.fails:
             raise StoreBrokenOff("the connection to Redis broke") if chance() < 0.5 else StoreTimeout("Redis is slow")
-        if chance() < 0.3:  # else the answer comes at once, which is as good as any other time, and cheaper
+        if chance() < 0.3:
             sleep(chance() * 0.001)
         return replies

@@ -215,9 +215,10 @@ class Schedule:
         """Wait until nobody has anything to tell; no request may be under way any more by then."""
         self.scheduler.sleep(LONGEST_DELAY_S + TIMEOUT_S)
         end_s = self.scheduler.now_s + _LONGEST_UNREST_S
-        while telling := [node for node in self.nodes.values() if len(node.outbox) or any(node.inside.behind())]:
+        nodes = self.nodes.values()
+        while any(len(node.outbox) for node in nodes) or any(any(node.inside.behind()) for node in nodes):
             if self.scheduler.now_s > end_s:
-                found = [(node.name, list(node.inside.behind()), node.outbox.waiting()) for node in telling]
+                found = [(node.name, list(node.inside.behind()), node.outbox.waiting()) for node in nodes]
                 raise Violation(f"there is still something to tell: {found}")
             self.scheduler.sleep(5.0)
 
