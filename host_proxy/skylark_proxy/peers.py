@@ -234,9 +234,9 @@ class Peers:
 
         def attempt(is_first: bool) -> Removed:
             try:
-                with self._request(node, "DELETE", key, {"scope": "local"}, headers, accepted=(204,)) as response:
-                    with _understood(node):
-                        return Removed(True, bundle_http.parse_version(response.headers, bundle_http.DELETED))
+                asked = self._request(node, "DELETE", key, {"scope": "local"}, headers, accepted=(204,))
+                with asked as response, _understood(node):
+                    return Removed(True, bundle_http.parse_version(response.headers, bundle_http.DELETED))
             except NotFound as error:
                 # If the first attempt was broken off, it has deleted the bundle.
                 return Removed(not is_first and error.deleted_version > 0, error.deleted_version)

@@ -24,7 +24,7 @@ from skylark_proxy.store import Store, StoredBundle
 OWN = [StateKey("c", task, "here") for task in ("t1", "t2", "t3")]
 COPIES = [StateKey("c", "t1", "far"), StateKey("c", "t1", "sat"), StateKey("c", "t1"), StateKey("c", "t2", "far")]
 NODES = ["far", "sat", "cloud"]
-MAX_BUNDLES = 4
+MAX_BUNDLES = 3
 TOLERANCE_MS = 30_000
 """Two clocks are read at different times; the shortest time to live here is longer."""
 
@@ -232,8 +232,14 @@ def _read(draw: st.DrawFn) -> tuple[str, Step]:
 def _expire(draw: st.DrawFn) -> tuple[str, Step]:
     key, kind = draw(st.sampled_from(OWN + COPIES)), draw(st.sampled_from(["bundle", "bundle", "ledger", "held"]))
     member = key.task_id if kind == "held" else f"{key.node or ''}:{key.task_id}"
-    name = f"skylark:{kind}:{{{key.chain_id}}}:{member}"
-    return f"{name} expires", lambda side: side.do(b"PEXPIRE", name.encode(), b"0")
+    name, index = f"skylark:{kind}:{{{key.chain_id}}}:{member}", f"skylark:chain:{{{key.chain_id}}}"
+
+    def call(side: Side) -> Any:
+        if kind == "bundle" and side.do(b"EXISTS", name.encode()):
+            side.do(b"ZADD", index.encode(), b"1000", member.encode())  # long ago
+        return side.do(b"PEXPIRE", name.encode(), b"0")
+
+    return f"{name} expires", call
 
 
 KINDS: dict[str, Callable[[st.DrawFn], tuple[str, Step]]] = {
@@ -245,6 +251,7 @@ KINDS: dict[str, Callable[[st.DrawFn], tuple[str, Step]]] = {
     "refuse": _refuse,
     "note": _note,
     "tell": _tell,
+    "tell again": _tell,
     "read": _read,
     "expire": _expire,
 }
