@@ -100,7 +100,7 @@ class Pool:
         network, rates = self._network, self._network.rates
         scheduler, chance = network.scheduler, network.scheduler.random.random
         network.requests += 1
-        target, _, _ = url.removeprefix("http://").partition(":")
+        target = url.removeprefix("http://").partition(":")[0]
         server = network.servers.get(target)
         data = b"".join(bytes(part) for part in body or ())
         link = network.link(self._node, target)
