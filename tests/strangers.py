@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def answering(raw: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """Serve everybody the same answer; give the address, and the heads of the requests that came."""
+def answering(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """Serve these answers, the last one for ever; give the address, and the heads of the requests that came."""
     asked: list[bytes] = []
 
     def serve() -> None:
@@ -18,7 +18,7 @@ def answering(raw: bytes) -> Iterator[tuple[str, list[bytes]]]:
                 with connection, contextlib.suppress(OSError):
                     connection.settimeout(5.0)
                     asked.append(_head(connection))
-                    connection.sendall(raw)
+                    connection.sendall(answers[min(len(asked), len(answers)) - 1])
                     # closing with something unread would reset the connection, and the answer would be lost
                     connection.shutdown(socket.SHUT_WR)
                     while connection.recv(1 << 20):

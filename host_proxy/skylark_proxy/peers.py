@@ -1,6 +1,7 @@
 """Other nodes' proxies: fetching, forwarding and deleting bundles over HTTP, as binary streams."""
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -236,9 +237,9 @@ class Peers:
 
         def attempt(is_first: bool) -> Removed:
             try:
-                with self._request(node, "DELETE", key, {"scope": "local"}, headers, accepted=(204,)) as response:
-                    with _understood(node):
-                        return Removed(True, bundle_http.parse_version(response.headers, bundle_http.DELETED))
+                asked = self._request(node, "DELETE", key, {"scope": "local"}, headers, accepted=(204,))
+                with asked as response, _understood(node):
+                    return Removed(True, bundle_http.parse_version(response.headers, bundle_http.DELETED))
             except NotFound as error:
                 # If the first attempt was broken off, it has deleted the bundle.
                 return Removed(not is_first and error.deleted_version > 0, error.deleted_version)
@@ -320,7 +321,7 @@ class Peers:
         Raises:
             PeerUnreachable: The node does not answer, or something else answers at its address.
         """
-        target = f"/bundles/{quote(str(key.at(node.name)))}{path}?{urlencode(query)}"
+        target = f"/bundles/{quote(str(key.at(node.name)))}{path}?{_encoded(tuple(query.items()))}"
         base, name = f"{self._scheme}://{endpoint(node.address)}", node.name if self._names_nodes else None
         try:
             TimedConnection.take_connecting_s()
@@ -367,6 +368,12 @@ class Peers:
         exchange_s = ended - started - self._measure_connecting(node)
         size_bytes = int((sent or {}).get("Content-Length", 0)) + int(response.headers.get("Content-Length", 0))
         self._meter.record(node.name, size_bytes, exchange_s, time.time())
+
+
+@functools.lru_cache(maxsize=1024)
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    """Return a query as text; most are the same again and again."""
+    return urlencode(query)
 
 
 def _check_sender(node: Node, response: urllib3.BaseHTTPResponse) -> None:

@@ -21,7 +21,9 @@ _UNAUTHORIZED = 401
 class Connections(Protocol):
     """The part of urllib3's connection pool that is used here."""
 
-    def urlopen(self, method: str, url: str, *, body: Any, headers: Any, **options: Any) -> urllib3.BaseHTTPResponse: ...
+    def urlopen(
+        self, method: str, url: str, *, body: Any, headers: Any, **options: Any
+    ) -> urllib3.BaseHTTPResponse: ...
 
 
 class HttpPool(Protocol):

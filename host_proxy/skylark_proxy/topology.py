@@ -5,6 +5,7 @@ a field by its path in the JSON form, such as `edges[3].latency`.
 """
 
 import contextlib
+import functools
 import math
 import re
 from bisect import bisect_right
@@ -212,6 +213,7 @@ def address_of(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+@functools.lru_cache(maxsize=1024)
 def endpoint(address: str) -> str:
     """Return the one form of a node's address: with the port, the host in lower case or as the plain IP address."""
     match = _ADDRESS.fullmatch(address)

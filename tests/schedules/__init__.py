@@ -4,5 +4,5 @@ Only what is around them is simulated: threads and time (`scheduler`), Redis's c
 real scripts), and HTTP (`network`). A seed decides which thread goes on, what is lost, late or cut, which node crashes
 and whose clock jumps. `checker` says what must not happen, and `run` drives it all. A failing seed replays exactly:
 
-    python -m schedules --seed 7 --trace
+    cd tests && python -m schedules --seed 7 --one
 """

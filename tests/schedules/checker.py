@@ -90,7 +90,7 @@ class Checker:
         """Return all that was asked about a key."""
         return self._histories[key]
 
-    def keys(self) -> list[StateKey]:
+    def acknowledged_keys(self) -> list[StateKey]:
         """Return all keys for which something was acknowledged."""
         return [key for key, history in self._histories.items() if history.newest is not None]
 
@@ -191,7 +191,7 @@ class Checker:
         if kept is None or kept.removes:
             return
         for operation in history.operations:
-            if operation.removes and not operation.refused and operation.ended_s >= kept.began_s:
-                if operation.version is None or operation.version > floor:
-                    return
+            may_follow = not operation.refused and operation.ended_s >= kept.began_s
+            if operation.removes and may_follow and (operation.version is None or operation.version > floor):
+                return
         raise Violation(f"{key} at {where}: version {floor} was acknowledged, and is gone", history)

@@ -49,11 +49,12 @@ class MemoryRedis:
         inner = [self.do(*command) for command in commands[1:-1]]
         return [b"OK", *([b"QUEUED"] * len(inner)), inner]
 
-    def do(self, name: bytes, *arguments: bytes | memoryview) -> Reply:
+    def do(self, name: bytes | memoryview, *arguments: bytes | memoryview) -> Reply:
         """Do one command."""
-        return self._commands[bytes(name)](*map(bytes, arguments))
+        given = (part if type(part) is bytes else bytes(part) for part in arguments)
+        return self._commands[bytes(name)](*given)
 
-    def keys(self) -> list[bytes]:
+    def all_keys(self) -> list[bytes]:
         """Return all keys."""
         return [key for key in list(self._data) if self._live(key) is not None]
 
@@ -64,7 +65,8 @@ class MemoryRedis:
         return self._lua.execute(outer)(redis, cjson)
 
     def _call(self, name: bytes, *arguments: Any) -> Any:
-        return self._to_lua(self._commands[name](*map(_as_bytes, arguments)))
+        reply = self._commands[name](*[part if type(part) is bytes else _as_bytes(part) for part in arguments])
+        return reply if type(reply) in (bytes, int) else self._to_lua(reply)
 
     def _decode(self, text: bytes) -> Any:
         return self._lua.table_from({b"write": msgspec.json.decode(text, type=_WriterOnly).write.encode()})
@@ -256,7 +258,7 @@ class MemoryWire:
 
     def scan(self, pattern: bytes, key: bytes | None = None) -> Iterator[list[bytes]]:
         # Our patterns end with a star and have braces, which neither Redis nor fnmatch takes for special.
-        found = self._around(lambda: [name for name in self._redis.keys() if fnmatch.fnmatchcase(name, pattern)])
+        found = self._around(lambda: [name for name in self._redis.all_keys() if fnmatch.fnmatchcase(name, pattern)])
         for start in range(0, len(found), 10):
             yield found[start : start + 10]
 

@@ -1,14 +1,13 @@
 """HTTP between simulated nodes: the real client (`Peers`) and the real answers (`PeerApi`), with links that fail.
 
-A link is up, cut (nothing passes; who sends notices only by a timeout, or at once), or stalled (what is sent is held and
-passes once the link is up again, after its sender has given it up).
+A link is up, cut (nothing passes; who sends notices only by a timeout, or at once), or stalled (what is sent is held,
+and passes once the link is up again, after its sender has given it up).
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,6 +21,7 @@ from skylark_proxy.api.peer import PeerApi
 from skylark_proxy.errors import SkylarkError
 
 TIMEOUT_S = 2.0
+LONGEST_DELAY_S = 10 * TIMEOUT_S
 LONGEST_STALL_S = 600.0
 
 
@@ -103,7 +103,7 @@ class Pool:
         network, rates = self._network, self._network.rates
         scheduler, chance = network.scheduler, network.scheduler.random.random
         network.requests += 1
-        target = urlsplit(url).hostname or ""
+        target = url.removeprefix("http://").partition(":")[0]
         server = network.servers.get(target)
         data = b"".join(bytes(part) for part in body or ())
         link = network.link(self._node, target)
@@ -114,7 +114,7 @@ class Pool:
 
         def deliver() -> None:
             if chance() < rates.late:
-                scheduler.sleep(scheduler.random.uniform(TIMEOUT_S, 10 * TIMEOUT_S))
+                scheduler.sleep(scheduler.random.uniform(TIMEOUT_S, LONGEST_DELAY_S))
             if chance() < rates.lost or not network.held_until_up(self._node, target):
                 return
             answer = _answer(server, method, url, headers, data)
@@ -173,13 +173,14 @@ class Answer:
 
 
 def _answer(server: Server, method: str, url: str, headers: dict[str, str], body: bytes) -> Answer:
-    parts = urlsplit(url)
-    _, _, key, *rest = parts.path.split("/")
+    address, _, query = url.partition("?")
+    path = "/" + address.removeprefix("http://").partition("/")[2]
+    _, _, key, *rest = path.split("/")
     scope = {
         "type": "http",
         "method": method,
-        "path": parts.path,
-        "query_string": parts.query.encode(),
+        "path": path,
+        "query_string": query.encode(),
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
         "path_params": {"key": key.replace("%3A", ":")},
     }

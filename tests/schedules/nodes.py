@@ -9,9 +9,9 @@ from schedules.network import Network, Pool, Server
 from schedules.scheduler import Condition, Life, Scheduler, SimulatedMachine
 from skylark_proxy.api.peer import PeerApi
 from skylark_proxy.arrivals import Arrivals
-from skylark_proxy.errors import StoreBrokenOff, StoreTimeout, StoreUnavailable
+from skylark_proxy.errors import NotFound, StoreBrokenOff, StoreTimeout, StoreUnavailable
 from skylark_proxy.forwarder import Forwarder
-from skylark_proxy.model import Link, Node, Tier
+from skylark_proxy.model import Link, Node, StateKey, Tier
 from skylark_proxy.outbox import Outbox
 from skylark_proxy.peers import Peers
 from skylark_proxy.placement import Defaults
@@ -67,6 +67,7 @@ class SimulatedNode:
         self.fails = fails
         self._machine = SimulatedMachine(scheduler, self.life)
         self._redis = MemoryRedis(lambda: self._machine.now_s())
+        self.inside = Store(MemoryWire(self._redis), name)  # looks into the node from outside, and takes no time
         self._pending: dict[int, Callable[[], None]] = {}  # in the order of the calls
         self._calls = itertools.count()
         self.propagation: Propagation
@@ -81,7 +82,7 @@ class SimulatedNode:
         peers = Peers(1000, 1000, machine=machine, pool=pool)
         self.outbox = Outbox(machine, 100_000)
         topology = self._provider.current(0)
-        self.forwarder = Forwarder(self.outbox, store, peers, topology.node, machine)
+        self.forwarder = Forwarder(self.outbox, store, peers, topology.node, machine, threads=2)
         arrivals = Arrivals(1.0, machine=machine)
         self.propagation = Propagation(
             store, peers, self._provider, self.outbox, self.forwarder, arrivals, self._defaults, machine
@@ -99,6 +100,14 @@ class SimulatedNode:
     def jump(self, skew_s: float) -> None:
         """Set the node's clock, and that of its Redis."""
         self.skew_s = self._machine.skew_s = skew_s
+
+    def peek(self, key: StateKey) -> tuple[bytes, int] | None:
+        """Return what this node's Redis has of a bundle, and its version; None: nothing."""
+        try:
+            stored = self.inside.get(key)
+        except NotFound:
+            return None
+        return stored.fields["f"], stored.info.version
 
     def call(self, what: Callable[[Propagation], T]) -> T:
         """Do something in the process, as for a client of it, and return or raise what comes of it.
@@ -133,9 +142,13 @@ class SimulatedNode:
         raise result
 
     def _around(self, do: Callable[[], Replies]) -> Replies:
-        """Take time for commands, and fail now and then, before they are done or after."""
+        """Take time for commands, before they are done or after, and fail now and then.
+
+        Commands that take no time are as good a schedule as others, and cheaper.
+        """
         chance, sleep = self._scheduler.random.random, self._scheduler.sleep
-        sleep(chance() * 0.001)
+        if chance() < 0.6:
+            sleep(chance() * 0.001)
         if self.redis_away:
             raise StoreUnavailable("Redis is away")
         if chance() < self.fails:
@@ -143,5 +156,6 @@ class SimulatedNode:
         replies = do()
         if chance() < self.fails:
             raise StoreBrokenOff("the connection to Redis broke") if chance() < 0.5 else StoreTimeout("Redis is slow")
-        sleep(chance() * 0.001)
+        if chance() < 0.3:
+            sleep(chance() * 0.001)
         return replies

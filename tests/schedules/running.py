@@ -1,6 +1,7 @@
 """Runs many schedules, in several processes."""
 
 import concurrent.futures
+import gc
 import logging
 import multiprocessing
 import traceback
@@ -13,6 +14,7 @@ from schedules.schedule import Outcome, Schedule, Settings
 def attempt(seed: int, settings: Settings) -> tuple[int, Outcome | str]:
     """Run one schedule; what went wrong is text, since it crosses processes."""
     logging.disable(logging.CRITICAL)
+    gc.set_threshold(100_000)  # a schedule keeps all that it has done, which is not garbage
     try:
         return seed, Schedule(seed, settings).run()
     except Violation as violation:

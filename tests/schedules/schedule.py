@@ -2,10 +2,12 @@
 
 import itertools
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from schedules.checker import Checker, Operation, Violation
-from schedules.network import LinkState, Network, Rates
+from schedules.network import LONGEST_DELAY_S, TIMEOUT_S, LinkState, Network, Rates
 from schedules.nodes import NODES, Always, Lost, SimulatedNode
 from schedules.scheduler import Life, Scheduler
 from skylark_proxy.errors import (
@@ -18,14 +20,16 @@ from skylark_proxy.errors import (
     UnknownNode,
 )
 from skylark_proxy.model import Ack, Read, StateKey
-from skylark_proxy.placement import Defaults, PlacedBundle, Write
+from skylark_proxy.placement import Defaults, Write
 from skylark_proxy.propagation import Propagation
+
+T = TypeVar("T")
 
 NAMES = tuple(node.name for node in NODES)
 LARGE_BYTES = 70_000
 """More than what is forwarded without an announcement."""
 
-_QUIET_S = 240.0
+_LONGEST_UNREST_S = 240.0
 _FAULTS = ("cut", "stall", "heal", "crash", "redis", "clock")
 
 
@@ -169,10 +173,10 @@ class Schedule:
             case "clock":
                 node.jump(self.random.choice((-300.0, -3.0, 0.0, 0.5, 420.0)))
 
-    def _later(self, what: "object") -> None:
+    def _later(self, what: Callable[[], None]) -> None:
         def wait() -> None:
             self.scheduler.sleep(self.random.uniform(0.05, 3.0))
-            what()  # type: ignore[operator]
+            what()
 
         self.scheduler.start(wait, "later", self._clients)
 
@@ -189,21 +193,16 @@ class Schedule:
             node.fails = 0.0
             node.jump(1000.0)  # what was to expire does, also where a clock had jumped
             self._restart(node)
-        self.scheduler.sleep(_QUIET_S)
-        for node in self.nodes.values():
-            behind = list(node.store.behind())
-            if behind or len(node.outbox):
-                raise Violation(f"{node.name} has still something to tell: {behind} {node.outbox.waiting()}")
-        for key in self.checker.keys():
+        self._wait_until_quiet()
+        for key in self.checker.acknowledged_keys():
             content, version = self._final(key, key.node or "", Read.OWNER)
             self.checker.settled(key, "its owner", content, version)
+            reader = self.random.choice(NAMES)  # nodes without a copy all ask the owner: one of them is enough
+            self._compare(key, reader, self._final(key, reader, Read.NEAREST), (content, version))
             for name in NAMES:
-                there, its_version = self._final(key, name, Read.NEAREST)
-                if (there, its_version) != (content, version):
-                    raise Violation(
-                        f"{key} at {name}: {its_version} is read, and its owner has {version}",
-                        self.checker.history(key),
-                    )
+                copy = self.nodes[name].peek(key)
+                if copy is not None:
+                    self._compare(key, name, copy, (content, version))
         for key, content, life in self._abandoned:
             if life.ended:  # while its Redis is away, a process refuses a late write only as long as it runs
                 continue
@@ -211,6 +210,24 @@ class Schedule:
             if found == content:
                 raise Violation(f"{key}: a write that was given up and put elsewhere is there")
         self._clients.ended = True
+
+    def _wait_until_quiet(self) -> None:
+        """Wait until nobody has anything to tell; no request may be under way any more by then."""
+        self.scheduler.sleep(LONGEST_DELAY_S + TIMEOUT_S)
+        end_s = self.scheduler.now_s + _LONGEST_UNREST_S
+        nodes = self.nodes.values()
+        while any(len(node.outbox) for node in nodes) or any(any(node.inside.behind()) for node in nodes):
+            if self.scheduler.now_s > end_s:
+                found = [(node.name, list(node.inside.behind()), node.outbox.waiting()) for node in nodes]
+                raise Violation(f"there is still something to tell: {found}")
+            self.scheduler.sleep(5.0)
+
+    def _compare(
+        self, key: StateKey, name: str, found: tuple[bytes | None, int], owned: tuple[bytes | None, int]
+    ) -> None:
+        if found != owned:
+            history = self.checker.history(key)
+            raise Violation(f"{key} at {name}: {found[1]} is there, and its owner has {owned[1]}", history)
 
     def _final(self, key: StateKey, at: str, read: Read) -> tuple[bytes | None, int]:
         try:
@@ -304,7 +321,7 @@ class Client:
         )
         now = self._schedule.scheduler
         operation = self._checker.begin(key, content, now.now_s, expected=expected, expires=expires)
-        placed: PlacedBundle | None = self._change(node, operation, lambda propagation: propagation.place(write))
+        placed = self._change(node, operation, lambda propagation: propagation.place(write))
         if placed is not None:
             self._checker.acknowledge(key, operation, placed.version, now.now_s)
             self._see(key, placed.version)
@@ -333,10 +350,10 @@ class Client:
             else:
                 self._checker.give_up(operation, now.now_s)
 
-    def _change(self, node: SimulatedNode, operation: Operation, change: "object") -> "object":
+    def _change(self, node: SimulatedNode, operation: Operation, change: Callable[[Propagation], T]) -> T | None:
         now = self._schedule.scheduler
         try:
-            return node.call(change)  # type: ignore[arg-type]
+            return node.call(change)
         except (Conflict, OutboxFull):
             self._checker.refuse(operation, now.now_s)
         except (StoreUnavailable, PeerUnreachable, UnknownNode, Lost):

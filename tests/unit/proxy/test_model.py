@@ -8,11 +8,22 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from skylark.plan import Plan, Step
-from skylark_proxy.errors import InvalidArgument, InvalidKey
-from skylark_proxy.model import NAME_PATTERN, BundleInfo, Link, StateKey, check_name, parse_plan
+from skylark_proxy.errors import InvalidArgument, InvalidKey, NotFound
+from skylark_proxy.model import (
+    NAME_PATTERN,
+    BundleInfo,
+    Link,
+    Metadata,
+    Sealed,
+    StateKey,
+    check_name,
+    check_write_id,
+    parse_plan,
+)
 
 NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
 KEYS = st.builds(StateKey, NAMES, NAMES, st.none() | NAMES)
+META = Metadata("n", 0, 0, f"{'a' * 16}-1")
 
 
 @given(KEYS)
@@ -78,8 +89,43 @@ def test_a_contact_window_includes_its_beginning_only() -> None:
 
 def test_a_bundles_size_is_in_bytes_not_in_fields() -> None:
     """The published implementation counted fields; the election needs the bytes that travel."""
-    info = BundleInfo(StateKey("c", "t"), 1, 0, "n", 0, {"a": 10, "b": 5})
-    assert info.size_bytes == 15
+    info = BundleInfo(StateKey("c", "t"), 1, "n", META, {"a": 10, "b": 5})
+    assert info.size_bytes == Sealed({"a": bytes(10), "b": bytes(5)}, META).size_bytes == 15
+
+
+def test_a_copy_keeps_its_owners_name() -> None:
+    """A bundle is named by its owner wherever it is, and one without an owner by the node that has it."""
+    own, copy, shared = (
+        BundleInfo(key, 1, "n", META)
+        for key in (StateKey("c", "t", "n"), StateKey("c", "t", "far"), StateKey("c", "t"))
+    )
+    assert [str(info.public_key) for info in (own, copy, shared)] == ["c:n:t", "c:far:t", "c:n:t"]
+    assert [info.is_copy for info in (own, copy, shared)] == [False, True, False]
+
+
+def test_a_bundle_travels_with_the_life_that_it_has_left() -> None:
+    """A copy ends no later than the bundle, and what has ended is not given away."""
+    info = BundleInfo(StateKey("c", "t", "far"), 1, "n", META, {"f": 1}, expires_ms=1000, age_ms=7)
+    assert info.sealed({"f": b"1"}, 400) == Sealed({"f": b"1"}, META, 600, 7)
+    with pytest.raises(NotFound):
+        info.sealed({"f": b"1"}, 1000)
+    own = BundleInfo(StateKey("c", "t", "n"), 1, "n", META, {"f": 1})
+    assert own.sealed({"f": b"1"}, 400) == Sealed({"f": b"1"}, META, None, 0)
+
+
+@pytest.mark.parametrize("text", ["0123456789abcdef-1", "a" * 16 + "-" + "9" * 15])
+def test_the_id_of_a_write_is_passed_through(text: str) -> None:
+    """So that it can be checked where it is used."""
+    assert check_write_id(text, "where") == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-", "a" * 16, "a" * 16 + "-0", "a" * 16 + "-x", "a" * 15 + "-1", "A" * 16 + "-1", "a" * 16 + "-1\n"]
+)
+def test_what_is_no_id_of_a_write_is_refused(text: str) -> None:
+    """The error names the field and the form; nothing that could end a header, or a field of a ledger, passes."""
+    with pytest.raises(InvalidArgument, match=r"^where: .* expected 16 hexadecimal digits"):
+        check_write_id(text, "where")
 
 
 STEPS = st.lists(
