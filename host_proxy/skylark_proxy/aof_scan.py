@@ -325,6 +325,8 @@ def _plausible_parts(data: Data, at: int) -> tuple[list[tuple[int, int]], int, i
 
 
 def _fits(data: Data, parts: list[tuple[int, int]], part: tuple[int, int]) -> bool:
+    if parts and data[slice(*parts[0])] == b"SELECT":
+        return data.find(b"\r\n", *part) < 0
     key = part if len(parts) == 1 else parts[1] if parts else None
     if key is not None and data[key[0] : min(key[1], key[0] + 8)] != b"skylark:":
         return True

@@ -15,6 +15,7 @@ from skylark_oci.settings import RegistrySettings
 from skylark_proxy.arrivals import Arrivals
 from skylark_proxy.components import component_files
 from skylark_proxy.config import Config
+from skylark_proxy.disk_room import DiskRoom
 from skylark_proxy.errors import ConfigError
 from skylark_proxy.follow import FollowedTopology
 from skylark_proxy.forwarder import Forwarder
@@ -33,7 +34,7 @@ from skylark_proxy.redis_wire import RedisWire
 from skylark_proxy.runtime import Engine, Functions, Workers
 from skylark_proxy.runtime.exchange import default_root
 from skylark_proxy.signatures import Signer
-from skylark_proxy.store import Store
+from skylark_proxy.store import Store, no_room_needed
 from skylark_proxy.topology import address_of, endpoint
 from skylark_proxy.topology_source import Alone, FileSource, TopologySource
 
@@ -53,6 +54,7 @@ class Proxy:
     config: Config
     topology: TopologySource
     redis: RedisWire
+    room: DiskRoom | None
     outbox: Outbox
     propagation: Propagation
     invoker: Invoker
@@ -75,7 +77,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
     """
     with contextlib.ExitStack() as stack:
         topology = _provider(config, stack, progress)
-        store, redis = _store(config, stack, progress)
+        store, redis, room = _store(config, stack, progress)
         signer = Signer(config.peer_key, config.node) if config.peer_key is not None else None
         peers = Peers(config.peer_connect_timeout_ms, config.peer_timeout_ms, _meter(config, stack), signer)
         stack.callback(peers.close)
@@ -97,7 +99,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         workers = Workers(config.workers)
         stack.callback(workers.close, _GRACE_S)
         invoker = Invoker(functions, propagation, workers)
-        yield Proxy(config, topology, redis, outbox, propagation, invoker, workers, exchange_root)
+        yield Proxy(config, topology, redis, room, outbox, propagation, invoker, workers, exchange_root)
 
 
 @contextlib.contextmanager
@@ -165,11 +167,12 @@ def _meter(config: Config, stack: contextlib.ExitStack) -> LinkMeter | None:
     return meter
 
 
-def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> tuple[Store, RedisWire]:
-    url = config.redis_url
+def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> tuple[Store, RedisWire, DiskRoom | None]:
+    url, room = config.redis_url, None
     if url is None:
         progress("starting Redis")
-        url = stack.enter_context(EmbeddedRedis(config.data_dir, config.redis_fsync)).url
+        server = stack.enter_context(EmbeddedRedis(config.data_dir, config.redis_fsync, progress=progress))
+        url, room = server.url, server.room
     wire = RedisWire(connect(url))
     stack.callback(wire.close)
     wire.ping()
@@ -181,8 +184,9 @@ def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> t
         config.node,
         max_bundle_bytes=config.max_bundle_bytes,
         max_bundles_per_chain=config.max_bundles_per_chain,
+        room=room.reserved if room is not None else no_room_needed,
     )
-    return store, wire
+    return store, wire, room
 
 
 def _defaults(config: Config) -> Defaults:

@@ -42,7 +42,7 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         *BundlesApi(proxy.propagation, PeerApi(proxy.propagation), limit).routes(),
         *StateApi(SingleStates(proxy.propagation), limit).routes(),
         *ElectionsApi(proxy.propagation, proxy.topology).routes(),
-        *HealthApi(proxy.config.node, proxy.redis, proxy.workers, proxy.topology).routes(),
+        *HealthApi(proxy.config.node, proxy.redis, proxy.workers, proxy.topology, proxy.room).routes(),
         Route("/openapi.json", _openapi, methods=["GET"]),
     ]
     handlers = {
