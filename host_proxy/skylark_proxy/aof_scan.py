@@ -141,17 +141,17 @@ class _Scanner:
                     self.at, self._previous = line_end + 1, -1
                     return True
             return self._skip()
-        if name not in _KNOWN and _is_damaged_name(name):
-            self._damage(end)
-        elif not _is_plausible(data, at, end, parts):
+        if not _is_plausible(data, at, end, parts):
             found = _likely_end(data, at)
             self._damage(end if found is None or found is _UNFINISHED else found)
+        elif name not in _KNOWN and _is_damaged_name(name):
+            self._damage(end)
         elif name in (b"MULTI", b"multi"):
             self._begin(end, damaged=False)
         elif name in (b"EXEC", b"exec"):
             self._finish(end)
         elif name == b"SELECT" and _is_damaged_select(data, at, end):
-            self._damage(end)
+            self._damage(_end_of_bulks(data, end) or end)
         else:
             self._keep(end, data[at:end] if name == b"SELECT" else b"")
         return True
@@ -346,10 +346,11 @@ def _likely_end(data: Data, at: int) -> int | None:
         return position if position < len(data) else _UNFINISHED
     size = _size_by_metadata(data, parts)
     if size is not None:
-        value = position + len(b"$%d\r\n" % size)
-        if value + size + 2 > len(data):
+        end = position + len(b"$%d\r\n" % size) + size
+        if end + 2 > len(data):
             return _UNFINISHED
-        return _end_of_parts(data, value + size + 2, left - 1)
+        is_end = data[end : end + 2] == b"\r\n" or _differs_in_one(data[end : end + 2], b"\r\n")
+        return _end_of_parts(data, end + 2, left - 1) if is_end else None
     found = min(_ends_with_another_header(data, position, left), default=None)
     return _UNFINISHED if found is None and _goes_on_after_the_end(data, position) else found
 
@@ -367,10 +368,11 @@ def _goes_on_after_the_end(data: Data, at: int) -> bool:
 def _ends_with_another_count(data: Data, at: int) -> Iterator[int]:
     """Yield ends of a command whose first line is damaged: its parts say where they end, whatever their number is."""
     for length in range(4, _HEADER_BYTES):
-        if _BULK.match(data, at + length) is not None:
-            if (end := _end_of_bulks(data, at + length)) is not None:
-                yield end
-            return
+        line = data[at : at + length]
+        wrong = (line[:1] != b"*") + sum(not 48 <= byte <= 57 for byte in line[1:-2])
+        wrong += sum(one != other for one, other in zip(line[-2:], b"\r\n", strict=False))
+        if wrong <= 1 and (end := _end_of_bulks(data, at + length)) is not None:
+            yield end
 
 
 def _ends_with_another_header(data: Data, at: int, left: int) -> Iterator[int]:

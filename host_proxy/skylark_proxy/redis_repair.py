@@ -101,17 +101,16 @@ def refused_file(server: Server, data_dir: Path) -> Path | None:
     return None
 
 
-def refusal(server: Server, data_dir: Path) -> str:
-    """Return a sentence for a server that does not load its data: which file is damaged, and what can be done."""
-    path = refused_file(server, data_dir)
-    what = f"{path} is damaged" if path is not None else f"the data in {data_dir} could not be loaded"
-    return f"{what}. {_advice(data_dir)}"
+def refusal(path: Path | None, data_dir: Path, reason: str) -> DamagedData:
+    """Return the error for a server that does not load its data: which file is damaged, and what can be done."""
+    what = f"{path} is damaged" if path is not None else f"The data in {data_dir} could not be loaded"
+    return DamagedData(f"{reason}\n{what}. {_advice(data_dir)}")
 
 
 def _advice(data_dir: Path) -> str:
     return (
-        "Nothing was changed. Restore the folder from a backup, or move it away to start without its bundles "
-        f"(SKYLARK_DATA_DIR={data_dir})."
+        f"Nothing was changed. Restore {data_dir} (SKYLARK_DATA_DIR) from a backup, or move it away to start without "
+        "its bundles."
     )
 
 

@@ -184,12 +184,12 @@ class EmbeddedRedis:
         if self._failure is not None:
             return self._failure
         reason = f"was not ready after {self._start_timeout_s:g} s" if late else self._end
-        text = f"redis-server {reason}"
-        if not late and self._server is not None and redis_repair.last_file(self._data_dir) is not None:
-            text += f": {redis_repair.refusal(self._server, self._data_dir)} Its"
-        else:
-            text += "; its"
-        return StoreUnavailable(f"{text} log ends with:\n{self._log_tail()}")
+        text = f"redis-server {reason}; its log ends with:\n{self._log_tail()}"
+        if not late and self._server is not None:
+            damaged = redis_repair.refused_file(self._server, self._data_dir)
+            if damaged is not None or "append only file" in text:
+                return redis_repair.refusal(damaged, self._data_dir, text)
+        return StoreUnavailable(text)
 
     def _supervise(self) -> None:
         """Runs the server again and again until it is stopped, or its first start fails."""

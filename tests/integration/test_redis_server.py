@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +17,11 @@ import pytest
 from servers import is_running, wait_for
 from skylark_proxy import child, redis_binary, redis_server
 from skylark_proxy.errors import ConfigError, StoreUnavailable
-from skylark_proxy.model import StateKey
+from skylark_proxy.model import Metadata, Sealed, StateKey
 from skylark_proxy.redis_binary import Server, find_servers, parse_version
 from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_server import EmbeddedRedis
+from skylark_proxy.redis_wire import RedisWire
 from skylark_proxy.store import Store
 
 KEY = StateKey("chain", "task")
@@ -44,11 +46,17 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @contextlib.contextmanager
 def opened(server: EmbeddedRedis) -> Iterator[Store]:
-    store = Store(connect(server.url), "sat-1")
+    with connected(server.url) as wire:
+        yield Store(wire, "sat-1", room=server.room.reserved)
+
+
+@contextlib.contextmanager
+def connected(url: str) -> Iterator[RedisWire]:
+    wire = RedisWire(connect(url))
     try:
-        yield store
+        yield wire
     finally:
-        store.close()
+        wire.close()
 
 
 @contextlib.contextmanager
@@ -65,7 +73,12 @@ def proxy(folder: Path, way: str) -> Iterator[tuple[subprocess.Popen[str], int, 
 
 
 def put(store: Store, data: bytes) -> int:
-    return store.put(KEY, {"f": data}, origin="sat-1", created_ms=1, crc32=0).version
+    sealed = Sealed({"f": data}, Metadata("sat-1", 1, 0, uuid.uuid4().hex))
+    return store.commit(KEY, sealed).info.version
+
+
+def read(store: Store) -> dict[str, bytes]:
+    return store.get(KEY.at("sat-1")).fields
 
 
 def children(pid: int) -> set[int]:
@@ -82,8 +95,10 @@ def test_start_and_stop(tmp_path: Path, way: str) -> None:
         processes = {server.pid, *children(server.pid)}
         assert len(processes) == (1 if way == "prctl" else 2)
         with opened(server) as store:
-            assert put(store, b"1") == 1
-            assert store.durability() is None
+            put(store, b"1")
+            assert read(store) == {"f": b"1"}
+        with connected(server.url) as wire:
+            assert wire.durability() is None
         assert (tmp_path / "data" / "redis.sock").stat().st_mode & 0o077 == 0
     wait_for(lambda: not any(map(is_running, processes)), "no process is left", 5)
     assert threading.active_count() == threads
@@ -96,7 +111,7 @@ def test_data_survives(tmp_path: Path) -> None:
     with EmbeddedRedis(folder) as server, opened(server) as store:
         put(store, bytes(range(256)) * 10_000)
     with EmbeddedRedis(folder, "everysec") as server, opened(server) as store:
-        assert store.get(KEY).fields == {"f": bytes(range(256)) * 10_000}
+        assert read(store) == {"f": bytes(range(256)) * 10_000}
 
 
 def test_long_path(tmp_path: Path) -> None:
@@ -124,14 +139,13 @@ def test_foreign_socket_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_killed_proxy(tmp_path: Path, way: str) -> None:
     """When the proxy is killed the server ends too, and the next proxy finds the bundles in the folder."""
     with proxy(tmp_path, way) as (process, pid, url):
-        store = Store(connect(url), "sat-1")
-        put(store, b"1")
-        store.close()
+        with connected(url) as wire:
+            put(Store(wire, "sat-1"), b"1")
         processes = {pid, *children(pid)}
         process.kill()
         with EmbeddedRedis(tmp_path) as server, opened(server) as store:
             assert not is_running(pid)
-            assert store.get(KEY).fields == {"f": b"1"}
+            assert read(store) == {"f": b"1"}
     wait_for(lambda: not any(map(is_running, processes)), "no process of the killed proxy is left", 5)
 
 
@@ -144,8 +158,8 @@ def test_stale_files(tmp_path: Path, way: str) -> None:
         process.wait(10)
     assert (tmp_path / "redis.sock").exists()
     assert (tmp_path / "lock").exists()
-    with EmbeddedRedis(tmp_path) as server, opened(server) as store:
-        store.ping()
+    with EmbeddedRedis(tmp_path) as server, connected(server.url) as wire:
+        wire.ping()
 
 
 def test_one_folder_one_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,22 +170,24 @@ def test_one_folder_one_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(ConfigError, match="no other proxy uses") as caught:
             EmbeddedRedis(tmp_path).start()
         assert caught.value.value == str(tmp_path)
-        assert store.get(KEY).fields == {"f": b"1"}
+        assert read(store) == {"f": b"1"}
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_server(tmp_path: Path, way: str, signal_number: int, caplog: pytest.LogCaptureFixture) -> None:
     """A server that dies is started again, the store goes on with it, and the log says so."""
     with EmbeddedRedis(tmp_path) as server, opened(server) as store:
-        for round_number in range(1, 4):
+        version = 0
+        for _ in range(3):
             pid = server.pid
             assert pid is not None
-            assert put(store, b"1") == round_number
+            before, version = version, put(store, b"1")
+            assert version > before
             os.kill(pid, signal_number)
 
             def is_back(old: int = pid) -> bool:
                 with contextlib.suppress(StoreUnavailable):
-                    return store.get(KEY).fields == {"f": b"1"} and server.pid != old
+                    return read(store) == {"f": b"1"} and server.pid != old
                 return False
 
             wait_for(is_back, "the server is back with its data")
@@ -266,13 +282,14 @@ def test_a_transaction_that_a_crash_cut_off(server: Server, tmp_path: Path, monk
     """What is stored after a crash in the middle of a transaction outlives the start after that, with each server."""
     monkeypatch.setattr(redis_server, "find_servers", lambda: [server])
     with EmbeddedRedis(tmp_path) as running, opened(running) as store:
-        put(store, b"1")
+        version = put(store, b"1")
     [file] = [*tmp_path.glob("appendonlydir/*.incr.aof"), *tmp_path.glob("appendonly.aof")]
     with file.open("ab") as appended:
         appended.write(b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100\r\nhalf")
-    for round_number in range(2, 4):
+    for _ in range(2):
         with EmbeddedRedis(tmp_path) as running, opened(running) as store:
-            assert put(store, b"1") == round_number
+            assert store.get(KEY.at("sat-1")).info.version == version
+            version = put(store, b"1")
 
 
 def test_moving_from_redis_to_valkey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,7 +306,7 @@ def test_moving_from_redis_to_valkey(tmp_path: Path, monkeypatch: pytest.MonkeyP
         EmbeddedRedis(tmp_path).start()
     (tmp_path / "server.json").unlink()
     with EmbeddedRedis(tmp_path) as running, opened(running) as store:
-        assert store.get(KEY).fields == {"f": b"1"}
+        assert read(store) == {"f": b"1"}
     monkeypatch.setattr(redis_server, "find_servers", lambda: [servers["Redis"]])
     with pytest.raises(ConfigError, match=r"written by Valkey .* Install Valkey"):
         EmbeddedRedis(tmp_path).start()
