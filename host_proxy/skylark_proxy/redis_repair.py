@@ -75,7 +75,7 @@ def repair(server: Server, data_dir: Path, report: Report = lambda _: None) -> R
     found = _scan(path, start, report)
     if found.is_whole:
         return None
-    if found.commands == 0 and start == 0 and found.cuts:
+    if found.commands == 0 and start == 0 and not _begins_with_a_command(path):
         text = f"{path} is damaged, and nothing in it can be read. {_advice(data_dir)}"
         raise DamagedData(text)
     kept = _without_damage(path, found, data_dir, report) if found.cuts else _without_end(path, found.end, data_dir)
@@ -164,6 +164,11 @@ def _commands_begin(server: Server, path: Path) -> int | None:
             return 0
     end = _PREAMBLE_END.search(_check(server, "aof", path).stdout)
     return int(end[1]) if end is not None else None
+
+
+def _begins_with_a_command(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) in (b"*", b"#")
 
 
 def _scan(path: Path, start: int, report: Report) -> Scan:
