@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from skylark_proxy.errors import StoreUnavailable
@@ -31,10 +31,12 @@ class DiskRoom:
 
     Args:
         data_dir: The data folder. It has to exist when the first check is made.
+        on_full: Called after each refusal, to make room if that is possible.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, on_full: Callable[[], None] = lambda: None) -> None:
         self._data_dir = data_dir
+        self._on_full = on_full
         self._ballast = data_dir / BALLAST
         self._lock = threading.Lock()
         self._under_way_bytes = 0
@@ -49,9 +51,13 @@ class DiskRoom:
             StoreUnavailable: There is no room for it; nothing was done. `full` is set.
         """
         wanted = size_bytes + _OVERHEAD_BYTES if size_bytes else _LITTLE_BYTES
-        with self._lock:
-            self._check(size_bytes, wanted)
-            self._under_way_bytes += wanted
+        try:
+            with self._lock:
+                self._check(size_bytes, wanted)
+                self._under_way_bytes += wanted
+        except StoreUnavailable:
+            self._on_full()
+            raise
         try:
             yield
         finally:
@@ -74,7 +80,7 @@ class DiskRoom:
 
     def _check(self, size_bytes: int, wanted: int) -> None:
         free, total = self._measure()
-        reserve = _reserve(total) if size_bytes else 0
+        reserve = reserve_bytes(total) if size_bytes else 0
         left = free - self._under_way_bytes - wanted
         is_full = left < reserve
         if size_bytes and is_full != self._was_full:
@@ -92,17 +98,17 @@ class DiskRoom:
 
     def _measure(self) -> tuple[int, int]:
         """Return the free bytes and the size of the disk, once the ballast is as it should be."""
-        free, total = _free(self._data_dir)
-        size = min(_BALLAST_BYTES, _reserve(total) // 2)
+        free, total = free_and_total(self._data_dir)
+        size = min(_BALLAST_BYTES, reserve_bytes(total) // 2)
         if self._has_ballast is None:
             self._has_ballast = self._ballast.exists()
         if self._has_ballast and free - self._under_way_bytes < size // 2:
             self._ballast.unlink(missing_ok=True)
             self._has_ballast = False
-            free, total = _free(self._data_dir)
-        elif not self._has_ballast and free - self._under_way_bytes >= _reserve(total) + 2 * size:
+            free, total = free_and_total(self._data_dir)
+        elif not self._has_ballast and free - self._under_way_bytes >= reserve_bytes(total) + 2 * size:
             self._has_ballast = self._make(size)
-            free, total = _free(self._data_dir)
+            free, total = free_and_total(self._data_dir)
         return free, total
 
     def _make(self, size: int) -> bool:
@@ -118,11 +124,13 @@ class DiskRoom:
         return True  # else it would be tried for each write
 
 
-def _reserve(total: int) -> int:
+def reserve_bytes(total: int) -> int:
+    """Return how much of a disk of this size bundles leave free."""
     return min(_RESERVE_BYTES, int(total * _RESERVE_SHARE))
 
 
-def _free(folder: Path) -> tuple[int, int]:
+def free_and_total(folder: Path) -> tuple[int, int]:
+    """Return the free bytes and the size of a folder's disk."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 

@@ -9,6 +9,7 @@ What was taken away is kept in a folder beside the data, for the last few repair
 """
 
 import contextlib
+import errno
 import logging
 import mmap
 import os
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skylark_proxy.aof_scan import Scan, scan
+from skylark_proxy.disk_room import free_and_total, reserve_bytes
 from skylark_proxy.errors import StoreUnavailable
 from skylark_proxy.redis_binary import Server
 
@@ -179,7 +181,7 @@ def _scan(path: Path, start: int, report: Report) -> Scan:
 
 def _without_damage(path: Path, found: Scan, data_dir: Path, report: Report) -> Path:
     """Write the file anew without what is damaged, and keep the old one under another name."""
-    room = shutil.disk_usage(path.parent).free
+    room, _ = free_and_total(path.parent)
     needed = found.size - found.lost_bytes + _SPARE_BYTES
     if room < needed:
         text = (
@@ -214,9 +216,13 @@ def _without_end(path: Path, end: int, data_dir: Path) -> Path | None:
     kept: Path | None = _place(data_dir, f"{path.name}.end")
     assert kept is not None
     with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
         try:
+            free, total = free_and_total(kept.parent)
+            if free - (size - end) < reserve_bytes(total):
+                raise OSError(errno.ENOSPC, "the disk is nearly full")
             with kept.open("wb") as target:
-                _copy(file.fileno(), target.fileno(), end, file.seek(0, os.SEEK_END), lambda _: None)
+                _copy(file.fileno(), target.fileno(), end, size, lambda _: None)
                 os.fsync(target.fileno())
             _prune(kept)
         except OSError:

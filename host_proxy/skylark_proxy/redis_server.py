@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import IO, Literal, Self
 from urllib.parse import quote
 
+import redis
+
 from skylark_proxy import data_folder, redis_repair
 from skylark_proxy.child import Child, launch
-from skylark_proxy.disk_room import DiskRoom
+from skylark_proxy.disk_room import DiskRoom, free_and_total
 from skylark_proxy.errors import ConfigError, StoreUnavailable
 from skylark_proxy.redis_binary import Server, find_redis_server, find_servers
 
@@ -34,6 +36,9 @@ _HEALTHY_S = 30.0
 _LOG_BYTES = 1024 * 1024
 _LOG_TAIL_LINES = 8
 _PROGRESS_S = 5.0
+_COMPACT_S = 2.0
+_REWRITE_BYTES = 256 * 1024 * 1024
+_PATIENCE = {"protocol": 2, "socket_timeout": 2.0, "socket_connect_timeout": 2.0}
 
 __all__ = ["EmbeddedRedis", "find_redis_server"]
 
@@ -84,7 +89,8 @@ class EmbeddedRedis:
         self._progress = progress
         self._doing = ""
         self._failure: StoreUnavailable | None = None
-        self.room = DiskRoom(self._data_dir)
+        self.room = DiskRoom(self._data_dir, self._compact)
+        self._compacted_s = 0.0
         self._socket = _socket_path(self._data_dir)
         self._lock_fd = -1
         self._server: Server | None = None
@@ -239,6 +245,22 @@ class EmbeddedRedis:
             raise _Stopped
         self._doing = doing
 
+    def _compact(self) -> None:
+        """Have the file written anew if that makes room: deleted bundles stay in it until then."""
+        with self._change:
+            now_s = time.monotonic()
+            if now_s - self._compacted_s < _COMPACT_S:
+                return
+            self._compacted_s = now_s
+        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.url, **_PATIENCE) as client:
+            in_memory = int(client.info("memory")["used_memory_dataset"])
+            in_file = int(client.info("persistence")["aof_current_size"])
+            free, _ = free_and_total(self._data_dir)
+            if 2 * in_memory < in_file and in_memory < free // 2:
+                text = "the disk is nearly full: Redis writes its file anew, which has %d bytes, of which %d are in use"
+                _log.info(text, in_file, in_memory)
+                client.bgrewriteaof()
+
     def _log_tail(self) -> str:
         try:
             lines = _log_path(self._data_dir).read_text(errors="replace").splitlines()
@@ -260,7 +282,7 @@ def _command(binary: Path, data_dir: Path, socket_path: Path, fsync: str) -> lis
         "lazyfree-lazy-expire": "yes",
         "lazyfree-lazy-server-del": "yes",  # RENAME over a bundle frees the old one in the background
         "lazyfree-lazy-user-del": "yes",
-        "auto-aof-rewrite-min-size": "256mb",  # the default, 64mb, would rewrite after a few large bundles
+        "auto-aof-rewrite-min-size": str(_rewrite_bytes(data_dir)),
     }
     return [str(binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
@@ -302,6 +324,14 @@ def _lock(data_dir: Path) -> int:
             time.sleep(0.02)
         else:
             return lock_fd
+
+
+def _rewrite_bytes(data_dir: Path) -> int:
+    """Return the size from which on the file is written anew once it has doubled.
+
+    Redis' default, 64 MB, would do so after a few large bundles. On a small disk there must be room for it.
+    """
+    return min(_REWRITE_BYTES, free_and_total(data_dir)[1] // 8)
 
 
 def _state(socket_path: Path) -> _State:
