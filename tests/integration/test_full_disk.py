@@ -14,6 +14,7 @@ import pytest
 from continuum import LiveNode, check_error, run_proxy
 from mounts import small_tmpfs
 from servers import wait_for
+from skylark import wire
 from skylark_proxy import redis_server
 from skylark_proxy.disk_room import BALLAST
 from skylark_proxy.errors import NotFound, StoreUnavailable
@@ -166,25 +167,34 @@ def test_a_node_whose_disk_is_full(disk: Path) -> None:
     """A node with a full disk says so, and asks writers to come back later; reads and deletes do not notice."""
     with run_proxy(data_dir=str(disk / "data")) as node:
         for task in ("read", "deleted"):
-            assert node.http.put(f"/v1/bundles/chain:alone:{task}", json={"f": "1"}).status_code == 200
+            assert write(node, task, b"1").status_code == 200
         fill(disk)
-        check_error(node.http.put("/v1/bundles/chain:alone:new", json={"f": "1"}), 503, "unavailable", "is full")
-        refused = node.http.put("/v1/bundles/chain:alone:read", json={"f": "2"})
+        refused = write(node, "read", b"2")
+        error = check_error(refused, 503, "unavailable", "is full")
+        assert (error["retryable"], error["full"]) == (True, True)
         assert int(refused.headers["retry-after"]) > 0
-        assert refused.json()["error"]["full"] is True
-        assert node.http.get("/v1/bundles/chain:alone:read").json() == {"f": "1"}
-        assert node.http.delete("/v1/bundles/chain:alone:deleted").status_code == 204
-        assert node.http.get("/v1/bundles/chain:alone:deleted").status_code == 404
+        check_error(write(node, "new", b"2"), 503, "unavailable", "is full")
+        assert content(node, "read") == b"1"
+        assert node.http.delete("/bundles/chain:alone:deleted").status_code == 204
+        assert node.http.get("/bundles/chain:alone:deleted").status_code == 404
         readiness = node.http.get("/health/readiness")
         assert (readiness.status_code, "is full" in readiness.json()["reason"]) == (503, True)
         assert node.http.get("/health/liveness").status_code == 200
         node.kill()
         node.start()
-        wait_for(lambda: node.running is not None and serves(node), "the node serves")
-        assert node.http.get("/v1/bundles/chain:alone:read").json() == {"f": "1"}
+        wait_for(lambda: serves(node), "the node serves")
+        assert content(node, "read") == b"1"
         make_room(disk)
-        assert node.http.put("/v1/bundles/chain:alone:new", json={"f": "1"}).status_code == 200
+        assert write(node, "new", b"2").status_code == 200
         assert node.http.get("/health/readiness").status_code == 200
+
+
+def write(node: LiveNode, task: str, data: bytes) -> httpx.Response:
+    return node.http.put(f"/bundles/chain:alone:{task}", content=b"".join(wire.encode({"f": data})))
+
+
+def content(node: LiveNode, task: str) -> bytes:
+    return bytes(node.client.get_bundle(f"chain:alone:{task}")[0]["f"])
 
 
 def serves(node: LiveNode) -> bool:
