@@ -133,6 +133,12 @@ class _Scanner:
         data, at = self._data, self.at
         if at >= self._size:
             return False
+        if data[at : at + 15] == _MULTI:
+            self._begin(at + 15, damaged=False)
+            return True
+        if data[at : at + 14] == _EXEC:
+            self._finish(at + 14)
+            return True
         end, name, parts = parse(data, at)
         if end < 0:
             if data[at] == 0x23:  # '#', an annotation

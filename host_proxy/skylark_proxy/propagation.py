@@ -504,7 +504,7 @@ class Propagation:
 
     def _give_up(self, write: Write, sealed: Sealed, name: str, error: SkylarkError) -> None:
         """See to it that a write which may still reach a node does not happen there: the bundle is put elsewhere."""
-        in_doubt = error.in_doubt if isinstance(error, PeerUnreachable) else True
+        in_doubt = error.in_doubt if isinstance(error, PeerUnreachable) else not getattr(error, "full", False)
         if write.version is not None or not in_doubt:
             return
         key = write.key.at(name)

@@ -120,9 +120,10 @@ def _sentence(done: Repaired) -> str:
     found, kept = done.found, done.kept
     lost = f"{found.lost_bytes} bytes with {found.lost_commands} commands"
     if found.cuts:
+        places = "one place" if len(found.cuts) == 1 else f"{len(found.cuts)} places"
         return (
-            f"{done.path} was damaged: {lost} in {len(found.cuts)} places are lost, and {found.commands} commands are "
-            f"kept. The file as it was is {kept}"
+            f"{done.path} was damaged: {lost} in {places} are lost, and {found.commands} commands are kept. "
+            f"The file as it was is {kept}"
         )
     where = f"they are kept in {kept}" if kept is not None else "the disk had no room to keep them"
     return f"{done.path} was not finished: {lost} were cut off from its end; {where}"

@@ -182,7 +182,7 @@ class EmbeddedRedis:
                 raise self._not_ready(late=late)
             if now_s > told_s + _PROGRESS_S:
                 told_s = now_s
-                self._progress(f"Redis {state.value}" if not self._doing else f"repairing Redis' data: {self._doing}")
+                self._progress(f"Redis {state.value}" if not self._doing else f"Redis' data: {self._doing}")
             time.sleep(0.005)
         self._ready.set()
 
@@ -233,7 +233,7 @@ class EmbeddedRedis:
     def _prepare(self) -> None:
         """Make room and repair the data, before a start."""
         assert self._server is not None
-        self._doing = "looking at it"
+        self._doing = "looking at them"
         try:
             self.room.relieve()
             redis_repair.repair(self._server, self._data_dir, self._note_repair)

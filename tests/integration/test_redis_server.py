@@ -369,7 +369,7 @@ def test_a_flipped_byte(each_server: Server, tmp_path: Path, text: bytes, caplog
     assert kept.read_bytes() == data
     [line] = [record.message for record in caplog.records if "was damaged" in record.message]
     assert str(kept) in line
-    assert re.search(r"[1-9]\d* bytes with [1-9]\d* commands in 1 places are lost", line)
+    assert re.search(r"[1-9]\d* bytes with [1-9]\d* commands in one place are lost", line)
     before = file.read_bytes()
     assert redis_repair.repair(each_server, tmp_path) is None
     assert (file.read_bytes(), len([*(tmp_path / "damaged").iterdir()])) == (before, 1)
@@ -503,7 +503,7 @@ def test_work_that_grows_with_the_data(tmp_path: Path, monkeypatch: pytest.Monke
     )
     with EmbeddedRedis(tmp_path, start_timeout_s=2.0, progress=progress) as running, opened(running) as store:
         assert read(store) == {"f": b"1"}
-    assert told[0] == "repairing Redis' data: checking a large file: 50 %"
+    assert told[0] == "Redis' data: checking a large file: 50 %"
     assert "Redis loads its data" in told
 
 
