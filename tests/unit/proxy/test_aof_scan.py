@@ -5,7 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylark_proxy.aof_scan import Scan, parse, scan
+from skylark_proxy.aof_commands import parse
+from skylark_proxy.aof_scan import Scan, scan
 
 STAGING = b"skylark:staging:{c}"
 FAKE = b"\r\n*1\r\n$8\r\nFLUSHALL\r\n*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\nx\r\n*1\r\n$4\r\nEXEC"
