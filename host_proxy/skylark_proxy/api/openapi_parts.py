@@ -81,7 +81,7 @@ def errors(*statuses: int) -> Json:
         413: "A body or bundle exceeds the limit.",
         422: "The function failed; `cause` and `traceback` say why.",
         429: "Too many requests are being answered, or the chain has too many bundles; see `Retry-After`.",
-        503: "A store or node cannot be reached, or the proxy is overloaded; see `Retry-After`.",
+        503: "A store or node cannot be reached, its disk is full, or the proxy is overloaded; see `Retry-After`.",
         504: "A store, a node or the function did not answer in time.",
     }
     return {str(status): json_content(schema("Error"), texts[status]) for status in statuses}
