@@ -126,17 +126,19 @@ def start_node(
 
 
 def wait_until_ready(running: RunningNode) -> None:
-    """Returns once the node serves.
+    """Return once the node serves. While its log goes on, it may take as long as it does: its Redis loads its data.
 
     Raises:
-        NodeFailed: It ended, or is not ready in time.
+        NodeFailed: It ended, or is neither ready in time nor says why.
     """
     client = running.client(timeout_s=5.0)
-    end_s = time.monotonic() + _READY_S
+    end_s, logged = time.monotonic() + _READY_S, 0
     while True:
         try:
             client.request("GET", "/health/readiness")
         except ProxyError:
+            if running.log.exists() and (size := running.log.stat().st_size) > logged:
+                end_s, logged = time.monotonic() + _READY_S, size
             if not running.alive or time.monotonic() > end_s:
                 what = "ended" if not running.alive else f"is not ready after {_READY_S:.0f} s"
                 raise NodeFailed(f"node {running.node.name} {what}; its log ends with:\n{running.log_tail()}") from None

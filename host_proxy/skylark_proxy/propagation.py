@@ -149,6 +149,8 @@ class Propagation:
         self._elector = Elector(self.node)
         self._writer = machine.token()
         self._writes = itertools.count(1)
+        self._last_given = 0
+        self._giving = machine.condition()
 
     def topology(self) -> Topology:
         """Return the topology now."""
@@ -504,7 +506,7 @@ class Propagation:
 
     def _give_up(self, write: Write, sealed: Sealed, name: str, error: SkylarkError) -> None:
         """See to it that a write which may still reach a node does not happen there: the bundle is put elsewhere."""
-        in_doubt = error.in_doubt if isinstance(error, PeerUnreachable) else True
+        in_doubt = error.in_doubt if isinstance(error, PeerUnreachable) else not getattr(error, "full", False)
         if write.version is not None or not in_doubt:
             return
         key = write.key.at(name)
@@ -555,7 +557,10 @@ class Propagation:
         """
         owned = self._owned(key)
         if owned.node is None:
-            return self.delete_shared(owned, self.next_version(owned))
+            version = self.next_version(owned)
+            existed = self.delete_shared(owned, version)
+            self.seen.note(owned, version)
+            return existed
         if owned.node == self.node:
             removed = self._rebased(owned, lambda known: self.delete_here(owned, expected_version, known))
         else:
@@ -575,10 +580,11 @@ class Propagation:
             return key.at(self.node)
 
     def next_version(self, key: StateKey) -> int:
-        """Return a version for a bundle without an owner that is above all that were seen here: the time in us."""
-        version = max(int(self._machine.now_s() * 1e6), self.seen.version(key) + 1)
-        self.seen.note(key, version)
-        return version
+        """Return a version for a bundle without an owner: the time in us, above all that were given or seen here."""
+        with self._giving:
+            now_us = int(self._machine.now_s() * 1e6)
+            self._last_given = max(now_us, self._last_given + 1, self.seen.version(key) + 1)
+            return self._last_given
 
     def delete_shared(self, key: StateKey, version: int, at: str | None = None) -> bool:
         """Delete a bundle without an owner at a node (None: here); return False if there was none."""

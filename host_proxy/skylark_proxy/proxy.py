@@ -18,6 +18,7 @@ from skylark_proxy.budget import Budget
 from skylark_proxy.bulkheads import Bulkheads, elsewhere
 from skylark_proxy.components import component_files
 from skylark_proxy.config import Config
+from skylark_proxy.disk_room import DiskRoom
 from skylark_proxy.errors import ConfigError
 from skylark_proxy.follow import FollowedTopology
 from skylark_proxy.forwarder import Forwarder
@@ -38,7 +39,7 @@ from skylark_proxy.redis_wire import RedisWire
 from skylark_proxy.runtime import Engine, Functions, Workers
 from skylark_proxy.runtime.exchange import default_root
 from skylark_proxy.signatures import Signer
-from skylark_proxy.store import Store
+from skylark_proxy.store import Store, no_room_needed
 from skylark_proxy.store_in_budget import StoreInBudget
 from skylark_proxy.topology import address_of, endpoint
 from skylark_proxy.topology_source import Alone, FileSource, TopologySource
@@ -59,6 +60,7 @@ class Proxy:
     config: Config
     topology: TopologySource
     redis: RedisWire
+    room: DiskRoom | None
     outbox: Outbox
     propagation: Propagation
     invoker: Invoker
@@ -85,7 +87,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
     config.tls.check()
     with contextlib.ExitStack() as stack:
         topology = _provider(config, stack, progress)
-        store, redis = _store(config, stack, progress)
+        store, redis, room = _store(config, stack, progress)
         signer = Signer(config.peer_key, config.node) if config.peer_key is not None else None
         timeouts_ms = config.peer_connect_timeout_ms, config.peer_timeout_ms
         peers = Peers(*timeouts_ms, _meter(config, stack, signer), signer, config.tls)
@@ -112,7 +114,9 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         workers = Workers(config.workers)
         stack.callback(workers.close, _GRACE_S)
         invoker = Invoker(functions, propagation, workers, bulkheads.local, budget)
-        yield Proxy(config, topology, redis, outbox, propagation, invoker, workers, exchange_root, bulkheads, budget)
+        yield Proxy(
+            config, topology, redis, room, outbox, propagation, invoker, workers, exchange_root, bulkheads, budget
+        )
 
 
 @contextlib.contextmanager
@@ -191,11 +195,12 @@ def _meter(config: Config, stack: contextlib.ExitStack, signer: Signer | None) -
     return meter
 
 
-def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> tuple[Store, RedisWire]:
-    url = config.redis_url
+def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> tuple[Store, RedisWire, DiskRoom | None]:
+    url, room = config.redis_url, None
     if url is None:
         progress("starting Redis")
-        url = stack.enter_context(EmbeddedRedis(config.data_dir, config.redis_fsync)).url
+        server = stack.enter_context(EmbeddedRedis(config.data_dir, config.redis_fsync, progress=progress))
+        url, room = server.url, server.room
     wire = RedisWire(connect(url, tls=config.tls))
     stack.callback(wire.close)
     wire.ping()
@@ -207,8 +212,9 @@ def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> t
         config.node,
         max_bundle_bytes=config.max_bundle_bytes,
         max_bundles_per_chain=config.max_bundles_per_chain,
+        room=room.reserved if room is not None else no_room_needed,
     )
-    return store, wire
+    return store, wire, room
 
 
 def _defaults(config: Config) -> Defaults:

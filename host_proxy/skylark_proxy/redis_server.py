@@ -5,20 +5,23 @@ import fcntl
 import hashlib
 import logging
 import os
-import re
 import signal
 import socket
 import stat
-import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import IO, Literal, Self
 from urllib.parse import quote
 
-from skylark_proxy import data_folder
+import redis
+
+from skylark_proxy import data_folder, redis_repair
 from skylark_proxy.child import Child, launch
+from skylark_proxy.disk_room import DiskRoom, free_and_total
 from skylark_proxy.errors import ConfigError, StoreUnavailable
 from skylark_proxy.private_folders import make_private
 from skylark_proxy.redis_binary import Server, find_servers
@@ -33,8 +36,24 @@ _LAST_BACKOFF_S = 5.0
 _HEALTHY_S = 30.0
 _LOG_BYTES = 1024 * 1024
 _LOG_TAIL_LINES = 8
+_PROGRESS_S = 5.0
+_COMPACT_S = 2.0
+_REWRITE_BYTES = 256 * 1024 * 1024
+_PATIENCE = {"protocol": 2, "socket_timeout": 2.0, "socket_connect_timeout": 2.0}
 
 _log = logging.getLogger(__name__)
+
+
+class _State(Enum):
+    """What a server is doing, as far as its socket says."""
+
+    SILENT = "does not answer"
+    LOADING = "loads its data"
+    READY = "answers"
+
+
+class _Stopped(Exception):
+    """The server is to be stopped while its data are repaired."""
 
 
 class EmbeddedRedis:
@@ -47,18 +66,30 @@ class EmbeddedRedis:
     """
 
     def __init__(
-        self, data_dir: Path, fsync: Literal["always", "everysec"] = "always", *, start_timeout_s: float = 60.0
+        self,
+        data_dir: Path,
+        fsync: Literal["always", "everysec"] = "always",
+        *,
+        start_timeout_s: float = 60.0,
+        progress: Callable[[str], None] = _log.info,
     ) -> None:
         """Nothing is started yet.
 
         Args:
             data_dir: The folder of the append-only file, the log and the lock; it is made where it is missing.
             fsync: When acknowledged writes are on disk: at once, or within a second.
-            start_timeout_s: How long the server may take to load its data.
+            start_timeout_s: How long the server may neither answer nor load its data. Loading and repairing may take
+                as long as they do.
+            progress: Told every few seconds what the start is waiting for.
         """
         self._data_dir = data_dir.resolve()
         self._fsync = fsync
         self._start_timeout_s = start_timeout_s
+        self._progress = progress
+        self._doing = ""
+        self._failure: StoreUnavailable | None = None
+        self.room = DiskRoom(self._data_dir, self._compact)
+        self._compacted_s = 0.0
         self._socket = _socket_path(self._data_dir)
         self._lock_fd = -1
         self._server: Server | None = None
@@ -92,7 +123,8 @@ class EmbeddedRedis:
 
         Raises:
             ConfigError: There is no server, none that may open the folder, or another proxy uses the folder.
-            StoreUnavailable: The server did not come up; the message ends with the last lines of its log.
+            StoreUnavailable: The server did not come up; the message ends with the last lines of its log. Or its data
+                are damaged (`DamagedData`); the message names the file and what to do.
         """
         servers = find_servers()
         try:
@@ -138,14 +170,31 @@ class EmbeddedRedis:
             raise ConfigError("SKYLARK_DATA_DIR", str(self._data_dir), expected) from error
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + self._start_timeout_s
-        while not _answers(self._socket):
-            late = time.monotonic() > deadline
+        sign_s = told_s = time.monotonic()
+        bytes_read = 0
+        while (state := _state(self._socket)) is not _State.READY:
+            now_s, before, bytes_read = time.monotonic(), bytes_read, _bytes_read(self.pid)
+            if self._doing or state is _State.LOADING or bytes_read > before:
+                sign_s = now_s
+            late = now_s > sign_s + self._start_timeout_s
             if late or not self._thread.is_alive():
-                reason = f"was not ready after {self._start_timeout_s:g} s" if late else self._end
-                raise StoreUnavailable(f"redis-server {reason}; its log ends with:\n{self._log_tail()}")
+                raise self._not_ready(late=late)
+            if now_s > told_s + _PROGRESS_S:
+                told_s = now_s
+                self._progress(f"Redis {state.value}" if not self._doing else f"Redis' data: {self._doing}")
             time.sleep(0.005)
         self._ready.set()
+
+    def _not_ready(self, *, late: bool) -> StoreUnavailable:
+        if self._failure is not None:
+            return self._failure
+        reason = f"was not ready after {self._start_timeout_s:g} s" if late else self._end
+        text = f"redis-server {reason}; its log ends with:\n{self._log_tail()}"
+        if not late and self._server is not None:
+            damaged = redis_repair.refused_file(self._server, self._data_dir)
+            if damaged is not None or "append only file" in text:
+                return redis_repair.refusal(damaged, self._data_dir, text)
+        return StoreUnavailable(text)
 
     def _supervise(self) -> None:
         """Runs the server again and again until it is stopped, or its first start fails."""
@@ -164,17 +213,52 @@ class EmbeddedRedis:
     def _run_once(self) -> str:
         """Returns what became of the server."""
         try:
+            self._prepare()
             with self._change:
                 if self._stopping.is_set():
                     return "was stopped"
                 with _open_log(self._data_dir) as log:
-                    assert self._server is not None
-                    _repair(self._server, self._data_dir, log)
                     self._process = launch(self._command, log, signal.SIGTERM, pass_fds=[self._lock_fd])
             status = self._process.wait()
+        except _Stopped:
+            return "was stopped"
+        except StoreUnavailable as error:
+            self._failure = error
+            return f"was not started: {error}"
         except OSError as error:
             return f"could not be started: {error}"
         return f"ended with signal {-status}" if status < 0 else f"ended with status {status}"
+
+    def _prepare(self) -> None:
+        """Make room and repair the data, before a start."""
+        assert self._server is not None
+        self._doing = "looking at them"
+        try:
+            self.room.relieve()
+            redis_repair.repair(self._server, self._data_dir, self._note_repair)
+        finally:
+            self._doing = ""
+
+    def _note_repair(self, doing: str) -> None:
+        if self._stopping.is_set():
+            raise _Stopped
+        self._doing = doing
+
+    def _compact(self) -> None:
+        """Have the file written anew if that makes room: deleted bundles stay in it until then."""
+        with self._change:
+            now_s = time.monotonic()
+            if now_s - self._compacted_s < _COMPACT_S:
+                return
+            self._compacted_s = now_s
+        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(self.url, **_PATIENCE) as client:
+            in_memory = int(client.info("memory")["used_memory_dataset"])
+            in_file = int(client.info("persistence")["aof_current_size"])
+            free, _ = free_and_total(self._data_dir)
+            if 2 * in_memory < in_file and in_memory < free // 2:
+                text = "the disk is nearly full: Redis writes its file anew, which has %d bytes, of which %d are in use"
+                _log.info(text, in_file, in_memory)
+                client.bgrewriteaof()
 
     def _log_tail(self) -> str:
         try:
@@ -197,40 +281,9 @@ def _command(binary: Path, data_dir: Path, socket_path: Path, fsync: str) -> lis
         "lazyfree-lazy-expire": "yes",
         "lazyfree-lazy-server-del": "yes",  # RENAME over a bundle frees the old one in the background
         "lazyfree-lazy-user-del": "yes",
-        "auto-aof-rewrite-min-size": "256mb",  # the default, 64mb, would rewrite after a few large bundles
+        "auto-aof-rewrite-min-size": str(_rewrite_bytes(data_dir)),
     }
     return [str(binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
-
-
-def _repair(server: Server, data_dir: Path, log: IO[bytes]) -> None:
-    """Cut off what a crash has left unfinished at the end of the append-only file.
-
-    Redis 7.0 itself cuts off the last command only. The MULTI of a transaction that was not finished stays, and all
-    that is written after it belongs to that transaction: the next start forgets it, though it was acknowledged; or
-    fails, once a further file has been begun. The checker is the server's own binary under another name.
-    """
-    path = _last_file(data_dir)
-    if path is not None:
-        command = [f"{server.engine.lower()}-check-aof", "--fix", str(path)]
-        subprocess.run(command, executable=server.path, input=b"y\n", stdout=log, stderr=log, check=False)
-
-
-def _last_file(data_dir: Path) -> Path | None:
-    """Return the file that the server was appending to; None if there is none.
-
-    From Redis 7 on a manifest names it. The checker could read the manifest, but that of Valkey 9 stops at the base
-    file, whose format it does not know.
-    """
-    folder = data_dir / "appendonlydir"
-    if not folder.is_dir():
-        single = data_dir / "appendonly.aof"
-        return single if single.is_file() else None
-    try:
-        manifest = (folder / "appendonly.aof.manifest").read_text()
-    except OSError:
-        return None
-    names = re.findall(r"^file (\S+) seq \d+ type i", manifest, re.MULTILINE)
-    return folder / names[-1] if names and (folder / names[-1]).is_file() else None
 
 
 def _socket_path(data_dir: Path) -> Path:
@@ -272,15 +325,37 @@ def _lock(data_dir: Path) -> int:
             return lock_fd
 
 
-def _answers(socket_path: Path) -> bool:
+def _rewrite_bytes(data_dir: Path) -> int:
+    """Return the size from which on the file is written anew once it has doubled.
+
+    Redis' default, 64 MB, would do so after a few large bundles. On a small disk there must be room for it.
+    """
+    return min(_REWRITE_BYTES, free_and_total(data_dir)[1] // 8)
+
+
+def _state(socket_path: Path) -> _State:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(1.0)
         try:
             connection.connect(str(socket_path))
             connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
+            answer = connection.recv(16)
         except OSError:
-            return False
+            return _State.SILENT
+    if answer.startswith(b"-LOADING"):
+        return _State.LOADING
+    return _State.READY if answer.startswith((b"+PONG", b"-MISCONF")) else _State.SILENT  # -MISCONF: the disk is full
+
+
+def _bytes_read(pid: int | None) -> int:
+    """Return how much a process has read so far; 0 where the system does not tell.
+
+    A server that loads large values does not answer for long.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/io").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _log_path(data_dir: Path) -> Path:

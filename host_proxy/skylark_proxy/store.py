@@ -11,9 +11,10 @@ OWNER is empty for a bundle without an owner. The braces are Redis Cluster's has
 begins with `@` (`model.NAME_PATTERN`).
 """
 
+import contextlib
 import hashlib
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -44,6 +45,14 @@ REMEMBERED_MS = 3_600_000
 
 _VERSION, _META, _DELETED = b"@version", b"@meta", b"@deleted"
 _LEDGER_PREFIX = b"skylark:ledger:"
+
+
+Room = Callable[[int], contextlib.AbstractContextManager[None]]
+
+
+def no_room_needed(_size_bytes: int) -> contextlib.AbstractContextManager[None]:
+    """Take every write: nothing is known of Redis' disk."""
+    return contextlib.nullcontext()
 
 
 class _Script:
@@ -171,6 +180,8 @@ class Store:
             one field.
         max_bundles_per_chain: How many bundles of a chain are held at once. None: any number.
         machine: Whose clock counts the time to live.
+        room: Called with the bytes of a bundle before it is sent, with 0 before anything else that writes; what it
+            returns is open while the write is under way. It raises `StoreUnavailable` where there is no room.
     """
 
     def __init__(
@@ -181,12 +192,14 @@ class Store:
         max_bundle_bytes: int = 256 * 1024 * 1024,
         max_bundles_per_chain: int | None = None,
         machine: Machine = REAL,
+        room: Room = no_room_needed,
     ) -> None:
         self.node = node
         self._wire = wire
         self._max_bundle_bytes = max_bundle_bytes
         self._max_bundles_per_chain = max_bundles_per_chain
         self._machine = machine
+        self._room = room
 
     def get(self, key: StateKey, fields: Collection[str] | None = None) -> StoredBundle:
         """Read a bundle of the owner that the key names, with one command.
@@ -436,7 +449,8 @@ class Store:
             (b"UNLINK", staging),
             (b"EXEC",),
         ]
-        replies = self._send(key, commands)
+        with self._room(size_bytes):
+            replies = self._send(key, commands)
         _, (outcome, number, *rest), _ = replies[-1]
         version = int(number)
         match outcome:
@@ -489,10 +503,11 @@ class Store:
     def _run(self, key: StateKey, script: _Script, keys: Sequence[bytes], arguments: Iterable[str | int | None]) -> Any:
         """Run a script that may be run twice: the second time it finds done what the first one did."""
         command = script.command(keys, arguments)
-        try:
-            [reply] = self._send(key, [command])
-        except StoreBrokenOff:
-            [reply] = self._send(key, [command])
+        with self._room(0):
+            try:
+                [reply] = self._send(key, [command])
+            except StoreBrokenOff:
+                [reply] = self._send(key, [command])
         return reply
 
     def _send(self, key: StateKey, commands: Sequence[Command]) -> Replies:

@@ -46,7 +46,9 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         *BundlesApi(proxy.propagation, PeerApi(proxy.propagation), limit, bulkheads.local).routes(),
         *StateApi(SingleStates(proxy.propagation), limit, bulkheads.local).routes(),
         *ElectionsApi(proxy.propagation, proxy.topology, bulkheads.others).routes(),
-        *HealthApi(proxy.config.node, proxy.redis, proxy.workers, proxy.topology, bulkheads.health).routes(),
+        *HealthApi(
+            proxy.config.node, proxy.redis, proxy.workers, proxy.topology, bulkheads.health, proxy.room
+        ).routes(),
         Route("/openapi.json", _openapi, methods=["GET"]),
     ]
     handlers = {

@@ -92,7 +92,7 @@ def errors(*statuses: int) -> Json:
         429: "Too many requests are being answered, or the chain has too many bundles; see `Retry-After`.",
         431: "The request has too many headers, or too long ones.",
         501: "The request has a Transfer-Encoding that is not chunked.",
-        503: "A store or node cannot be reached, or the proxy is overloaded; see `Retry-After`.",
+        503: "A store or node cannot be reached, its disk is full, or the proxy is overloaded; see `Retry-After`.",
         504: "A store, a node or the function did not answer in time.",
         505: "The request is not of HTTP/1.",
     }
