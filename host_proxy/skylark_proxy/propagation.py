@@ -272,13 +272,13 @@ class Propagation:
         """Ask another node.
 
         Args:
-            keeps: True if a copy is to be kept here, if the owner is asked: it has to know who has copies.
+            keeps: True if a copy is to be kept here, if its owner gives it: it has to know who has copies.
             compares: True if the copy here will do, if the owner has no newer one. Its bytes do not travel then.
             waits: True if the bundle may be waited for here, if it is on its way.
         """
         peer, is_owner = self._peer(name), name == key.node
         here = self._version_here(key) if compares and is_owner else 0
-        asker, keeper = self.node if waits else None, self.node if keeps and is_owner else None
+        asker, keeper = self.node if waits else None, self.node if keeps and key.node in (None, name) else None
         found = self._peers.get(peer, key, fields, asker=asker, keeper=keeper, newer_than=here)
         if isinstance(found, OnItsWay | Unchanged):
             if isinstance(found, OnItsWay):
@@ -290,7 +290,7 @@ class Propagation:
                 keeper = None
                 found = self._peers.get(peer, key, fields, asker=None, keeper=None, newer_than=0)
         assert not isinstance(found, OnItsWay | Unchanged)  # neither is answered to who does not ask for it
-        if keeper is not None:
+        if keeper is not None and found[0].key.node == name:
             self._keep(*found)
         return found
 
@@ -632,8 +632,8 @@ class Propagation:
             raise self._absent(key) from None
         if keeper is not None and stored.info.key.node == self.node:
             with self._noticing():
-                behind = self.store.note_cache(key, keeper, stored.info.version)
-            self._tell_holders(key, behind)
+                behind = self.store.note_cache(stored.info.key, keeper, stored.info.version)
+            self._tell_holders(stored.info.key, behind)
         return stored.info, stored.fields
 
     def tell(self, key: StateKey) -> BundleInfo:
