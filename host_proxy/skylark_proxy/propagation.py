@@ -17,6 +17,7 @@ from skylark_proxy import bundle_http
 from skylark_proxy.arrivals import Arrivals
 from skylark_proxy.election import Election, Elector
 from skylark_proxy.errors import (
+    Conflict,
     InvalidArgument,
     NotFound,
     PeerUnreachable,
@@ -460,6 +461,9 @@ class Propagation:
                 return attempt(known)
             except Superseded as error:
                 known = error.actual
+            except Conflict as error:
+                self.seen.note(owned, error.actual)  # who was told of it is not given an older one to try again with
+                raise
         raise PeerUnreachable(owned.node or self.node, f"{owned} is written by too many at once")
 
     def _commit(

@@ -2,6 +2,7 @@
 
 from skylark import wire
 from skylark.cloudevents import STRUCTURED
+from skylark_proxy import bundle_http
 from skylark_proxy.api.access import Audience, audience
 from skylark_proxy.api.in_flight import HEALTH
 from skylark_proxy.api.openapi_parts import (
@@ -22,7 +23,9 @@ from skylark_proxy.api.openapi_parts import (
     record,
     schema,
 )
-from skylark_proxy.model import NAME_PATTERN, WRITE_ID_PATTERN, Ack, Policy, Tier
+from skylark_proxy.model import NAME_PATTERN, WRITE_ID_PATTERN, Ack, Policy, Read, Tier
+from skylark_proxy.propagation import LOST, UNREACHABLE
+from skylark_proxy.store import MAX_VERSION
 from skylark_proxy.topology_source import Source
 
 _KEY: Json = {
@@ -46,12 +49,14 @@ _SCHEMAS: Json = {
     "Bundle": record(
         {
             "key": _KEY,
+            "held_by": NAME,
             "version": COUNT,
             "size_bytes": COUNT,
             "fields": {"type": "object", "additionalProperties": COUNT},
             "origin": NAME,
             "created_ms": COUNT,
             "expires_ms": maybe(COUNT),
+            "age_ms": maybe(COUNT),
             "crc32": COUNT,
         }
     ),
@@ -115,6 +120,8 @@ _SCHEMAS: Json = {
             "key": _KEY,
             "version": COUNT,
             "served_by": NAME,
+            "age_ms": maybe(COUNT),
+            "stale": maybe({"enum": [UNREACHABLE, LOST]}),
             "hops": COUNT,
             "size_bytes": COUNT,
             "duration_ms": NUMBER,
@@ -173,12 +180,30 @@ _POLICY = query(
 _TTL = query("ttl_ms", {"type": "integer", "minimum": 1, "maximum": 315_360_000_000}, "Milliseconds until it expires.")
 _SCOPE = query("scope", {"enum": ["local"]}, "Ask this node alone.")
 _ASKER = query("asker", NAME, "The node that asks, if it can wait for a bundle that is being brought to it.")
-_COPY_AT = query("copy_at", NAME, "A node that gets a copy from the one who asks; it is deleted with the bundle.")
+_KEEPER = query("keeper", NAME, "The node that asks, if it will keep a copy: it is told of later versions.")
+_COPY_AT = query("copy_at", NAME, "A node that gets this version from the one who asks, and further ones from here.")
 _WRITE = query(
     "write", {"type": "string", "pattern": f"^{WRITE_ID_PATTERN}$"}, "Only the bundle that this write has made."
 )
+_BELOW = query(
+    "below",
+    {"enum": ["newer", "deleted"]},
+    "Between nodes, with `Skylark-Version`: drop the copy if it is older, or also that version, which was deleted.",
+)
 _FIELDS = query("fields", {"type": "string", "pattern": f"^{NAME_PATTERN}(,{NAME_PATTERN})*$"}, "Only these fields.")
-_VERSION: Json = {"type": "string", "pattern": '^"[1-9][0-9]{0,14}"$'}
+_VERSION: Json = {"type": "string", "pattern": '^"[1-9][0-9]{0,15}"$'}
+_VERSION_NUMBER: Json = {"type": "integer", "minimum": 1, "maximum": MAX_VERSION}
+_READ = query(
+    "read",
+    {"enum": list(Read)},
+    "What will do: the nearest copy (if missing), the owner's bundle if it can be asked, or the owner's only.",
+)
+_MIN_VERSION = query("min_version", _VERSION_NUMBER, "The version that the reader has seen: it is given none older.")
+_OWNER = header(bundle_http.OWNER, NAME, "Between nodes: the node that decides the bundle's versions.")
+_COPY = header(bundle_http.VERSION, _VERSION_NUMBER, "Between nodes: the version that a copy has, or its owner has.")
+_KNOWN = header(
+    bundle_http.KNOWN, COUNT, "Between nodes: the highest version that the sender knew of; a later one is not replaced."
+)
 
 _SIZE = query("size", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}, "The bundle's size in bytes.")
 _STATE_KEY = query("key", _KEY, "The state's key.", required=True)
@@ -226,6 +251,25 @@ def _save(summary: str, *parameters: Json) -> Json:
     }
 
 
+_ETAG: Json = {"required": True, "schema": _VERSION, "description": "The bundle's version."}
+_STORED: Json = {"ETag": _ETAG, bundle_http.KEY: {"required": True, "schema": _KEY, "description": "Where it is."}}
+_GIVEN: Json = {
+    "ETag": _ETAG,
+    bundle_http.KEY: {"required": True, "schema": _KEY, "description": "The key; its node is the owner."},
+    bundle_http.SERVED_BY: {"required": True, "schema": NAME, "description": "The node that had it."},
+    bundle_http.HOPS: {"required": True, "schema": COUNT, "description": "How many nodes were asked before in vain."},
+    bundle_http.OWNER: {"schema": NAME, "description": "The node that decides its versions; missing if there is none."},
+    bundle_http.AGE_MS: {"schema": COUNT, "description": "Of a copy: how long ago its owner had it, in milliseconds."},
+    "Age": {"schema": COUNT, "description": "The same in seconds."},
+    bundle_http.STALE: {
+        "schema": {"enum": [UNREACHABLE, LOST]},
+        "description": "Of a copy that came in place of its owner's bundle: why that could not be had.",
+    },
+    bundle_http.TTL_MS: {"schema": COUNT, "description": "What it has left to live."},
+}
+_DELETED: Json = {bundle_http.DELETED: {"schema": COUNT, "description": "Between nodes: the version of the deletion."}}
+
+
 _PATHS: Json = {
     "/bundles": {
         "get": {
@@ -239,18 +283,20 @@ _PATHS: Json = {
         "parameters": [path("key", _KEY)],
         "get": {
             "summary": "A bundle: from this node, the node that the key names, or the cloud.",
-            "parameters": [_FIELDS, _SCOPE, _ASKER],
+            "description": "Never an older version than was read or written through this node; see `min_version`.",
+            "parameters": [_FIELDS, _READ, _MIN_VERSION, _SCOPE, _OWNER, _ASKER, _KEEPER],
             "responses": {
-                "200": {"description": "The bundle.", "content": _BINARY},
+                "200": {"description": "The bundle.", "headers": _GIVEN, "content": _BINARY},
                 "202": {"description": "It is being brought to the node that asks."},
+                "304": {"description": "Between nodes: there is none newer than that of `If-None-Match`."},
             }
             | errors(400, 404, 503, 504),
         },
         "head": {
             "summary": "A bundle's metadata.",
-            "parameters": [_FIELDS, _SCOPE],
+            "parameters": [_FIELDS, _READ, _MIN_VERSION, _SCOPE, _OWNER],
             "responses": {
-                "200": {"description": "It exists."},
+                "200": {"description": "It exists.", "headers": _GIVEN},
                 **{status: {"description": "See GET."} for status in ("400", "404", "503", "504")},
             },
         },
@@ -264,17 +310,34 @@ _PATHS: Json = {
                 _REPLICATE,
                 _COPY_AT,
                 _SCOPE,
+                _OWNER,
+                _COPY,
+                _KNOWN,
                 header("If-Match", _VERSION, "Store only over this version."),
                 header("If-None-Match", {"const": "*"}, "Store only if there is no bundle."),
             ],
             "requestBody": {"required": True, "content": _BINARY},
-            "responses": {"200": json_content(schema("Placement"), "Where it was put, and why.")}
+            "responses": {
+                "200": json_content(
+                    {"anyOf": [schema("Placement"), record({"version": COUNT})]},
+                    "Where it was put, and why; between nodes only its version.",
+                )
+                | {"headers": _STORED}
+            }
             | errors(400, 404, 409, 413, 503, 504),
         },
         "delete": {
             "summary": "Deletes a bundle, and its copies, at the node that the key names, else here.",
-            "parameters": [_SCOPE, _WRITE],
-            "responses": {"204": {"description": "It is gone."}} | errors(400, 404, 503, 504),
+            "parameters": [
+                header("If-Match", _VERSION, "Delete only this version."),
+                _SCOPE,
+                _WRITE,
+                _BELOW,
+                _OWNER,
+                _COPY,
+                _KNOWN,
+            ],
+            "responses": {"204": {"description": "It is gone.", "headers": _DELETED}} | errors(400, 404, 409, 503, 504),
         },
     },
     "/bundles/{key}/announcement": {

@@ -77,7 +77,8 @@ def errors(*statuses: int) -> Json:
         401: "The nodes share a key, and the request is not signed with it.",
         403: "The nodes share a key, and this is for clients on this node; or a function named another chain's bundle.",
         404: "There is no such thing.",
-        409: "The stored version is not the expected one.",
+        409: "The stored version is not the expected one; between nodes also (`superseded`): it is later than any "
+        "that the sender knew of.",
         413: "A body or bundle exceeds the limit.",
         422: "The function failed; `cause` and `traceback` say why.",
         429: "Too many requests are being answered, or the chain has too many bundles; see `Retry-After`.",

@@ -1,6 +1,6 @@
 """What nodes ask of each other: requests for bundles with `scope=local`.
 
-The path of a request names the node that is asked, and the header `Skylark-Owner` the owner of the bundle that is meant.
+A request's path names the node that is asked, and the header `Skylark-Owner` the owner of the bundle that is meant.
 """
 
 from collections.abc import AsyncIterator, Sequence
