@@ -317,7 +317,7 @@ class Propagation:
             raise self._absent(key) from None
 
     def _absent(self, key: StateKey) -> NotFound:
-        """Return the error for a bundle that is not here; it says if this node owned it, and it was deleted or has expired."""
+        """Return the error for a bundle that is not here; it says if this node owned it, and it has come to an end."""
         gone = self.store.ledger(key) if key.node == self.node else None
         return NotFound("bundle", str(key), (self.node,), gone.version if gone and not gone.present else 0)
 
@@ -452,8 +452,8 @@ class Propagation:
     def _rebased(self, owned: StateKey, attempt: Callable[[int], T]) -> T:
         """Write or delete, on the newest version that is known; again, if there is a newer one.
 
-        The caller still waits, so its write is the latest one after all. One that is late, because it was held up on its
-        way and given up, finds a version of which it does not know, and nobody tries it again.
+        The caller still waits, so its write is the latest one after all. One that is late, because it was held up on
+        its way and given up, finds a version of which it does not know, and nobody tries it again.
         """
         known = self.seen.version(owned)
         for _ in range(_MAX_REBASES):
@@ -545,7 +545,11 @@ class Propagation:
     # Deleting.
 
     def delete(self, key: StateKey, expected_version: int | None = None) -> bool:
-        """Delete a bundle at its owner; return False if there was none.
+        """Delete a bundle at its owner; return False if there was none. See `remove`."""
+        return self.remove(key, expected_version).existed
+
+    def remove(self, key: StateKey, expected_version: int | None = None) -> Removed:
+        """Delete a bundle at its owner; return if there was one, and the version of the deletion.
 
         Copies are dropped by the outbox, as soon as their nodes can be reached. Until then none of them is given to a
         reader who knows of the deletion.
@@ -559,7 +563,8 @@ class Propagation:
         """
         owned = self._owned(key)
         if owned.node is None:
-            return self.delete_shared(owned, self.next_version(owned))
+            version = self.next_version(owned)
+            return Removed(self.delete_shared(owned, version), version)
         if owned.node == self.node:
             removed = self._rebased(owned, lambda known: self.delete_here(owned, expected_version, known))
         else:
@@ -567,7 +572,7 @@ class Propagation:
             self._forget_here(owned, removed)
         if removed.version:
             self.seen.note(owned, removed.version)
-        return removed.existed
+        return removed
 
     def _owned(self, key: StateKey) -> StateKey:
         """Return the key with the owner of the bundle that is meant; without a node if it has none."""

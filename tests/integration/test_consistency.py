@@ -568,6 +568,18 @@ class TestSessions:
         links.between("sat", "cloud").heal()
         assert text(get(cloud, key, min_version=str(latest))) == "2"
 
+    def test_the_version_of_a_deletion(self, trio: Nodes, links: Relays, behind: tuple[str, int, int]) -> None:
+        """A deletion has a version too: who brings it is not given the copy of what was deleted."""
+        key, _, latest = behind
+        deleted = int(delete(trio["edge"], key).headers["skylark-deleted-version"])
+        assert deleted > latest
+        assert text(get(trio["cloud"], key)) == "1"
+        check_error(get(trio["cloud"], key, 503, min_version=str(deleted)), 503, "unavailable")
+        links.between("sat", "cloud").heal()
+        get(trio["cloud"], key, 404, min_version=str(deleted))
+        again = delete(trio["edge"], key, 404)
+        assert int(again.headers["skylark-deleted-version"]) == deleted
+
     @pytest.mark.parametrize("reader", ["edge", "cloud"])
     def test_the_latest_while_the_owner_is_away(
         self, trio: Nodes, links: Relays, behind: tuple[str, int, int], reader: str

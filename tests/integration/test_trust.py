@@ -18,6 +18,8 @@ import pytest
 from continuum import LiveNode, Nodes, check_error, line, run_nodes, run_proxy
 from servers import wait_for
 from skylark import wire
+from skylark_proxy import bundle_http
+from skylark_proxy.model import Metadata
 from skylark_proxy.signatures import Signer
 from skylark_proxy.topology import Topology
 
@@ -132,8 +134,8 @@ class TestNodesThatShareAKey:
         assert (bytes(fields["f"]), headers["skylark-served-by"]) == (FIELDS["f"], "cloud")
         http = trusting["sat"].http
         assert http.head(f"/bundles/{placed['key']}").status_code == 200
-        answer = http.put(f"/bundles/{placed['key']}", content=BODY, headers={"If-Match": '"1"'})
-        assert (answer.status_code, answer.json()["version"]) == (200, 2)
+        answer = http.put(f"/bundles/{placed['key']}", content=BODY, headers={"If-Match": f'"{placed["version"]}"'})
+        assert (answer.status_code, answer.json()["version"] > placed["version"]) == (200, True)
         answer = http.put(f"/bundles/{placed['key']}", content=BODY, headers={"If-None-Match": "*"})
         check_error(answer, 409, "conflict")
         trusting["sat"].client.delete_bundle(placed["key"])
@@ -143,7 +145,7 @@ class TestNodesThatShareAKey:
     def test_what_travels_afterwards(self, trusting: Nodes, chain: str) -> None:
         """Announcements and the transfers of the outbox are signed as well."""
         assert put(trusting["sat"], f"{chain}:t1", ack="local")["key"] == f"{chain}:sat:t1"
-        wait_for(lambda: trusting["cloud"].held(chain) == [f"{chain}:cloud:t1"], "the bundle was forwarded")
+        wait_for(lambda: trusting["cloud"].held(chain) == [f"{chain}:sat:t1"], "the bundle was forwarded")
         assert not any("refused" in node.log() for node in trusting.values())
 
     def test_a_bundle_of_many_chunks(self, trusting: Nodes, chain: str) -> None:
@@ -230,11 +232,15 @@ class TestStrangers:
             (b"scope=local", b"scope=local&ttl_ms=1"),
             (b"Origin: sat", b"Origin: cat"),
             (b"\r\n", b'\r\nIf-Match: "1"\r\n'),
+            (b"\r\n", b"\r\nSkylark-Owner: sat\r\n"),
+            (b"\r\n", b"\r\nSkylark-Version: 5\r\n"),
+            (b"\r\n", b"\r\nSkylark-Known-Version: 5\r\n"),
         ],
     )
     def test_a_head_that_was_changed(self, trusting: Nodes, chain: str, old: bytes, new: bytes) -> None:
         """Neither the query nor a header that counts can be changed or added."""
-        own = {"Host": "x", "Content-Length": str(len(BODY)), "Skylark-Origin": "sat"}
+        meta = Metadata("sat", 1, bundle_http.checksum(FIELDS), "0123456789abcdef-1")
+        own = {"Host": "x", "Content-Length": str(len(BODY))} | bundle_http.meta_headers(meta)
         target = f"/bundles/{chain}%3Acloud%3At1?scope=local"
         headers = Signer(KEY.encode(), "sat").headers("PUT", target, own, [BODY], time.time(), os.urandom(16))
         head = f"PUT {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -267,7 +267,12 @@ _GIVEN: Json = {
     },
     bundle_http.TTL_MS: {"schema": COUNT, "description": "What it has left to live."},
 }
-_DELETED: Json = {bundle_http.DELETED: {"schema": COUNT, "description": "Between nodes: the version of the deletion."}}
+_DELETED: Json = {
+    bundle_http.DELETED: {
+        "schema": COUNT,
+        "description": "The version of the deletion: no node gives who brings it as `min_version` what was deleted.",
+    }
+}
 
 
 _PATHS: Json = {

@@ -67,8 +67,9 @@ class PeerApi:
             return json_answer({"version": version}, 200, stored_headers(version, key))
         known = parameters.header_number(request, bundle_http.KNOWN, MAX_VERSION)
         terms = Terms(parameters.expected_version(request), known, replicate, supplied)
-        version = self.propagation.put_here(self._own(key), sealed, terms)
-        return json_answer({"version": version}, 200, stored_headers(version, key))
+        owned = self._own(key)
+        version = self.propagation.put_here(owned, sealed, terms)
+        return json_answer({"version": version}, 200, stored_headers(version, owned))
 
     def remove(self, request: Request) -> Response:
         """Delete a bundle that this node owns, drop an old copy, or undo a write that was given up."""
