@@ -27,6 +27,7 @@ KEY = "the key of this continuum, which nobody else has"
 KEYED = {"SKYLARK_PEER_KEY": KEY}
 FIELDS = {"f": b"A" * 12_800}
 BODY = b"".join(wire.encode(FIELDS))
+META = bundle_http.meta_headers(Metadata("sat", 1, bundle_http.checksum(FIELDS), "0123456789abcdef-1"))
 ELSEWHERE = {"X-Forwarded-For": "203.0.113.7"}
 """Makes a request one of another machine: a reverse proxy on this node says so."""
 
@@ -46,7 +47,7 @@ def signed(
     node: LiveNode, method: str, target: str, body: bytes = b"", *, key: str = KEY, ahead_s: float = 0.0
 ) -> bytes:
     """A request as another node with a key would send it."""
-    own = {"Host": node.node.address, "Content-Length": str(len(body))}
+    own = {"Host": node.node.address, "Content-Length": str(len(body))} | (META if body else {})
     headers = Signer(key.encode(), "sat").headers(method, target, own, [body], time.time() + ahead_s, os.urandom(16))
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body
@@ -239,8 +240,7 @@ class TestStrangers:
     )
     def test_a_head_that_was_changed(self, trusting: Nodes, chain: str, old: bytes, new: bytes) -> None:
         """Neither the query nor a header that counts can be changed or added."""
-        meta = Metadata("sat", 1, bundle_http.checksum(FIELDS), "0123456789abcdef-1")
-        own = {"Host": "x", "Content-Length": str(len(BODY))} | bundle_http.meta_headers(meta)
+        own = {"Host": "x", "Content-Length": str(len(BODY))} | META
         target = f"/bundles/{chain}%3Acloud%3At1?scope=local"
         headers = Signer(KEY.encode(), "sat").headers("PUT", target, own, [BODY], time.time(), os.urandom(16))
         head = f"PUT {target} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -320,7 +320,8 @@ class TestOtherMachines:
         with run_proxy() as loopback, run_proxy(host="0.0.0.0") as reachable:
             for node in (loopback, reachable):
                 assert node.http.get(f"/bundles?chain={chain}", headers=ELSEWHERE).status_code == 200
-                assert node.http.put(f"/bundles/{chain}:t1?scope=local", content=BODY).status_code == 200
+                answer = node.http.put(f"/bundles/{chain}:t1?scope=local", content=BODY, headers=META)
+                assert answer.status_code == 200
             assert loopback.log().count("SKYLARK_PEER_KEY is not set") == 0
             assert reachable.log().count("SKYLARK_PEER_KEY is not set") == 1
 
