@@ -6,6 +6,7 @@ import random
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import httpx
 import pytest
@@ -421,6 +422,18 @@ class TestRefusals:
             assert answer.status_code == 400
         else:
             check_error(answer, 400, "invalid-argument", "key", "sat1", "sat2")
+        assert nowhere(nodes, chain)
+
+    @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+    @pytest.mark.parametrize(
+        "name", ["asker", "keeper", "copy_at", "below", "write", "Skylark-Owner", "Skylark-Version"]
+    )
+    def test_what_only_nodes_say(self, nodes: Nodes, chain: str, method: str, name: str) -> None:
+        """What nodes tell each other is refused without `scope=local`, and not left undone in silence."""
+        content = encoded() if method == "PUT" else None
+        said: dict[str, Any] = {"headers": {name: "5"}} if name.startswith("Skylark") else {"params": {name: "5"}}
+        answer = nodes["sat1"].http.request(method, f"/bundles/{chain}:sat1:t1", content=content, **said)
+        check_error(answer, 400, "invalid-argument", name, "scope=local")
         assert nowhere(nodes, chain)
 
     def test_local_only(self, nodes: Nodes, chain: str) -> None:

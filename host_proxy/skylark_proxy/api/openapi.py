@@ -200,10 +200,6 @@ _READ = query(
 )
 _MIN_VERSION = query("min_version", _VERSION_NUMBER, "The version that the reader has seen: it is given none older.")
 _OWNER = header(bundle_http.OWNER, NAME, "Between nodes: the node that decides the bundle's versions.")
-_COPY = header(bundle_http.VERSION, _VERSION_NUMBER, "Between nodes: the version that a copy has, or its owner has.")
-_KNOWN = header(
-    bundle_http.KNOWN, COUNT, "Between nodes: the highest version that the sender knew of; a later one is not replaced."
-)
 
 _SIZE = query("size", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}, "The bundle's size in bytes.")
 _STATE_KEY = query("key", _KEY, "The state's key.", required=True)
@@ -251,6 +247,10 @@ def _save(summary: str, *parameters: Json) -> Json:
     }
 
 
+_BETWEEN_NODES = (
+    f"Between nodes, with `scope=local`: `{bundle_http.OWNER}` names the node that decides the bundle's versions, "
+    f"`{bundle_http.VERSION}` is the version of a copy, and a version after `{bundle_http.KNOWN}` is not replaced."
+)
 _ETAG: Json = {"required": True, "schema": _VERSION, "description": "The bundle's version."}
 _STORED: Json = {"ETag": _ETAG, bundle_http.KEY: {"required": True, "schema": _KEY, "description": "Where it is."}}
 _GIVEN: Json = {
@@ -307,6 +307,7 @@ _PATHS: Json = {
         },
         "put": {
             "summary": "Stores a bundle: at the node that the key names, else where an election says.",
+            "description": _BETWEEN_NODES,
             "parameters": [
                 _DESTINATION,
                 _POLICY,
@@ -315,9 +316,6 @@ _PATHS: Json = {
                 _REPLICATE,
                 _COPY_AT,
                 _SCOPE,
-                _OWNER,
-                _COPY,
-                _KNOWN,
                 header("If-Match", _VERSION, "Store only over this version."),
                 header("If-None-Match", {"const": "*"}, "Store only if there is no bundle."),
             ],
@@ -333,14 +331,12 @@ _PATHS: Json = {
         },
         "delete": {
             "summary": "Deletes a bundle, and its copies, at the node that the key names, else here.",
+            "description": _BETWEEN_NODES,
             "parameters": [
                 header("If-Match", _VERSION, "Delete only this version."),
                 _SCOPE,
                 _WRITE,
                 _BELOW,
-                _OWNER,
-                _COPY,
-                _KNOWN,
             ],
             "responses": {"204": {"description": "It is gone.", "headers": _DELETED}} | errors(400, 404, 409, 503, 504),
         },

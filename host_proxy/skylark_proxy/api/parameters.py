@@ -1,17 +1,21 @@
 """Parameters and bodies of requests, parsed once, with errors that name them."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.requests import Request
 
 from skylark.plan import Plan
+from skylark_proxy import bundle_http
 from skylark_proxy.election import MAX_SIZE_BYTES, parse_policy
 from skylark_proxy.errors import InvalidArgument, TooLarge
 from skylark_proxy.model import Ack, Policy, Read, StateKey, check_name, parse_plan
 from skylark_proxy.store import MAX_VERSION
 
 _SPOOL_OVER_BYTES = 1 << 20
+_NODES_PARAMETERS = ("asker", "keeper", "copy_at", "below", "write")
+_NODES_HEADERS = (bundle_http.OWNER, bundle_http.VERSION, bundle_http.KNOWN)
 _MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000
 
 
@@ -116,11 +120,25 @@ def key_in_path(request: Request) -> StateKey:
 
 
 def local_only(request: Request) -> bool:
-    """Whether `scope=local`: ask this node alone, as nodes do among each other."""
+    """Whether `scope=local`: ask this node alone, as nodes do among each other.
+
+    Raises:
+        InvalidArgument: It is not, and something is there that only nodes tell each other.
+    """
     value = text(request, "scope")
     if value not in (None, "local"):
         raise InvalidArgument("scope", value, "local, or no such parameter")
+    if value is None:
+        _check_no_nodes_terms(request)
     return value == "local"
+
+
+def _check_no_nodes_terms(request: Request) -> None:
+    given: Mapping[str, str] = request.query_params if request.scope["query_string"] else {}
+    for found, names in ((given, _NODES_PARAMETERS), (request.headers, _NODES_HEADERS)):
+        for one in names:
+            if one in found:
+                raise InvalidArgument(one, found[one], "no such thing without scope=local: only nodes say it")
 
 
 def expected_version(request: Request) -> int | None:
