@@ -6,6 +6,7 @@ docs/consistency.md says what a reader and a writer may rely on.
 import contextlib
 import itertools
 import logging
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
@@ -150,6 +151,8 @@ class Propagation:
         self._elector = Elector(self.node)
         self._writer = machine.token()
         self._writes = itertools.count(1)
+        self._giving = threading.Lock()
+        self._given = 0
 
     def topology(self) -> Topology:
         """Return the topology now."""
@@ -563,9 +566,8 @@ class Propagation:
         """
         owned = self._owned(key)
         if owned.node is None:
-            version = self.next_version(owned)
-            return Removed(self.delete_shared(owned, version), version)
-        if owned.node == self.node:
+            removed = Removed(self.delete_shared(owned, version := self.next_version(owned)), version)
+        elif owned.node == self.node:
             removed = self._rebased(owned, lambda known: self.delete_here(owned, expected_version, known))
         else:
             removed = self._delete_at(owned, expected_version)
@@ -584,10 +586,13 @@ class Propagation:
             return key.at(self.node)
 
     def next_version(self, key: StateKey) -> int:
-        """Return a version for a bundle without an owner that is above all that were seen here: the time in us."""
-        version = max(int(self._machine.now_s() * 1e6), self.seen.version(key) + 1)
-        self.seen.note(key, version)
-        return version
+        """Return a version for a bundle without an owner: the time in us, above all that were seen or given here.
+
+        It is seen once something was stored or deleted with it: a write that fails hides nothing.
+        """
+        with self._giving:
+            self._given = max(int(self._machine.now_s() * 1e6), self.seen.version(key) + 1, self._given + 1)
+            return self._given
 
     def delete_shared(self, key: StateKey, version: int, at: str | None = None) -> bool:
         """Delete a bundle without an owner at a node (None: here); return False if there was none."""

@@ -7,7 +7,6 @@ A single state has no owner: each save has one version at every node, its time i
 saves, or a save and a deletion, meet, the later one stays, whichever way each of them came.
 """
 
-import threading
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -36,7 +35,6 @@ class SingleStates:
 
     def __init__(self, propagation: Propagation) -> None:
         self._propagation = propagation
-        self._lock = threading.Lock()
 
     def get(self, key: StateKey) -> FetchedBundle:
         """Fetches a state: from the local node, the node that the key names, or the cloud; see `Propagation.fetch`."""
@@ -96,6 +94,7 @@ class SingleStates:
             raise failed
         if not held:
             raise NotFound("bundle", str(key), asked)
+        self._propagation.seen.note(shared, version)
         return DeletedState(key.at(key.node or held[0]), tuple(held))
 
     def _holders(self, key: StateKey) -> tuple[str, ...]:
@@ -116,8 +115,7 @@ class SingleStates:
 
     def _seal(self, write: Write) -> Write:
         """Return the write with a version and time that all its copies have; no two of this node have the same."""
-        with self._lock:
-            version = self._propagation.next_version(write.key.anywhere())
+        version = self._propagation.next_version(write.key.anywhere())
         return replace(write, version=version, created_ms=version // 1000)
 
 

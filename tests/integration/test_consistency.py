@@ -230,7 +230,7 @@ def check_late(nodes: Nodes, links: Relays, chain: str, late: str, then: str, ro
             assert (answer.status_code == 200) == (then == "PUT")
 
 
-WAYS = ("ack=local", "replicate", "keep_fetched")
+WAYS = ("ack=local", "replicate", "keep_fetched", "keep_fetched of any owner")
 
 
 def spread(nodes: Nodes, chain: str, way: str) -> tuple[str, int, LiveNode, LiveNode]:
@@ -244,7 +244,7 @@ def spread(nodes: Nodes, chain: str, way: str) -> tuple[str, int, LiveNode, Live
     else:
         owner, holder = nodes["cloud"], nodes["edge"]
         made = put(owner, f"{chain}:cloud:t1", "1")
-        get(holder, made.json()["key"])
+        get(holder, f"{chain}:t1" if "any owner" in way else f"{chain}:cloud:t1")
     key: str = made.json()["key"]
     wait_for(lambda: held(holder, key) == "1", "the copy is there")
     return key, version(made), owner, holder
@@ -258,7 +258,7 @@ class TestCopies:
         """A copy is renewed, or dropped, when its owner's bundle is changed, and dropped when that is deleted."""
         key, first, owner, holder = spread(trio, chain, way)
         second = version(put(owner, key, "2", over=first))
-        wait_for(lambda: held(holder, key) == ("2" if way != "keep_fetched" else None), "the copy is of now")
+        wait_for(lambda: held(holder, key) == (None if "keep_fetched" in way else "2"), "the copy is of now")
         assert (text(get(holder, key)), version(get(holder, key))) == ("2", second)
         delete(owner, key)
         settle(trio)
@@ -279,6 +279,34 @@ class TestCopies:
         link.heal()
         wait_for(lambda: held(holder, key) in (None, "2"), "the copy is of now")
         assert text(get(holder, key)) == "2"
+
+    @pytest.mark.parametrize("then", ["PUT", "DELETE"])
+    def test_the_owner_was_killed(self, trio: Nodes, links: Relays, chain: str, way: str, then: str) -> None:
+        """An owner that is killed before it could renew or drop a copy does so after its next start."""
+        key, _, owner, holder = spread(trio, chain, way)
+        link = links.between(owner.node.name, holder.node.name)
+        link.cut()
+        if then == "PUT":
+            put(owner, key, "2")
+        else:
+            delete(owner, key)
+        owner.kill()
+        link.heal()
+        owner.restart()
+        settle(trio)
+        assert held(holder, key) in ((None, "2") if then == "PUT" else (None,))
+        found = get(holder, key, 200 if then == "PUT" else 404)
+        assert then == "DELETE" or text(found) == "2"
+
+    def test_a_deletion_by_a_node_with_a_copy(self, trio: Nodes, chain: str, way: str) -> None:
+        """A deletion at a node with a copy, of a key without a node, is one of the owner's bundle."""
+        key, _, owner, holder = spread(trio, chain, way)
+        delete(holder, f"{chain}:t1")
+        for node in (holder, owner):
+            get(node, key, 404)
+            get(node, f"{chain}:t1", 404)
+        settle(trio)
+        assert [node.held(chain) for node in trio.values()] == [[], [], []]
 
     def test_a_condition_through_a_node_with_a_copy(self, trio: Nodes, chain: str, way: str) -> None:
         """The owner decides a conditional write that comes by way of a copy, where the new version is read then."""
@@ -409,18 +437,22 @@ class TestDeletions:
             get(node, key, 404)
             assert held(node, key) is None
 
-    def test_a_late_copy(self, trio: Nodes, chain: str) -> None:
-        """A copy that arrives after its bundle was deleted is not taken."""
+    @pytest.mark.parametrize("then", ["PUT", "DELETE"])
+    def test_a_late_copy(self, trio: Nodes, chain: str, then: str) -> None:
+        """A copy that arrives after its bundle was replaced or deleted is not taken."""
         key = f"{chain}:sat:t1"
         first = version(put(trio["sat"], key, "1", replicate="true"))
         settle(trio)
-        delete(trio["sat"], key)
+        if then == "PUT":
+            put(trio["sat"], key, "2")
+        else:
+            delete(trio["sat"], key)
         settle(trio)
         given = peer_headers("sat", b"1", 0) | {bundle_http.VERSION: str(first)}
         path = f"/bundles/{chain}:cloud:t1"
         late = trio["cloud"].http.put(path, params={"scope": "local"}, content=body("1"), headers=given)
         check_error(late, 409, "superseded")
-        get(trio["cloud"], key, 404)
+        assert held(trio["cloud"], key) == ("2" if then == "PUT" else None)
 
     def test_a_large_bundle_that_is_under_way(self, trio: Nodes, links: Relays, chain: str) -> None:
         """Twelve megabytes that are deleted while they travel, under other traffic, are nowhere afterwards."""

@@ -94,6 +94,14 @@ def read(request: Request) -> Read:
     return Read(value) if value is not None else Read.NEAREST
 
 
+def below(request: Request) -> str | None:
+    """`below`: why an older copy is to be dropped."""
+    value = text(request, "below")
+    if value not in (None, "newer", "deleted"):
+        raise InvalidArgument("below", value, "newer or deleted")
+    return value
+
+
 def plan(request: Request) -> Plan | None:
     """`plan`: what the chain will run, and where."""
     value = text(request, "plan")

@@ -75,13 +75,12 @@ class PeerApi:
         """Delete a bundle that this node owns, drop an old copy, or undo a write that was given up."""
         key = self._key(request)
         version = parameters.header_number(request, bundle_http.VERSION, MAX_VERSION)
-        write = parameters.text(request, "write")
+        write, below = parameters.text(request, "write"), parameters.below(request)
         if write is not None:
             self.propagation.refuse_here(self._own(key), check_write_id(write))
             return Response(status_code=204)
         if version is not None:
-            deleted = parameters.text(request, "below") == "deleted"
-            if not self.propagation.forget_here(key, version, deleted=deleted):
+            if not self.propagation.forget_here(key, version, deleted=below == "deleted"):
                 raise NotFound("bundle", str(key), (self.propagation.node,))
             return Response(status_code=204)
         known = parameters.header_number(request, bundle_http.KNOWN, MAX_VERSION)
