@@ -56,7 +56,7 @@ class TestFetchLadder:
         assert hops(node, f"{chain}:cloud1:on-cloud1") == (1, "cloud1")
         assert hops(nodes["cloud1"], f"{chain}:on-cloud1") == (0, "cloud1")
         put(node, f"{chain}:sat2:copied", replicate="true")
-        wait_for(lambda: f"{chain}:cloud1:copied" in nodes["cloud1"].held(chain), "the cloud has a copy")
+        wait_for(lambda: f"{chain}:sat2:copied" in nodes["cloud1"].held(chain), "the cloud has a copy")
         with nodes["sat2"].redis() as client:
             client.delete(f"skylark:bundle:{{{chain}}}:sat2:copied")
         assert hops(node, f"{chain}:sat2:copied") == (2, "cloud1")
