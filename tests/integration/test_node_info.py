@@ -364,11 +364,13 @@ class TestLongPoll:
         """On SIGTERM those who wait are answered, and the service ends at once."""
         epoch = live.epoch()
         url = f"{live.url}/current-topology?after={epoch}&wait_ms=60000"
-        waiting = in_background(lambda: httpx.get(url, timeout=60).status_code)
-        assert live.http.get(f"/current-topology?after={epoch}&wait_ms=50").status_code == 304
-        started = time.monotonic()
-        assert live.end() == 0
-        assert waiting.result(10) == 304
+        with httpx.Client(timeout=60) as client:
+            assert client.get(f"{live.url}/current-topology").status_code == 200  # it is connected from now on
+            waiting = in_background(lambda: client.get(url).status_code)
+            assert live.http.get(f"/current-topology?after={epoch}&wait_ms=50").status_code == 304
+            started = time.monotonic()
+            assert live.end() == 0
+            assert waiting.result(10) == 304
         assert time.monotonic() - started < 5
 
 

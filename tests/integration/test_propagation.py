@@ -58,7 +58,7 @@ class TestFetchLadder:
         put(node, f"{chain}:sat2:copied", replicate="true")
         wait_for(lambda: f"{chain}:sat2:copied" in nodes["cloud1"].held(chain), "the cloud has a copy")
         with nodes["sat2"].redis() as client:
-            client.delete(f"skylark:bundle:{{{chain}}}:sat2:copied")
+            client.delete(*(f"skylark:{kind}:{{{chain}}}:sat2:copied" for kind in ("bundle", "ledger")))
         assert hops(node, f"{chain}:sat2:copied") == (2, "cloud1")
 
     def test_a_key_of_another_node(self, nodes: Nodes, chain: str) -> None:
