@@ -38,8 +38,9 @@ def bundle_of(context, value):
 
 @pytest.fixture(scope="module")
 def fuzzed(components: Mapping[str, Path]) -> Iterator[Nodes]:
-    """Two nodes of their own, since the tests of this module put and delete at will."""
-    with run_nodes(line("sat", "cloud"), functions=components["stateful"]) as nodes:
+    """Two nodes of their own, since the tests of this module put and delete, and announce what never comes, at will."""
+    impatient = {"SKYLARK_ARRIVAL_WAIT_MS": "500"}
+    with run_nodes(line("sat", "cloud"), functions=components["stateful"], settings=impatient) as nodes:
         yield nodes
 
 

@@ -74,8 +74,10 @@ class PeerApi:
     def remove(self, request: Request) -> Response:
         """Delete a bundle that this node owns, drop an old copy, or undo a write that was given up."""
         key = self._key(request)
-        version = parameters.header_number(request, bundle_http.VERSION, MAX_VERSION)
         write, below = parameters.text(request, "write"), parameters.below(request)
+        version = parameters.header_number(request, bundle_http.VERSION, MAX_VERSION)
+        known = parameters.header_number(request, bundle_http.KNOWN, MAX_VERSION)
+        expected = parameters.expected_version(request)
         if write is not None:
             self.propagation.refuse_here(self._own(key), check_write_id(write))
             return Response(status_code=204)
@@ -83,8 +85,6 @@ class PeerApi:
             if not self.propagation.forget_here(key, version, deleted=below == "deleted"):
                 raise NotFound("bundle", str(key), (self.propagation.node,))
             return Response(status_code=204)
-        known = parameters.header_number(request, bundle_http.KNOWN, MAX_VERSION)
-        expected = parameters.expected_version(request)
         removed = self.propagation.delete_here(self._own(key), expected, known)
         if not removed.existed:
             raise NotFound("bundle", str(key), (self.propagation.node,), removed.version)
