@@ -249,7 +249,7 @@ class Propagation:
                 if name == key.node:
                     if error.deleted_version:
                         self.seen.note(key, error.deleted_version)
-                        raise
+                        raise NotFound("bundle", str(key), (*asked, name), error.deleted_version) from None
                     stale = LOST
             except (PeerUnreachable, StoreUnavailable, UnknownNode) as error:
                 _LOG.info("fetching %s: %s", key, error)
