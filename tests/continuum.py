@@ -19,10 +19,14 @@ import httpx
 import redis
 
 from servers import is_running, wait_for
+from skylark import wire
 from skylark_proxy.client import ProxyClient, ProxyError
 from skylark_proxy.continuum import RunningNode, start_node, with_free_ports
 from skylark_proxy.model import Link, Node, Tier
+from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_server import EmbeddedRedis
+from skylark_proxy.redis_wire import RedisWire
+from skylark_proxy.store import Store
 from skylark_proxy.tls import TlsFiles
 from skylark_proxy.topology import Topology, load_topology
 
@@ -111,6 +115,25 @@ class LiveNode:
     def held(self, chain: str) -> list[str]:
         """The keys of a chain's bundles that this node itself holds."""
         return sorted(bundle["key"] for bundle in self.client.list_bundles(chain))
+
+    def held_of(self, key: str) -> dict[str, bytes] | None:
+        """The fields that this node itself has of the bundle of the owner that the key names; None: it has none."""
+        chain, owner, task = key.split(":")
+        path = f"/bundles/{chain}:{self.node.name}:{task}"
+        answer = self.http.get(path, params={"scope": "local"}, headers={"Skylark-Owner": owner})
+        assert answer.status_code in (200, 404), answer.text
+        return (
+            {name: bytes(value) for name, value in wire.decode(answer.content).items()} if answer.is_success else None
+        )
+
+    def behind(self) -> list[str]:
+        """What this node has yet to tell other nodes of its bundles, by its ledgers: `KEY to NODE`."""
+        redis_wire = RedisWire(connect(EmbeddedRedis(self.data).url))
+        try:
+            found = Store(redis_wire, self.node.name).behind()
+            return [f"{key} to {holder.node}" for key, holders in found for holder in holders]
+        finally:
+            redis_wire.close()
 
     def _is_ready(self) -> bool:
         try:

@@ -232,10 +232,13 @@ def _version(reply: Reply) -> int:
 
 
 def _fetched(bundle: Bundle, reply: Reply, duration_ms: float) -> dict[str, Any]:
+    age_ms = reply.headers.get("skylark-age-ms")
     return {
         "key": bundle.key,
         "version": bundle.version,
         "served_by": reply.headers.get("skylark-served-by"),
+        "age_ms": None if age_ms is None else int(age_ms),
+        "stale": reply.headers.get("skylark-stale"),
         "hops": bundle.hops,
         "size_bytes": sum(map(len, bundle.values())),
         "duration_ms": round(duration_ms, 3),

@@ -17,6 +17,7 @@ from skylark_proxy import bundle_http
 from skylark_proxy.arrivals import Arrivals
 from skylark_proxy.election import Election, Elector
 from skylark_proxy.errors import (
+    Conflict,
     InvalidArgument,
     NotFound,
     PeerUnreachable,
@@ -247,7 +248,7 @@ class Propagation:
                 if name == key.node:
                     if error.deleted_version:
                         self.seen.note(key, error.deleted_version)
-                        raise
+                        raise NotFound("bundle", str(key), (*asked, name), error.deleted_version) from None
                     stale = LOST
             except (PeerUnreachable, StoreUnavailable, UnknownNode) as error:
                 _LOG.info("fetching %s: %s", key, error)
@@ -274,13 +275,13 @@ class Propagation:
         """Ask another node.
 
         Args:
-            keeps: True if a copy is to be kept here, if the owner is asked: it has to know who has copies.
+            keeps: True if a copy is to be kept here, if its owner gives it: it has to know who has copies.
             compares: True if the copy here will do, if the owner has no newer one. Its bytes do not travel then.
             waits: True if the bundle may be waited for here, if it is on its way.
         """
         peer, is_owner = self._peer(name), name == key.node
         here = self._version_here(key) if compares and is_owner else 0
-        asker, keeper = self.node if waits else None, self.node if keeps and is_owner else None
+        asker, keeper = self.node if waits else None, self.node if keeps and key.node in (None, name) else None
         found = self._peers.get(peer, key, fields, asker=asker, keeper=keeper, newer_than=here)
         if isinstance(found, OnItsWay | Unchanged):
             if isinstance(found, OnItsWay):
@@ -292,7 +293,7 @@ class Propagation:
                 keeper = None
                 found = self._peers.get(peer, key, fields, asker=None, keeper=None, newer_than=0)
         assert not isinstance(found, OnItsWay | Unchanged)  # neither is answered to who does not ask for it
-        if keeper is not None:
+        if keeper is not None and found[0].key.node == name:
             self._keep(*found)
         return found
 
@@ -318,7 +319,7 @@ class Propagation:
             raise self._absent(key) from None
 
     def _absent(self, key: StateKey) -> NotFound:
-        """Return the error for a bundle that is not here; it says if this node owned it, and it was deleted or has expired."""
+        """Return the error for a bundle that is not here; it says if this node owned it, and it has come to an end."""
         gone = self.store.ledger(key) if key.node == self.node else None
         return NotFound("bundle", str(key), (self.node,), gone.version if gone and not gone.present else 0)
 
@@ -453,8 +454,8 @@ class Propagation:
     def _rebased(self, owned: StateKey, attempt: Callable[[int], T]) -> T:
         """Write or delete, on the newest version that is known; again, if there is a newer one.
 
-        The caller still waits, so its write is the latest one after all. One that is late, because it was held up on its
-        way and given up, finds a version of which it does not know, and nobody tries it again.
+        The caller still waits, so its write is the latest one after all. One that is late, because it was held up on
+        its way and given up, finds a version of which it does not know, and nobody tries it again.
         """
         known = self.seen.version(owned)
         for _ in range(_MAX_REBASES):
@@ -462,6 +463,9 @@ class Propagation:
                 return attempt(known)
             except Superseded as error:
                 known = error.actual
+            except Conflict as error:
+                self.seen.note(owned, error.actual)  # who was told of it is not given an older one to try again with
+                raise
         raise PeerUnreachable(owned.node or self.node, f"{owned} is written by too many at once")
 
     def _commit(
@@ -543,7 +547,11 @@ class Propagation:
     # Deleting.
 
     def delete(self, key: StateKey, expected_version: int | None = None) -> bool:
-        """Delete a bundle at its owner; return False if there was none.
+        """Delete a bundle at its owner; return False if there was none. See `remove`."""
+        return self.remove(key, expected_version).existed
+
+    def remove(self, key: StateKey, expected_version: int | None = None) -> Removed:
+        """Delete a bundle at its owner; return if there was one, and the version of the deletion.
 
         Copies are dropped by the outbox, as soon as their nodes can be reached. Until then none of them is given to a
         reader who knows of the deletion.
@@ -557,18 +565,15 @@ class Propagation:
         """
         owned = self._owned(key)
         if owned.node is None:
-            version = self.next_version(owned)
-            existed = self.delete_shared(owned, version)
-            self.seen.note(owned, version)
-            return existed
-        if owned.node == self.node:
+            removed = Removed(self.delete_shared(owned, version := self.next_version(owned)), version)
+        elif owned.node == self.node:
             removed = self._rebased(owned, lambda known: self.delete_here(owned, expected_version, known))
         else:
             removed = self._delete_at(owned, expected_version)
             self._forget_here(owned, removed)
         if removed.version:
             self.seen.note(owned, removed.version)
-        return removed.existed
+        return removed
 
     def _owned(self, key: StateKey) -> StateKey:
         """Return the key with the owner of the bundle that is meant; without a node if it has none."""
@@ -580,10 +585,12 @@ class Propagation:
             return key.at(self.node)
 
     def next_version(self, key: StateKey) -> int:
-        """Return a version for a bundle without an owner: the time in us, above all that were given or seen here."""
+        """Return a version for a bundle without an owner: the time in us, above all that were seen or given here.
+
+        It is seen once something was stored or deleted with it: a write that fails hides nothing.
+        """
         with self._giving:
-            now_us = int(self._machine.now_s() * 1e6)
-            self._last_given = max(now_us, self._last_given + 1, self.seen.version(key) + 1)
+            self._last_given = max(int(self._machine.now_s() * 1e6), self.seen.version(key) + 1, self._last_given + 1)
             return self._last_given
 
     def delete_shared(self, key: StateKey, version: int, at: str | None = None) -> bool:
@@ -638,8 +645,8 @@ class Propagation:
             raise self._absent(key) from None
         if keeper is not None and stored.info.key.node == self.node:
             with self._noticing():
-                behind = self.store.note_cache(key, keeper, stored.info.version)
-            self._tell_holders(key, behind)
+                behind = self.store.note_cache(stored.info.key, keeper, stored.info.version)
+            self._tell_holders(stored.info.key, behind)
         return stored.info, stored.fields
 
     def tell(self, key: StateKey) -> BundleInfo:

@@ -95,6 +95,7 @@ class SingleStates:
         self._propagation.seen.note(shared, version)
         if not held:
             raise NotFound("bundle", str(key), asked)
+        self._propagation.seen.note(shared, version)
         return DeletedState(key.at(key.node or held[0]), tuple(held))
 
     def _holders(self, key: StateKey) -> tuple[str, ...]:

@@ -140,7 +140,10 @@ class TestInvoking:
         placed = server.node.client.put_bundle(f"{chain}:cloud1:t1", {"first": b"12345"})
         (fetched,) = own(server.call("second", key=placed["key"])).json()["fetches"]
         assert fetched.pop("duration_ms") > 0
-        assert fetched == {"key": placed["key"], "version": 1, "served_by": "cloud1", "hops": 1, "size_bytes": 5}
+        assert fetched == {
+            "key": placed["key"], "version": placed["version"], "served_by": "cloud1", "age_ms": None, "stale": None,
+            "hops": 1, "size_bytes": 5,
+        }  # fmt: skip
 
     def test_the_context_of_a_function(self, server: Server, chain: str) -> None:
         """A function is told its chain, task, node and content type, and what it was given."""
@@ -149,7 +152,7 @@ class TestInvoking:
         answer = own(server.http.post("/functions/looks_around", **request))  # type: ignore[arg-type]
         task = answer.headers["skylark-task"]
         assert answer.json()["context"] == ["looks_around", chain, task, "sat1", "a/b"]
-        assert answer.json()["bundle"] == [placed["key"], 1, "sat1", 1, ["a"]]
+        assert answer.json()["bundle"] == [placed["key"], placed["version"], "sat1", 1, ["a"]]
 
     def test_a_function_knows_its_node(self, server: Server) -> None:
         """`ctx.node` is the node's name, as often as it is asked for."""
@@ -288,10 +291,9 @@ class TestState:
         """What is stored is there, in its version, until it is deleted."""
         key = f"{chain}:sat1:t1"
         store = {"call": "store", "arguments": {"key": key}}
-        assert own(server.call("calls_state", json.dumps(store).encode(), chain=chain)).json() == {
-            "key": key,
-            "version": 1,
-        }
+        stored = own(server.call("calls_state", json.dumps(store).encode(), chain=chain)).json()
+        etag = server.node.http.head(f"/bundles/{key}").headers["etag"]
+        assert stored == {"key": key, "version": int(etag.strip('"'))}
         for call, expected in (
             ({"call": "fetch", "key": key, "arguments": {}}, {"fields": {"f": "stored"}, "key": key}),
             ({"call": "fetch", "key": key, "arguments": {"fields": ["g"]}}, {"fields": {}, "key": key}),
@@ -303,13 +305,18 @@ class TestState:
     def test_an_expected_version(self, server: Server, chain: str) -> None:
         """A store over another version than the expected one stores nothing, and the function has both numbers."""
         key = f"{chain}:sat1:t1"
-        outcomes = []
-        for expected in (0, 0, 1, 7):
+
+        def store(expected: int) -> dict[str, Any]:
             call = {"call": "store", "arguments": {"key": key, "expected_version": expected}}
-            outcomes.append(own(server.call("calls_state", json.dumps(call).encode(), chain=chain)).json())
-        assert [outcome.get("version") for outcome in outcomes] == [1, None, 2, None]
-        assert outcomes[1]["raised"] == outcomes[3]["raised"] == "Conflict"
-        assert outcomes[3]["numbers"] == {"expected": 7, "actual": 2}
+            outcome: dict[str, Any] = own(server.call("calls_state", json.dumps(call).encode(), chain=chain)).json()
+            return outcome
+
+        first = store(0)["version"]
+        assert store(0)["numbers"] == {"expected": 0, "actual": first}
+        second = store(first)["version"]
+        assert second > first
+        refused = store(7)
+        assert (refused["raised"], refused["numbers"]) == ("Conflict", {"expected": 7, "actual": second})
 
     @pytest.mark.parametrize(
         ("call", "raised"),

@@ -6,6 +6,7 @@ import random
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import httpx
 import pytest
@@ -14,8 +15,10 @@ from continuum import LiveNode, Nodes, check_error, line, run_nodes, send_raw
 from servers import wait_for
 from skylark import wire
 from skylark.wire import Buffer
+from skylark_proxy import bundle_http
 from skylark_proxy.bundle_http import checksum
 from skylark_proxy.client import ProxyError
+from skylark_proxy.model import Metadata
 
 FIELDS: Mapping[str, bytes] = {"zeta": bytes(range(256)) * 5, "alpha": b"", "b.c-d": b"\r\n\r\n"}
 LIMIT_BYTES = 4000
@@ -50,8 +53,8 @@ class TestPlacement:
         """From sat1 the cloud is too far: sat3 gets the bundle, alone, and the answer's key leads to it."""
         answer = put(nodes["sat1"], f"{chain}:t1")
         placed = answer.json()
-        assert (answer.status_code, placed["key"], placed["version"]) == (200, f"{chain}:sat3:t1", 1)
-        assert (answer.headers["skylark-key"], answer.headers["etag"]) == (placed["key"], '"1"')
+        assert (answer.status_code, placed["key"]) == (200, f"{chain}:sat3:t1")
+        assert (answer.headers["skylark-key"], answer.headers["etag"]) == (placed["key"], f'"{placed["version"]}"')
         assert placed["size_bytes"] == sum(map(len, FIELDS.values()))
         assert (placed["objective_met"], placed["failed"]) == (True, [])
         verdicts = [(candidate["node"], candidate["verdict"]) for candidate in placed["election"]["candidates"]]
@@ -118,14 +121,33 @@ class TestConditions:
     def test_a_chain_of_versions(self, nodes: Nodes, chain: str, holder: str) -> None:
         """`If-None-Match: *` creates, `If-Match` replaces that version; what comes too late changes nothing."""
         node, key = nodes["sat1"], f"{chain}:{holder}:t1"
-        assert put(node, key, encoded({"f": b"1"}), If_None_Match="*").headers["etag"] == '"1"'
+        first = put(node, key, encoded({"f": b"1"}), If_None_Match="*").json()["version"]
         again = check_error(put(node, key, If_None_Match="*"), 409, "conflict", key)
-        assert (again["expected"], again["actual"], again["retryable"]) == (0, 1, False)
-        assert put(node, key, encoded({"f": b"2"}), If_Match='"1"').headers["etag"] == '"2"'
-        late = check_error(put(node, key, If_Match='"1"'), 409, "conflict", key)
-        assert (late["expected"], late["actual"]) == (1, 2)
+        assert (again["expected"], again["actual"], again["retryable"]) == (0, first, False)
+        replaced = put(node, key, encoded({"f": b"2"}), If_Match=f'"{first}"')
+        second = replaced.json()["version"]
+        assert replaced.headers["etag"] == f'"{second}"'
+        assert second > first
+        late = check_error(put(node, key, If_Match=f'"{first}"'), 409, "conflict", key)
+        assert (late["expected"], late["actual"]) == (first, second)
         found = node.http.get(f"/bundles/{key}")
-        assert (decoded(found), found.headers["etag"]) == ({"f": b"2"}, '"2"')
+        assert (decoded(found), found.headers["etag"]) == ({"f": b"2"}, f'"{second}"')
+
+    @pytest.mark.parametrize("holder", ["sat1", "cloud1"])
+    def test_a_version_to_delete(self, nodes: Nodes, chain: str, holder: str) -> None:
+        """`If-Match` deletes that version only; `If-None-Match` says nothing about a deletion, and is refused."""
+        node, key = nodes["sat1"], f"{chain}:{holder}:t1"
+        first, second = (put(node, key).json()["version"] for _ in range(2))
+        path = f"/bundles/{key}"
+        late = check_error(node.http.delete(path, headers={"If-Match": f'"{first}"'}), 409, "conflict", key)
+        assert (late["expected"], late["actual"]) == (first, second)
+        check_error(node.http.delete(path, headers={"If-None-Match": "*"}), 400, "invalid-argument", "If-None-Match")
+        check_error(node.http.delete(path, headers={"If-Match": "*"}), 400, "invalid-argument", "If-Match")
+        assert node.http.head(path).headers["etag"] == f'"{second}"'
+        assert node.http.delete(path, headers={"If-Match": f'"{second}"'}).status_code == 204
+        assert node.http.head(path).status_code == 404
+        gone = node.http.delete(path, headers={"If-Match": f'"{second}"'})
+        assert gone.status_code in (404, 409)
 
     def test_a_version_of_what_does_not_exist(self, nodes: Nodes, chain: str) -> None:
         """Replacing a version of a bundle that is not there is a conflict with version 0, and stores nothing."""
@@ -185,11 +207,13 @@ class TestReading:
 
     def test_metadata(self, nodes: Nodes, chain: str) -> None:
         """The checksum in the headers is that of the fields, in their order."""
-        put(nodes["sat1"], f"{chain}:sat1:t1")
+        stored = put(nodes["sat1"], f"{chain}:sat1:t1")
         found = nodes["sat1"].http.get(f"/bundles/{chain}:sat1:t1")
         assert int(found.headers["skylark-crc32"]) == checksum(FIELDS)
         assert found.headers["content-type"] == wire.MEDIA_TYPE
-        assert (found.headers["etag"], found.headers["skylark-hops"]) == ('"1"', "0")
+        assert (found.headers["etag"], found.headers["skylark-hops"]) == (stored.headers["etag"], "0")
+        assert (found.headers["skylark-owner"], found.headers["skylark-served-by"]) == ("sat1", "sat1")
+        assert {"age", "skylark-age-ms", "skylark-stale"}.isdisjoint(found.headers)
         assert "skylark-ttl-ms" not in found.headers
 
     def test_what_is_nowhere(self, nodes: Nodes, chain: str) -> None:
@@ -203,12 +227,14 @@ class TestReading:
         node = nodes["sat1"]
         for key in (f"{chain}:sat1:t1", f"{chain}:sat1:t2", f"{chain}:sat2:t3", f"{chain}x:sat1:t4"):
             put(node, key, Skylark_Created_Ms="5")
+        version = int(node.http.head(f"/bundles/{chain}:sat1:t1").headers["etag"].strip('"'))
         answer = node.http.get("/bundles", params={"chain": chain}).json()
         listed = {bundle["key"]: bundle for bundle in answer["bundles"]}
         assert sorted(listed) == [f"{chain}:sat1:t1", f"{chain}:sat1:t2"]
         crc32 = checksum(FIELDS)
         assert listed[f"{chain}:sat1:t1"] == {
-            "key": f"{chain}:sat1:t1", "version": 1, "size_bytes": 1284, "origin": "sat1", "created_ms": 5,
+            "key": f"{chain}:sat1:t1", "held_by": "sat1", "version": version, "age_ms": None,
+            "size_bytes": 1284, "origin": "sat1", "created_ms": 5,
             "fields": {"zeta": 1280, "alpha": 0, "b.c-d": 4}, "expires_ms": None, "crc32": crc32,
         }  # fmt: skip
 
@@ -398,13 +424,28 @@ class TestRefusals:
             check_error(answer, 400, "invalid-argument", "key", "sat1", "sat2")
         assert nowhere(nodes, chain)
 
+    @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+    @pytest.mark.parametrize(
+        "name", ["asker", "keeper", "copy_at", "below", "write", "Skylark-Owner", "Skylark-Version"]
+    )
+    def test_what_only_nodes_say(self, nodes: Nodes, chain: str, method: str, name: str) -> None:
+        """What nodes tell each other is refused without `scope=local`, and not left undone in silence."""
+        content = encoded() if method == "PUT" else None
+        said: dict[str, Any] = {"headers": {name: "5"}} if name.startswith("Skylark") else {"params": {name: "5"}}
+        answer = nodes["sat1"].http.request(method, f"/bundles/{chain}:sat1:t1", content=content, **said)
+        check_error(answer, 400, "invalid-argument", name, "scope=local")
+        assert nowhere(nodes, chain)
+
     def test_local_only(self, nodes: Nodes, chain: str) -> None:
         """With `scope=local` nobody else is asked, and what is put stays here."""
         node = nodes["sat1"]
         put(node, f"{chain}:cloud1:t1")
         check_error(node.http.get(f"/bundles/{chain}:t1?scope=local"), 404, "not-found", f"{chain}:t1")
-        answer = node.http.put(f"/bundles/{chain}:t1?scope=local", content=encoded())
-        assert (answer.json()["key"], answer.json()["election"]) == (f"{chain}:sat1:t1", None)
+        meta = Metadata("sat2", 5, checksum(FIELDS), "0123456789abcdef-1")
+        path, given = f"/bundles/{chain}:t1?scope=local", bundle_http.meta_headers(meta)
+        answer = node.http.put(path, content=encoded(), headers=given)
+        assert answer.headers["skylark-key"] == f"{chain}:sat1:t1"
+        assert node.http.put(path, content=encoded(), headers=given).json() == answer.json()
         assert decoded(node.http.get(f"/bundles/{chain}:t1?scope=local")) == FIELDS
 
     def test_paths_and_methods_that_do_not_exist(self, nodes: Nodes) -> None:

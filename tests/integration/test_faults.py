@@ -4,6 +4,7 @@
 """
 
 import binascii
+import itertools
 import json
 import os
 import random
@@ -19,17 +20,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import redis
 
 from continuum import LiveNode, Nodes, line, run_nodes
 from relay import Relay, Relays, run_relayed
+from schedules.checker import Checker, Violation
 from servers import wait_for
 from skylark import wire
 from skylark_proxy.build import build
 from skylark_proxy.client import Answer, ProxyClient, ProxyError
 from skylark_proxy.config import Config
-from skylark_proxy.model import Ack, StateKey
+from skylark_proxy.model import Ack, Read, StateKey
 
 SECONDS = float(os.environ.get("SKYLARK_FAULT_SECONDS", "35"))
 SEED = int(os.environ.get("SKYLARK_FAULT_SEED") or random.SystemRandom().randrange(1 << 32))
@@ -44,6 +47,7 @@ CLOCKS_S = {"sat1": "-300", "edge": "420"}
 """Nodes whose clocks are wrong."""
 
 WORKERS = 4
+ROVERS = 2
 INJECTORS = 3
 ATTEMPTS = 8
 LARGEST_BYTES = 2 << 20
@@ -110,8 +114,6 @@ class Acknowledged:
     copies: tuple[str, ...]
     ack: str
     how: str
-    simple: bool
-    """Whether the first attempt went well, so that nobody else can have it."""
 
 
 @dataclass
@@ -228,9 +230,8 @@ class Worker:
         self.ledger.count("megabytes", "acknowledged", contents.size_bytes)
         if placed["failed"]:
             self.ledger.count("placed elsewhere", str(len(placed["failed"])))
-        simple = not placed["failed"] and query["ack"] != "cloud"
         others = tuple(sorted(copies - {placed["key"].split(":")[1]}))
-        return Acknowledged(placed["key"], contents, others, query["ack"], how, simple)
+        return Acknowledged(placed["key"], contents, others, query["ack"], how)
 
     def read(self, expected: Acknowledged) -> None:
         """Reads a bundle at some node in the midst of it all. It may be out of reach, but never missing or another."""
@@ -300,7 +301,7 @@ class Contest:
             if won and (found[1] != data[won[0]] or found[0] != answers[won[0]]):
                 self.ledger.found(f"{key} was written as version {answers[won[0]]} and now has {found[0]}")
                 return
-            if found[0] not in (version, version + 1):
+            if found[0] < version or (found[0] > version and found[1] not in data):
                 self.ledger.found(f"{key} went from version {version} to {found[0]}")
                 return
             version = found[0]
@@ -328,6 +329,136 @@ class Contest:
             if self.stop.wait(0.25):
                 break
         return None
+
+
+@dataclass
+class Sessions:
+    """What clients that rove about the nodes ask and are told, all of it checked as the simulation checks it."""
+
+    seed: int
+    checker: Checker = field(default_factory=Checker)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    contents: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.keys = [StateKey(f"hot-{self.seed}", f"t{number}", NODES[number % len(NODES)]) for number in range(8)]
+
+    def check(self, nodes: Nodes) -> None:
+        """Once all is quiet: every node has what the owner has, and that is what it has to be."""
+        for key in self.checker.acknowledged_keys():
+            assert key.node is not None
+            wait_for(lambda: self.lasts(nodes[key.node or ""], key), "what was to expire has expired")  # noqa: B023
+            owned = nodes[key.node].http.get(f"/bundles/{key}", params={"read": "owner"})
+            content, version = contents_of(owned)
+            self.checker.settled(key, "its owner", content, version)
+            for name, node in nodes.items():
+                if contents_of(node.http.get(f"/bundles/{key}")) != (content, version):
+                    raise Violation(f"{key} at {name}: another version than {version}", self.checker.history(key))
+
+    def lasts(self, node: LiveNode, key: StateKey) -> bool:
+        return "skylark-ttl-ms" not in node.http.head(f"/bundles/{key}").headers
+
+
+def contents_of(answer: httpx.Response) -> tuple[bytes | None, int]:
+    """A bundle's contents and version; None and 0 if there is none."""
+    if answer.status_code == 404:
+        return None, 0
+    assert answer.status_code == 200, answer.text
+    return bytes(wire.decode(answer.content)["f"]), int(answer.headers["etag"].strip('"'))
+
+
+@dataclass
+class Rover:
+    """One of the clients: it asks any node, and brings the versions that it has seen."""
+
+    urls: Mapping[str, str]
+    ledger: Ledger
+    rng: random.Random
+    stop: threading.Event
+    sessions: Sessions
+
+    def __post_init__(self) -> None:
+        self.clients = {name: ProxyClient(url, 20.0) for name, url in self.urls.items()}
+        self.seen: dict[StateKey, int] = {}
+
+    def run(self) -> None:
+        acts = {self.write: 4, self.increment: 3, self.read: 4, self.delete: 1}
+        while not self.stop.is_set():
+            [act] = self.rng.choices(list(acts), list(acts.values()))
+            act(self.rng.choice(NODES), self.rng.choice(self.sessions.keys))
+            self.stop.wait(self.rng.uniform(0, 0.02))
+
+    def write(self, node: str, key: StateKey, expected: int | None = None) -> None:
+        content = f"{key} {next(self.sessions.contents)} ".encode().ljust(self.rng.choice([100, 100, 100_000]), b".")
+        expires = self.rng.random() < 0.1
+        query = {"replicate": self.rng.choice(["true", "false"])} | ({"ttl_ms": "1000"} if expires else {})
+        condition = {} if expected is None else {"If-Match": f'"{expected}"'} if expected else {"If-None-Match": "*"}
+        body = b"".join(wire.encode({"f": content}))
+        self.change("PUT", node, key, query, condition, body, content, expected, expires)
+
+    def delete(self, node: str, key: StateKey) -> None:
+        self.change("DELETE", node, key, {}, {}, None, None, None, False)
+
+    def change(
+        self,
+        method: str,
+        node: str,
+        key: StateKey,
+        query: Mapping[str, str],
+        condition: Mapping[str, str],
+        body: bytes | None,
+        content: bytes | None,
+        expected: int | None,
+        expires: bool,
+    ) -> None:
+        checker, lock = self.sessions.checker, self.sessions.lock
+        with lock:
+            operation = checker.begin(key, content, time.monotonic(), expected=expected, expires=expires)
+        try:
+            answer = self.clients[node].request(method, f"/bundles/{key}", query, condition, body)
+        except ProxyError as error:
+            code = str(error.details.get("code", error.status or "no answer"))
+            self.ledger.count("refused: session", code)
+            with lock:
+                if code in ("conflict", "outbox-full"):
+                    checker.refuse(operation, time.monotonic())
+                else:
+                    checker.give_up(operation, time.monotonic())
+            return
+        told = "etag" if method == "PUT" else "skylark-deleted-version"
+        version = int(answer.headers[told].strip('"'))
+        with lock:
+            checker.acknowledge(key, operation, version, time.monotonic())
+        self.see(key, version)
+
+    def increment(self, node: str, key: StateKey) -> None:
+        version = self.read(node, key)
+        if version is not None:
+            self.write(self.rng.choice(NODES), key, version)
+
+    def read(self, node: str, key: StateKey) -> int | None:
+        """Reads, and returns the version; 0: there is none, None: that is not known."""
+        checker, lock = self.sessions.checker, self.sessions.lock
+        read, seen = self.rng.choice(list(Read)), self.seen.get(key, 0)
+        with lock:
+            floor = checker.floor(key) if read is Read.OWNER or node == key.node else None
+        query = {"read": read.value} | ({"min_version": str(seen)} if seen else {})
+        content, version, where = None, 0, f"{node} ({read})"
+        try:
+            answer = self.clients[node].request("GET", f"/bundles/{key}", query)
+            content, version = bytes(wire.decode(answer.body)["f"]), int(answer.headers["etag"].strip('"'))
+            floor = None if "skylark-stale" in answer.headers else floor
+        except ProxyError as error:
+            if error.status != 404:
+                self.ledger.count("refused: session", str(error.details.get("code", error.status or "no answer")))
+                return None
+        with lock:
+            checker.read(key, content, version, seen=seen, floor=floor, where=where)
+        self.see(key, version)
+        return version
+
+    def see(self, key: StateKey, version: int) -> None:
+        self.seen[key] = max(version, self.seen.get(key, 0))
 
 
 @dataclass
@@ -469,16 +600,16 @@ class Injector:
                 query = {"ack": "local", "destination": node, "policy": "stateless"}
                 placed = self.nodes[holder].client.put_bundle(key, contents.fields, **query)
                 assert placed["key"].split(":")[1] == holder and placed["on_the_way_to"] == [node], placed
-                self.ledger.add(Acknowledged(placed["key"], contents, (node,), "local", "put", True))
+                self.ledger.add(Acknowledged(placed["key"], contents, (node,), "local", "put"))
                 self.crash(self.nodes[node])
             finally:
                 relay.heal()
             return True
 
 
-def read_at(node: LiveNode, key: str, local: bool) -> dict[str, bytes] | None:
+def read_at(node: LiveNode, key: str) -> dict[str, bytes] | None:
     """A bundle's fields; None if it is not there."""
-    answer = node.http.get(f"/bundles/{key}", params={"scope": "local"} if local else {})
+    answer = node.http.get(f"/bundles/{key}")
     if answer.status_code == 404:
         return None
     assert answer.status_code == 200, f"{key} at {node.node.name}: {answer.text}"
@@ -489,35 +620,22 @@ def check_all(nodes: Nodes, ledger: Ledger) -> None:
     """Reads every acknowledged bundle where it was acknowledged, where a copy was promised, and from somewhere else."""
     for number, bundle in enumerate(ledger.kept):
         expected = bundle.contents.fields
-        chain, holder, task = bundle.key.split(":")
+        holder = bundle.key.split(":")[1]
         for name in (holder, *bundle.copies):
-            found = read_at(nodes[name], f"{chain}:{name}:{task}", local=True)
+            found = nodes[name].held_of(bundle.key)
             role = "holder" if name == holder else "copy"
             if found != expected:
                 state = "missing" if found is None else "other"
                 ledger.found(f"{bundle.key} ({bundle.how}, ack={bundle.ack}): the {role} at {name} is {state}")
             ledger.count("checked", role)
         asked = NODES[number % len(NODES)]
-        if read_at(nodes[asked], bundle.key, local=False) != expected:
+        if read_at(nodes[asked], bundle.key) != expected:
             ledger.found(f"{bundle.key}: asked at {asked} it is missing or other")
     for bundle in ledger.deleted:
-        chain, holder, task = bundle.key.split(":")
-        for name in (holder, *bundle.copies) if bundle.simple else (holder,):
-            if read_at(nodes[name], f"{chain}:{name}:{task}", local=True) is not None:
+        for name, node in nodes.items():
+            if node.held_of(bundle.key) is not None:
                 ledger.found(f"{bundle.key} was deleted and is at {name} (ack={bundle.ack})")
             ledger.count("checked", "deleted")
-
-
-def undelivered(node: LiveNode) -> list[str]:
-    """What waits in a node's outbox, but for entries whose bundle was never stored, or is deleted."""
-    waiting = []
-    with node.redis() as client:
-        for _, fields in client.xrange("skylark:outbox"):
-            entry = json.loads(fields[b"entry"])
-            key = StateKey.parse(entry["key"])
-            if entry["kind"] == "delete" or client.exists(f"skylark:bundle:{{{key.chain_id}}}:{key.task_id}"):
-                waiting.append(f"{entry['kind']} {entry['key']} to {entry['target']}")
-    return waiting
 
 
 @pytest.fixture(scope="module")
@@ -545,7 +663,8 @@ def in_threads(calls: list[Callable[[], None]], ledger: Ledger) -> list[threadin
 
 def test_nothing_acknowledged_is_lost(functions: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever fails while chains run, every acknowledged bundle is there afterwards, where it was acknowledged and
-    where copies were promised, byte for byte; what was deleted is gone; of two writers one wins."""
+    where copies were promised, byte for byte; what was deleted is gone; of two writers one wins; no session is given an
+    older version than it has seen."""
     with capsys.disabled():
         print(f"\nfault suite: seed {SEED}, {SECONDS:g} s")
     clocks = {
@@ -553,7 +672,7 @@ def test_nothing_acknowledged_is_lost(functions: Path, capsys: pytest.CaptureFix
         for name, shift in CLOCKS_S.items()
     }
     topology = line(*NODES, latency_ms=2, bandwidth_mbps=200)
-    ledger, started = Ledger(), time.monotonic()
+    ledger, sessions, started = Ledger(), Sessions(SEED), time.monotonic()
     with (
         ThreadPoolExecutor(1) as starter,
         run_relayed(topology, functions=functions, settings=SETTINGS, of_node=clocks, as_links=True) as running,
@@ -565,7 +684,8 @@ def test_nothing_acknowledged_is_lost(functions: Path, capsys: pytest.CaptureFix
         rngs = (random.Random(SEED + number) for number in range(1000))
         working = in_threads(
             [Worker(urls, ledger, next(rngs), no_more_chains).run for _ in range(WORKERS)]
-            + [Contest(urls, ledger, next(rngs), no_more_chains).run],
+            + [Contest(urls, ledger, next(rngs), no_more_chains).run]
+            + [Rover(urls, ledger, next(rngs), no_more_chains, sessions).run for _ in range(ROVERS)],
             ledger,
         )
         breaking = in_threads(
@@ -586,16 +706,20 @@ def test_nothing_acknowledged_is_lost(functions: Path, capsys: pytest.CaptureFix
         waiting: list[str] = []
 
         def run_dry() -> bool:
-            waiting[:] = [what for node in nodes.values() for what in undelivered(node)]
+            waiting[:] = [what for node in nodes.values() for what in node.behind()]
             return not waiting
 
         with suppress(AssertionError):
-            wait_for(run_dry, "the outboxes are empty", DRAIN_S)
+            wait_for(run_dry, "every holder of a copy knows the present version", DRAIN_S)
         drained = time.monotonic()
         for what in waiting[:20]:
             ledger.found(f"{len(waiting)} transfers do not come to an end, such as: {what}")
         check_all(nodes, ledger)
+        sessions.check(nodes)
         logs = {name: node.log() for name, node in nodes.items()}
+    ledger.count("sessions", "writes acknowledged", sessions.checker.acknowledged)
+    ledger.count("sessions", "writes in doubt", sessions.checker.in_doubt)
+    ledger.count("sessions", "reads", sessions.checker.reads)
     ledger.count("megabytes", "acknowledged", 0)
     ledger.counts["megabytes"]["acknowledged"] //= 1_000_000
     for name, log in logs.items():

@@ -92,7 +92,7 @@ class TestInvoking:
         assert answer.headers["content-type"] == "application/json"
         task = answer.headers["skylark-task"]
         assert answer.json()["context"] == ["looks_around", chain, task, "sat1", "a/b"]
-        assert answer.json()["bundle"] == [placed["key"], 1, "sat1", 1, ["a"]]
+        assert answer.json()["bundle"] == [placed["key"], placed["version"], "sat1", 1, ["a"]]
 
     def test_an_answer_of_the_functions_own(self, node: LiveNode) -> None:
         """A function's own answer is passed on as it is, without a key where it stored nothing; `/tasks` has more."""

@@ -149,6 +149,14 @@ class TestSaving:
             versions.append(int(contents(nodes["sat2"], f"{chain}:fn1")[2].strip('"')))
         assert versions == sorted(set(versions))
 
+    def test_a_save_that_fails(self, nodes: Nodes, chain: str) -> None:
+        """It hides nothing: what was saved before is read as before."""
+        node, body = nodes["sat2"], {"key": {"chain_id": chain, "task_id": "fn1"}, "value": "new"}
+        key = save(node, "edge", chain, "old")
+        failed = node.http.post("/save/sat", json=body, params={"destination": "mars"})
+        check_error(failed, 404, "unknown-node", "mars")
+        assert get(node, f"{chain}:fn1")["value"] == get(node, key)["value"] == "old"
+
     @pytest.mark.parametrize("value", VALUES, ids=repr)
     def test_a_value_comes_back_as_it_was(self, nodes: Nodes, chain: str, value: object) -> None:
         """Any JSON value does, of the same type: a text of digits stays a text."""

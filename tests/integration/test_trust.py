@@ -20,6 +20,8 @@ from continuum import LiveNode, Nodes, check_error, line, read_answer, run_nodes
 from node_infos import LiveNodeInfo, run_node_info
 from servers import wait_for
 from skylark import wire
+from skylark_proxy import bundle_http
+from skylark_proxy.model import Metadata
 from skylark_proxy.signatures import BOOT, Signer
 from skylark_proxy.topology import Topology
 from taps import Tap
@@ -28,6 +30,7 @@ KEY = "the key of this continuum, which nobody else has"
 KEYED = {"SKYLARK_PEER_KEY": KEY}
 FIELDS = {"f": b"A" * 12_800}
 BODY = b"".join(wire.encode(FIELDS))
+META = bundle_http.meta_headers(Metadata("sat", 1, bundle_http.checksum(FIELDS), "0123456789abcdef-1"))
 ELSEWHERE = {"X-Forwarded-For": "203.0.113.7"}
 """Makes a request one of another machine: a reverse proxy on this node says so."""
 
@@ -60,6 +63,7 @@ def signed(
 ) -> bytes:
     """A request as another node with a key would send it, which has asked for the boot id before."""
     own = {"Host": node.node.address, "Content-Length": str(len(body)), BOOT: boot or boot_of(node)}
+    own |= META if body else {}
     headers = Signer(key.encode(), "sat").headers(method, target, own, [body], time.time() + ahead_s, os.urandom(16))
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body
@@ -115,8 +119,8 @@ class TestNodesThatShareAKey:
         assert (bytes(fields["f"]), headers["skylark-served-by"]) == (FIELDS["f"], "cloud")
         http = trusting["sat"].http
         assert http.head(f"/bundles/{placed['key']}").status_code == 200
-        answer = http.put(f"/bundles/{placed['key']}", content=BODY, headers={"If-Match": '"1"'})
-        assert (answer.status_code, answer.json()["version"]) == (200, 2)
+        answer = http.put(f"/bundles/{placed['key']}", content=BODY, headers={"If-Match": f'"{placed["version"]}"'})
+        assert (answer.status_code, answer.json()["version"] > placed["version"]) == (200, True)
         answer = http.put(f"/bundles/{placed['key']}", content=BODY, headers={"If-None-Match": "*"})
         check_error(answer, 409, "conflict")
         trusting["sat"].client.delete_bundle(placed["key"])
@@ -126,7 +130,7 @@ class TestNodesThatShareAKey:
     def test_what_travels_afterwards(self, trusting: Nodes, chain: str) -> None:
         """Announcements and the transfers of the outbox are signed as well."""
         assert put(trusting["sat"], f"{chain}:t1", ack="local")["key"] == f"{chain}:sat:t1"
-        wait_for(lambda: trusting["cloud"].held(chain) == [f"{chain}:cloud:t1"], "the bundle was forwarded")
+        wait_for(lambda: trusting["cloud"].held(chain) == [f"{chain}:sat:t1"], "the bundle was forwarded")
         assert not any("refused" in node.log() for node in trusting.values())
 
     def test_a_bundle_of_many_chunks(self, trusting: Nodes, chain: str) -> None:
@@ -243,11 +247,14 @@ class TestStrangers:
             (b"scope=local", b"scope=local&ttl_ms=1"),
             (b"Skylark-Origin: sat", b"Skylark-Origin: cat"),
             (b"\r\n", b'\r\nIf-Match: "1"\r\n'),
+            (b"\r\n", b"\r\nSkylark-Owner: sat\r\n"),
+            (b"\r\n", b"\r\nSkylark-Version: 5\r\n"),
+            (b"\r\n", b"\r\nSkylark-Known-Version: 5\r\n"),
         ],
     )
     def test_a_head_that_was_changed(self, trusting: Nodes, chain: str, old: bytes, new: bytes) -> None:
         """Neither the query nor a header that counts can be changed or added."""
-        own = {"Host": "x", "Content-Length": str(len(BODY)), "Skylark-Origin": "sat"}
+        own = {"Host": "x", "Content-Length": str(len(BODY))} | META
         own[BOOT] = boot_of(trusting["cloud"])
         target = f"/bundles/{chain}%3Acloud%3At1?scope=local"
         headers = Signer(KEY.encode(), "sat").headers("PUT", target, own, [BODY], time.time(), os.urandom(16))
@@ -364,7 +371,8 @@ class TestOtherMachines:
         with run_proxy() as loopback, run_proxy(host="0.0.0.0") as reachable:
             for node in (loopback, reachable):
                 assert node.http.get(f"/bundles?chain={chain}", headers=ELSEWHERE).status_code == 200
-                assert node.http.put(f"/bundles/{chain}:t1?scope=local", content=BODY).status_code == 200
+                answer = node.http.put(f"/bundles/{chain}:t1?scope=local", content=BODY, headers=META)
+                assert answer.status_code == 200
             assert loopback.log().count("SKYLARK_PEER_KEY is not set") == 0
             assert reachable.log().count("SKYLARK_PEER_KEY is not set") == 1
 

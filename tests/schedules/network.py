@@ -93,7 +93,7 @@ class Pool:
     def clear(self) -> None:
         return None
 
-    def connection_from_url(self, url: str, _: object = None) -> "Connection":
+    def connection_from_url(self, url: str, pool_kwargs: dict[str, Any] | None = None) -> "Connection":
         return Connection(self, url)
 
     def request(
@@ -145,7 +145,7 @@ class Connection:
         self._pool = pool
         self._base = base
 
-    def urlopen(self, method: str, url: str, *, body: Any, headers: Any, **_: Any) -> "Answer":
+    def urlopen(self, method: str, url: str, *, body: Any, headers: Any, **_: Any) -> Any:
         return self._pool.request(method, self._base + url, body, headers)
 
 

@@ -98,9 +98,10 @@ class BundlesApi:
         expected = parameters.expected_version(request)
         if expected == 0:
             raise InvalidArgument("If-None-Match", "*", "no such header: what does not exist cannot be deleted")
-        if not await self.local.run(self.propagation.delete, key, expected):
-            raise NotFound("bundle", str(key), (key.node or self.propagation.node,))
-        return Response(status_code=204)
+        removed = await self.local.run(self.propagation.remove, key, expected)
+        if not removed.existed:
+            raise NotFound("bundle", str(key), (key.node or self.propagation.node,), removed.version)
+        return Response(status_code=204, headers={bundle_http.DELETED: str(removed.version)})
 
     async def _body(self, request: Request) -> bytearray:
         """The body of a write whose sender still waits: what it has given up need not be done."""

@@ -2,6 +2,7 @@
 
 from skylark import wire
 from skylark.cloudevents import STRUCTURED
+from skylark_proxy import bundle_http
 from skylark_proxy.api.in_flight import HEALTH
 from skylark_proxy.api.openapi_parts import (
     COUNT,
@@ -22,7 +23,9 @@ from skylark_proxy.api.openapi_parts import (
     record,
     schema,
 )
-from skylark_proxy.model import NAME_PATTERN, WRITE_ID_PATTERN, Ack, Policy, Tier
+from skylark_proxy.model import NAME_PATTERN, WRITE_ID_PATTERN, Ack, Policy, Read, Tier
+from skylark_proxy.propagation import LOST, UNREACHABLE
+from skylark_proxy.store import MAX_VERSION
 from skylark_proxy.topology_source import Source
 
 _KEY: Json = {
@@ -46,12 +49,14 @@ _SCHEMAS: Json = {
     "Bundle": record(
         {
             "key": _KEY,
+            "held_by": NAME,
             "version": COUNT,
             "size_bytes": COUNT,
             "fields": {"type": "object", "additionalProperties": COUNT},
             "origin": NAME,
             "created_ms": COUNT,
             "expires_ms": maybe(COUNT),
+            "age_ms": maybe(COUNT),
             "crc32": COUNT,
         }
     ),
@@ -115,6 +120,8 @@ _SCHEMAS: Json = {
             "key": _KEY,
             "version": COUNT,
             "served_by": NAME,
+            "age_ms": maybe(COUNT),
+            "stale": maybe({"enum": [UNREACHABLE, LOST]}),
             "hops": COUNT,
             "size_bytes": COUNT,
             "duration_ms": NUMBER,
@@ -174,12 +181,26 @@ _POLICY = query(
 _TTL = query("ttl_ms", {"type": "integer", "minimum": 1, "maximum": 315_360_000_000}, "Milliseconds until it expires.")
 _SCOPE = query("scope", {"enum": ["local"]}, "Ask this node alone.")
 _ASKER = query("asker", NAME, "The node that asks, if it can wait for a bundle that is being brought to it.")
-_COPY_AT = query("copy_at", NAME, "A node that gets a copy from the one who asks; it is deleted with the bundle.")
+_KEEPER = query("keeper", NAME, "The node that asks, if it will keep a copy: it is told of later versions.")
+_COPY_AT = query("copy_at", NAME, "A node that gets this version from the one who asks, and further ones from here.")
 _WRITE = query(
     "write", {"type": "string", "pattern": f"^{WRITE_ID_PATTERN}$"}, "Only the bundle that this write has made."
 )
+_BELOW = query(
+    "below",
+    {"enum": ["newer", "deleted"]},
+    "Between nodes, with `Skylark-Version`: drop the copy if it is older, or also that version, which was deleted.",
+)
 _FIELDS = query("fields", {"type": "string", "pattern": f"^{NAME_PATTERN}(,{NAME_PATTERN})*$"}, "Only these fields.")
-_VERSION: Json = {"type": "string", "pattern": '^"[1-9][0-9]{0,14}"$'}
+_VERSION: Json = {"type": "string", "pattern": '^"[1-9][0-9]{0,15}"$'}
+_VERSION_NUMBER: Json = {"type": "integer", "minimum": 1, "maximum": MAX_VERSION}
+_READ = query(
+    "read",
+    {"enum": list(Read)},
+    "What will do: the nearest copy (if missing), the owner's bundle if it can be asked, or the owner's only.",
+)
+_MIN_VERSION = query("min_version", _VERSION_NUMBER, "The version that the reader has seen: it is given none older.")
+_OWNER = header(bundle_http.OWNER, NAME, "Between nodes: the node that decides the bundle's versions.")
 
 _IF_CHANGED = header("If-None-Match", TEXT, "Versions that the caller has: 304 if it is one of them still.")
 
@@ -229,6 +250,34 @@ def _save(summary: str, *parameters: Json) -> Json:
     }
 
 
+_BETWEEN_NODES = (
+    f"Between nodes, with `scope=local`: `{bundle_http.OWNER}` names the node that decides the bundle's versions, "
+    f"`{bundle_http.VERSION}` is the version of a copy, and a version after `{bundle_http.KNOWN}` is not replaced."
+)
+_ETAG: Json = {"required": True, "schema": _VERSION, "description": "The bundle's version."}
+_STORED: Json = {"ETag": _ETAG, bundle_http.KEY: {"required": True, "schema": _KEY, "description": "Where it is."}}
+_GIVEN: Json = {
+    "ETag": _ETAG,
+    bundle_http.KEY: {"required": True, "schema": _KEY, "description": "The key; its node is the owner."},
+    bundle_http.SERVED_BY: {"required": True, "schema": NAME, "description": "The node that had it."},
+    bundle_http.HOPS: {"required": True, "schema": COUNT, "description": "How many nodes were asked before in vain."},
+    bundle_http.OWNER: {"schema": NAME, "description": "The node that decides its versions; missing if there is none."},
+    bundle_http.AGE_MS: {"schema": COUNT, "description": "Of a copy: how long ago its owner had it, in milliseconds."},
+    "Age": {"schema": COUNT, "description": "The same in seconds."},
+    bundle_http.STALE: {
+        "schema": {"enum": [UNREACHABLE, LOST]},
+        "description": "Of a copy that came in place of its owner's bundle: why that could not be had.",
+    },
+    bundle_http.TTL_MS: {"schema": COUNT, "description": "What it has left to live."},
+}
+_DELETED: Json = {
+    bundle_http.DELETED: {
+        "schema": COUNT,
+        "description": "The version of the deletion: no node gives who brings it as `min_version` what was deleted.",
+    }
+}
+
+
 _PATHS: Json = {
     "/bundles": {
         "get": {
@@ -242,9 +291,10 @@ _PATHS: Json = {
         "parameters": [path("key", _KEY)],
         "get": {
             "summary": "A bundle: from this node, the node that the key names, or the cloud.",
-            "parameters": [_FIELDS, _SCOPE, _ASKER, _IF_CHANGED],
+            "description": "Never an older version than was read or written through this node; see `min_version`.",
+            "parameters": [_FIELDS, _READ, _MIN_VERSION, _SCOPE, _OWNER, _ASKER, _KEEPER, _IF_CHANGED],
             "responses": {
-                "200": {"description": "The bundle.", "content": _BINARY},
+                "200": {"description": "The bundle.", "headers": _GIVEN, "content": _BINARY},
                 "202": {"description": "It is being brought to the node that asks."},
                 "304": {"description": "It is still of the version of `If-None-Match`."},
             }
@@ -252,14 +302,15 @@ _PATHS: Json = {
         },
         "head": {
             "summary": "A bundle's metadata.",
-            "parameters": [_FIELDS, _SCOPE, _IF_CHANGED],
+            "parameters": [_FIELDS, _READ, _MIN_VERSION, _SCOPE, _OWNER, _IF_CHANGED],
             "responses": {
-                "200": {"description": "It exists."},
+                "200": {"description": "It exists.", "headers": _GIVEN},
                 **{status: {"description": "See GET."} for status in ("304", "400", "404", "503", "504")},
             },
         },
         "put": {
             "summary": "Stores a bundle: at the node that the key names, else where an election says.",
+            "description": _BETWEEN_NODES,
             "parameters": [
                 _DESTINATION,
                 _POLICY,
@@ -272,13 +323,25 @@ _PATHS: Json = {
                 header("If-None-Match", {"const": "*"}, "Store only if there is no bundle."),
             ],
             "requestBody": {"required": True, "content": _BINARY},
-            "responses": {"200": json_content(schema("Placement"), "Where it was put, and why.")}
+            "responses": {
+                "200": json_content(
+                    {"anyOf": [schema("Placement"), record({"version": COUNT})]},
+                    "Where it was put, and why; between nodes only its version.",
+                )
+                | {"headers": _STORED}
+            }
             | errors(400, 404, 409, 413, 503, 504),
         },
         "delete": {
             "summary": "Deletes a bundle, and its copies, at the node that the key names, else here.",
-            "parameters": [_SCOPE, _WRITE],
-            "responses": {"204": {"description": "It is gone."}} | errors(400, 404, 503, 504),
+            "description": _BETWEEN_NODES,
+            "parameters": [
+                header("If-Match", _VERSION, "Delete only this version."),
+                _SCOPE,
+                _WRITE,
+                _BELOW,
+            ],
+            "responses": {"204": {"description": "It is gone.", "headers": _DELETED}} | errors(400, 404, 409, 503, 504),
         },
     },
     "/bundles/{key}/announcement": {

@@ -82,8 +82,9 @@ def errors(*statuses: int) -> Json:
         403: "The nodes share a key, and this is for clients on this node; or a function named another chain's bundle.",
         404: "There is no such thing.",
         408: "The request did not come in time.",
-        409: "The stored version is not the expected one.",
         411: "A request of HTTP/1.0 has a body without a Content-Length.",
+        409: "The stored version is not the expected one; between nodes also (`superseded`): it is later than any "
+        "that the sender knew of.",
         413: "A body or bundle exceeds the limit.",
         414: "The request's first line is too long.",
         415: "The body has a Content-Encoding, or is a CloudEvent in a form that is not known.",

@@ -2,11 +2,13 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.requests import Request
 
 from skylark.plan import Plan
+from skylark_proxy import bundle_http
 from skylark_proxy.election import MAX_SIZE_BYTES, parse_policy
 from skylark_proxy.errors import InvalidArgument, TooLarge
 from skylark_proxy.model import Ack, Policy, Read, StateKey, check_name, parse_plan
@@ -15,6 +17,8 @@ from skylark_proxy.runtime.exchange import room_for
 from skylark_proxy.store import MAX_VERSION
 
 _SPOOL_OVER_BYTES = 1 << 20
+_NODES_PARAMETERS = ("asker", "keeper", "copy_at", "below", "write")
+_NODES_HEADERS = (bundle_http.OWNER, bundle_http.VERSION, bundle_http.KNOWN)
 _MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000
 
 
@@ -93,6 +97,14 @@ def read(request: Request) -> Read:
     return Read(value) if value is not None else Read.NEAREST
 
 
+def below(request: Request) -> str | None:
+    """`below`: why an older copy is to be dropped."""
+    value = text(request, "below")
+    if value not in (None, "newer", "deleted"):
+        raise InvalidArgument("below", value, "newer or deleted")
+    return value
+
+
 def plan(request: Request) -> Plan | None:
     """`plan`: what the chain will run, and where."""
     value = text(request, "plan")
@@ -119,11 +131,25 @@ def key_in_path(request: Request) -> StateKey:
 
 
 def local_only(request: Request) -> bool:
-    """Whether `scope=local`: ask this node alone, as nodes do among each other."""
+    """Whether `scope=local`: ask this node alone, as nodes do among each other.
+
+    Raises:
+        InvalidArgument: It is not, and something is there that only nodes tell each other.
+    """
     value = text(request, "scope")
     if value not in (None, "local"):
         raise InvalidArgument("scope", value, "local, or no such parameter")
+    if value is None:
+        _check_no_nodes_terms(request)
     return value == "local"
+
+
+def _check_no_nodes_terms(request: Request) -> None:
+    given: Mapping[str, str] = request.query_params if request.scope["query_string"] else {}
+    for found, names in ((given, _NODES_PARAMETERS), (request.headers, _NODES_HEADERS)):
+        for one in names:
+            if one in found:
+                raise InvalidArgument(one, found[one], "no such thing without scope=local: only nodes say it")
 
 
 def expected_version(request: Request) -> int | None:

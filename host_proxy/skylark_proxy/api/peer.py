@@ -1,6 +1,6 @@
 """What nodes ask of each other: requests for bundles with `scope=local`.
 
-The path of a request names the node that is asked, and the header `Skylark-Owner` the owner of the bundle that is meant.
+A request's path names the node that is asked, and the header `Skylark-Owner` the owner of the bundle that is meant.
 """
 
 from dataclasses import dataclass
@@ -65,24 +65,24 @@ class PeerApi:
             return json_answer({"version": version}, 200, stored_headers(version, key))
         known = parameters.header_number(request, bundle_http.KNOWN, MAX_VERSION)
         terms = Terms(parameters.expected_version(request), known, replicate, supplied)
-        version = self.propagation.put_here(self._own(key), sealed, terms)
-        return json_answer({"version": version}, 200, stored_headers(version, key))
+        owned = self._own(key)
+        version = self.propagation.put_here(owned, sealed, terms)
+        return json_answer({"version": version}, 200, stored_headers(version, owned))
 
     def remove(self, request: Request) -> Response:
         """Delete a bundle that this node owns, drop an old copy, or undo a write that was given up."""
         key = self._key(request)
+        write, below = parameters.text(request, "write"), parameters.below(request)
         version = parameters.header_number(request, bundle_http.VERSION, MAX_VERSION)
-        write = parameters.text(request, "write")
+        known = parameters.header_number(request, bundle_http.KNOWN, MAX_VERSION)
+        expected = parameters.expected_version(request)
         if write is not None:
             self.propagation.refuse_here(self._own(key), check_write_id(write))
             return Response(status_code=204)
         if version is not None:
-            deleted = parameters.text(request, "below") == "deleted"
-            if not self.propagation.forget_here(key, version, deleted=deleted):
+            if not self.propagation.forget_here(key, version, deleted=below == "deleted"):
                 raise NotFound("bundle", str(key), (self.propagation.node,))
             return Response(status_code=204)
-        known = parameters.header_number(request, bundle_http.KNOWN, MAX_VERSION)
-        expected = parameters.expected_version(request)
         removed = self.propagation.delete_here(self._own(key), expected, known)
         if not removed.existed:
             raise NotFound("bundle", str(key), (self.propagation.node,), removed.version)

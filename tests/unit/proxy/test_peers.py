@@ -104,12 +104,12 @@ def test_a_stranger_at_the_address_is_a_node_that_cannot_be_reached(
 def test_the_error_says_who_answered(peers: Peers) -> None:
     """The error tells the name that something else gives itself, or that it has none."""
     with (
-        answering(STRANGERS["a page"]) as (node, _),
+        far(STRANGERS["a page"]) as (node, _),
         pytest.raises(PeerUnreachable, match="no Skylark proxy answers at"),
     ):
         peers.head(node, KEY)
     with (
-        answering(STRANGERS["another node"]) as (node, _),
+        far(STRANGERS["another node"]) as (node, _),
         pytest.raises(PeerUnreachable, match="proxy of node 'near'"),
     ):
         peers.head(node, KEY)
