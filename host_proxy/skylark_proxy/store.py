@@ -3,12 +3,12 @@
 | key | what it holds |
 |---|---|
 | `skylark:bundle:{CHAIN}:OWNER:TASK` | a hash: each field's bytes under its name, `@version`, and `@meta` as JSON |
-| `skylark:ledger:{CHAIN}:OWNER:TASK` | a hash: the highest version, deletions, and who has which copy; see `lua/common.lua` |
+| `skylark:ledger:{CHAIN}:OWNER:TASK` | a hash: the highest version, and who has which copy; see `lua/common.lua` |
 | `skylark:held:{CHAIN}:TASK` | a set: the owners of whom this node has a copy of the task's bundle |
 | `skylark:chain:{CHAIN}` | a sorted set: the chain's bundles here, each with the time in ms when it expires |
 
-OWNER is empty for a bundle without an owner. The braces are Redis Cluster's hash tag, so a chain is in one slot. No name
-begins with `@` (`model.NAME_PATTERN`).
+OWNER is empty for a bundle without an owner. The braces are Redis Cluster's hash tag, so a chain is in one slot. No
+name begins with `@` (`model.NAME_PATTERN`).
 """
 
 import contextlib
@@ -170,8 +170,8 @@ class _Meta(msgspec.Struct, omit_defaults=True):
 class Store:
     """The bundles of one node's Redis. Safe for threads; every call blocks until Redis has answered.
 
-    Every method raises `StoreUnavailable` where Redis is away or refuses, and `StoreTimeout` where it does not answer in
-    time; both name the server. After a timeout, a write may have happened.
+    Every method raises `StoreUnavailable` where Redis is away or refuses, and `StoreTimeout` where it does not answer
+    in time; both name the server. After a timeout, a write may have happened.
 
     Args:
         wire: The way to Redis.

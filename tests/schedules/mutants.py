@@ -36,8 +36,8 @@ MUTANTS: dict[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
     "a late write is taken": lambda: _scripts("if known and not (expected", "if false and not (expected"),
     "a late deletion is taken": lambda: _scripts("if known and not expected", "if false and not expected"),
     "versions begin again": lambda: _scripts(
-        "local current = number(redis.call('HGET', bundle, '@version'))\nlocal last = math.max(current, noted(ledger))\n"
-        "if current > 0 then",
+        "local current = number(redis.call('HGET', bundle, '@version'))\n"
+        "local last = math.max(current, noted(ledger))\nif current > 0 then",
         "local current = number(redis.call('HGET', bundle, '@version'))\nlocal last = current\n"
         "now_us = function() return 0 end\nif current > 0 then",
     ),
