@@ -136,7 +136,7 @@ class UnsupportedMediaType(SkylarkError):
 
 
 class StoreUnavailable(SkylarkError):
-    """Redis cannot be reached or refuses to serve; nothing was acknowledged. `full`: it has no memory, or no disk, left."""
+    """Redis cannot be reached or refuses to serve; nothing was acknowledged. `full`: it has no memory or disk left."""
 
     code = "unavailable"
     retryable = True
