@@ -1,6 +1,11 @@
 """Options of the whole suite."""
 
 import pytest
+from hypothesis import settings
+
+# A deadline for each example fails at random on a busy machine, also where a test's clock is virtual.
+settings.register_profile("skylark", deadline=None)
+settings.load_profile("skylark")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
