@@ -1,10 +1,15 @@
 """Options of the whole suite."""
 
 import pytest
+from hypothesis import settings
+
+# A deadline for each example fails at random on a busy machine, also where a test's clock is virtual.
+settings.register_profile("skylark", deadline=None)
+settings.load_profile("skylark")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of the suite of packages, which takes about an hour."""
+    """Add the options of the suite of packages, which takes up to an hour."""
     group = parser.getgroup("skylark")
     group.addoption("--pypi-packages", action="store_true", help="build and run a function of each listed PyPI package")
     group.addoption("--write-verdicts", action="store_true", help="write what that found to docs/packages.md")

@@ -19,7 +19,7 @@ _WASM = b"\0asm"
 
 
 class AbsentExtensions:
-    """Changes the errors of imports between `start` and `stop`.
+    """Change the errors of imports between `start` and `stop`.
 
     Args:
         folders: The folders of packages.
@@ -27,7 +27,6 @@ class AbsentExtensions:
 
     def __init__(self, folders: Sequence[str]) -> None:
         self._folders = tuple(folders)
-        self._plain = import_system.step()
 
     def start(self) -> None:
         """Begin."""

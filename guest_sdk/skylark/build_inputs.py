@@ -136,11 +136,7 @@ class Recorder:
                 self._files[inside] = None
             return plain(path, *arguments, **options)
 
-        asking.__wrapped__ = plain  # type: ignore[attr-defined]
-        for supporting in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_fd):
-            if plain in supporting:
-                supporting.add(asking)
-        return asking
+        return late_files.stand_in(plain, asking)
 
     def _inside(self, path: Any) -> str | None:
         """The path in one of the folders; None for any other, and for the number of an open file."""

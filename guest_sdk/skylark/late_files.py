@@ -23,6 +23,15 @@ _REAL = ("/exchange/", "/dev/")
 """Folders of the sandbox. A hint would be wrong there."""
 
 
+def stand_in(plain: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function stand in for one of `os`: those who ask what that supports get the same answer. Return it."""
+    function.__wrapped__ = plain  # type: ignore[attr-defined]
+    for supporting in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_fd):
+        if plain in supporting:
+            supporting.add(function)
+    return function
+
+
 class LateFiles:
     """Files by path, packed, and the folders that they are in."""
 
@@ -107,11 +116,7 @@ class LateFiles:
                 return kept(path, absolute, *arguments, **options)
             return plain(path, *arguments, **options)
 
-        asking.__wrapped__ = plain  # type: ignore[attr-defined]
-        for supporting in (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_fd):
-            if plain in supporting:
-                supporting.add(asking)
-        return asking
+        return stand_in(plain, asking)
 
     def _is_listed(self, path: str) -> bool:
         folder, _, name = path.rpartition("/")
@@ -185,7 +190,7 @@ def _as_asked(
 
 
 class _Entry:
-    """What `os.scandir` says of a name."""
+    """Describe a name, as `os.scandir` does."""
 
     def __init__(self, name: str, path: str, status: os.stat_result) -> None:
         self.name = name
@@ -215,7 +220,7 @@ class _Entry:
 
 
 class _Entries:
-    """What `os.scandir` returns."""
+    """Iterate over entries, as what `os.scandir` returns does."""
 
     def __init__(self, entries: Iterator[_Entry]) -> None:
         self._entries = entries

@@ -28,10 +28,10 @@ class StandIns:
     def __init__(self, folders: Sequence[str]) -> None:
         self.taken: dict[tuple[str, str, int], None] = {}
         self._folders = tuple(f"{folder}/" for folder in folders)
-        self._plain = import_system.step()
 
     def use(self) -> None:
         """Begin."""
+        self._plain = import_system.step()
         import_system.use(self._find_and_load)
 
     @import_system.hidden

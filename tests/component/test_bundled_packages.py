@@ -18,30 +18,13 @@ from skylark_proxy.source import BuildError
 
 OWN: Mapping[str, str] = {
     "app.py": """
-import json
-import traceback
-
-import skylark
-
 import helpers
 import plain.loaded
 import vendored
 from shared_space.vendored import deep
 
-
-@skylark.function
-def calls(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
-    return skylark.Response(json.dumps([outcome(call) for call in ctx.request.json()]).encode())
-
-
-def outcome(call: str) -> str:
-    names: dict[str, object] = {}
-    try:
-        exec(call, names)
-    except Exception as error:
-        return "".join(traceback.format_exception_only(error)).strip()
-    return repr(names["result"])
-""",
+"""
+    + (Path(__file__).parent / "functions" / "library.py").read_text(),
     "helpers/__init__.py": "",
     "helpers/late.py": "VALUE = 'helper'\n",
     "helpers/notes.txt": "noted",

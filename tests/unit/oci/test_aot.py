@@ -71,7 +71,7 @@ def test_it_says_which_clusters_use_it(format: int, expected: str) -> None:
         ("2", "wasmedge", "crun with 0.17 interprets"),
         ("2", "crun", "crun with 0.17 interprets"),
         ("1", "wasmedge", None),
-        ("1", "crun-wasm", "crun with libwasmedge 0.10 to 0.14"),
+        ("1", "crun-wasm", "crun with libwasmedge 0.13.5 to 0.14"),
         ("3", "wasmedge", "they interpret the module"),
         ("new", "wasmedge", None),
         ("\u00b2", "wasmedge", None),
