@@ -1,7 +1,7 @@
 """The state protocol in simulated schedules, and the checker that judges them.
 
-`SKYLARK_SCHEDULE_WRITES` says how many writes are to be acknowledged (10,000,000 takes some hours), and
-`SKYLARK_SCHEDULE_SEED` with which seed to begin.
+`SCHEDULE_WRITES` says how many writes are to be acknowledged (10,000,000 takes some hours), and
+`SCHEDULE_SEED` with which seed to begin.
 """
 
 import os
@@ -23,8 +23,8 @@ from skylark_proxy.propagation import Propagation
 from skylark_proxy.store import Committed, Removed, Store
 
 TESTS = Path(__file__).parents[1]
-WRITES = int(os.environ.get("SKYLARK_SCHEDULE_WRITES") or (200_000 if os.environ.get("CI") else 10_000))
-FIRST_SEED = int(os.environ.get("SKYLARK_SCHEDULE_SEED") or 0)
+WRITES = int(os.environ.get("SCHEDULE_WRITES") or (200_000 if os.environ.get("CI") else 10_000))
+FIRST_SEED = int(os.environ.get("SCHEDULE_SEED") or 0)
 
 
 def test_nothing_that_must_not_happen_happens() -> None:

@@ -14,7 +14,7 @@ def certs_command(
     folder: Annotated[Path, typer.Argument(help="For ca.crt, ca.key, and NAME.crt and NAME.key of each node.")],
     topology: Annotated[Path | None, typer.Option(help="The topology, a JSON file: for all of its nodes.")] = None,
     node: Annotated[
-        list[str] | None, typer.Option(help="A node, and hosts at which it is reached.", metavar="NAME[=HOST,…]")
+        list[str] | None, typer.Option(help="A node, and hosts at which it is reached.", metavar="NAME[=HOSTS]")
     ] = None,
     days: Annotated[int, typer.Option(help="How long the nodes' certificates are good.", min=1, max=3650)] = 365,
 ) -> None:
