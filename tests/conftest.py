@@ -1,7 +1,12 @@
 """Options of the whole suite."""
 
+import signal
+
 import pytest
 from hypothesis import settings
+
+# A shell that starts the suite in the background has it, and all that it starts, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A deadline for each example fails at random on a busy machine, also where a test's clock is virtual.
 settings.register_profile("skylark", deadline=None)

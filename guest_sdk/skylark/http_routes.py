@@ -25,6 +25,7 @@ MAX_HEADERS = 100
 _PARAMETERS = frozenset({"key", "chain", "destination", "policy", "ttl_ms", "ack", "plan", "fuse"})
 _POLICIES = {policy.value: policy for policy in Policy}
 _ACKS = {ack.value: ack for ack in Ack}
+_SHOWN = 64
 _MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000
 
 
@@ -122,6 +123,16 @@ def route(head: Head, known: Collection[str] | None = None, root: tuple[str, ...
     return _call(head, tuple(_name("functions", part) for part in names.split("+")), known)
 
 
+def instead_of(name: str, known: Collection[str]) -> str:
+    """Say which parameters there are, to somebody who has used another one."""
+    from difflib import get_close_matches  # here: nobody else has to wait for it
+
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"no such parameter; did you mean {close[0]}?"
+    return f"no such parameter; known: {', '.join(sorted(known))}" if known else "no parameters"
+
+
 def body_size(head: Head, limit_bytes: int) -> int | None:
     """The size of the body that a request announces; None if it does not.
 
@@ -190,13 +201,14 @@ def _call(head: Head, functions: tuple[str, ...], known: Collection[str] | None)
 
 
 class _Query:
-    """The parameters of a query; those that nobody asks for are passed over, and do not become keys of a dict."""
+    """The parameters of a query. One that is not known is refused: its sender would believe that it is heeded."""
 
     def __init__(self, query: str) -> None:
         self._values: dict[str, list[str]] = {}
         for name, value in parse_qsl(query, keep_blank_values=True):
-            if name in _PARAMETERS:
-                self._values.setdefault(name, []).append(value)
+            if name not in _PARAMETERS:
+                raise Refused.invalid(name[:_SHOWN], value[:_SHOWN], instead_of(name[:_SHOWN], _PARAMETERS))
+            self._values.setdefault(name, []).append(value)
 
     def text(self, name: str) -> str | None:
         """A parameter, None if it is missing; given twice or empty it is refused."""

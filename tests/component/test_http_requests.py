@@ -210,10 +210,17 @@ def test_another_method_is_refused(anywhere: int, method: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("target", "status"),
-    [(b"/functions/h%65llo", 200), (b"/functions/hello?x=%zz&&=", 200), (b"//functions/hello", 404)],
+    [
+        (b"/functions/h%65llo", 200),
+        (b"/functions/hello?&&chain=%zz", 400),
+        (b"/functions/hello?&ch%61in=c&&", 200),
+        (b"/functions/hello?akc=cloud", 400),
+        (b"/functions/hello?%00=%zz&&=", 400),
+        (b"//functions/hello", 404),
+    ],
 )
 def test_odd_targets(anywhere: int, target: bytes, status: int) -> None:
-    """Paths are decoded once, doubled slashes are not dropped, and a strange query harms nobody."""
+    """Paths are decoded once, doubled slashes are not dropped, and a query that is not known is refused."""
     assert ask(anywhere, post(SIZED, target=target)).status == status
 
 

@@ -6,7 +6,6 @@ it. What an operation knows is what its OpenAPI description declares, and said n
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from skylark.http_routes import instead_of
 from skylark_proxy.api.openapi_parts import METHODS, Json
 from skylark_proxy.api.routing import Endpoint
 from skylark_proxy.errors import InvalidArgument
@@ -63,16 +63,10 @@ class Operation:
 
     def _check_query(self, query: str) -> None:
         for part in query.split("&"):
-            name, _, value = part.partition("=")
-            name = unquote_plus(name)
+            name, value = (unquote_plus(text) for text in part.partition("=")[::2])
             if part and name not in self.query:
-                raise InvalidArgument(name[:_SHOWN], unquote_plus(value)[:_SHOWN], self._expected(name[:_SHOWN]))
-
-    def _expected(self, name: str) -> str:
-        close = get_close_matches(name, self.query, n=1, cutoff=0.5)
-        if close:
-            return f"no such parameter; did you mean {close[0]}?"
-        return f"no such parameter; known: {', '.join(sorted(self.query))}" if self.query else "no parameters"
+                shown = name[:_SHOWN]
+                raise InvalidArgument(shown, value[:_SHOWN], instead_of(shown, self.query))
 
 
 def strict(routes: Iterable[Route], description: Json, free: tuple[str, ...] = ()) -> list[Route]:
