@@ -454,7 +454,7 @@ class TestRefusals:
         content = encoded() if method == "PUT" else None
         said: dict[str, Any] = {"headers": {name: "5"}} if name.startswith("Skylark") else {"params": {name: "5"}}
         answer = nodes["sat1"].http.request(method, f"/bundles/{chain}:sat1:t1", content=content, **said)
-        check_error(answer, 400, "invalid-argument", name, "scope=local")
+        check_error(answer, 400, "invalid-argument", name)
         assert nowhere(nodes, chain)
 
     def test_local_only(self, nodes: Nodes, chain: str) -> None:

@@ -201,7 +201,7 @@ _READ = query(
 )
 _MIN_VERSION = query("min_version", _VERSION_NUMBER, "The version that the reader has seen: it is given none older.")
 _OWNER = header(bundle_http.OWNER, NAME, "Between nodes: the node that decides the bundle's versions.")
-_SEEN_ONE = ":".join([NAME_PATTERN] * 3) + "=[0-9]{1,16}"
+_SEEN_ONE = ":".join([NAME_PATTERN] * 3) + "=(0|[1-9][0-9]{0,14}|[1-8][0-9]{15})"
 _SEEN_TEXT: Json = {"type": "string", "pattern": f"^{_SEEN_ONE}(, ?{_SEEN_ONE}){{0,{MAX_SEEN - 1}}}$"}
 _SEEN = header(
     bundle_http.SEEN,
