@@ -14,7 +14,7 @@ from wit_world.imports import bundles, types
 from skylark import errors, exchange, output, wire
 from skylark.context import Request, Response
 from skylark.functions import REGISTRY, FunctionError, Invocation, run_contained
-from skylark.state import Ack, Bundle, Placement, Policy, Stored
+from skylark.state import Ack, Bundle, Placement, Policy, Read, Staleness, Stored
 
 
 def _received(payload: types.Payload) -> memoryview:
@@ -57,9 +57,9 @@ def _raised(error: Err[types.Error]) -> errors.SkylarkError:
 class WitBackend:
     """State over the WIT interface `bundles`."""
 
-    def fetch(self, key: str, fields: Collection[str]) -> Bundle:
+    def fetch(self, key: str, fields: Collection[str], read: Read = Read.NEAREST, min_version: int = 0) -> Bundle:
         try:
-            fetched = bundles.fetch(key, list(fields))
+            fetched = bundles.fetch(key, list(fields), _READS[read], min_version)
         except Err as error:
             raise _raised(error) from None
         return Bundle(
@@ -68,6 +68,8 @@ class WitBackend:
             version=fetched.version,
             origin=fetched.origin,
             hops=fetched.hops,
+            age_ms=fetched.age_ms,
+            stale=_STALENESS[fetched.stale] if fetched.stale is not None else None,
         )
 
     def store(self, fields: Mapping[str, wire.Buffer], placement: Placement) -> Stored:
@@ -89,6 +91,15 @@ _POLICIES = {
     Policy.SKYLARK: types.Policy.SKYLARK,
     Policy.RANDOM: types.Policy.RANDOM,
     Policy.STATELESS: types.Policy.STATELESS,
+}
+
+
+_READS = {Read.NEAREST: types.Read.NEAREST, Read.LATEST: types.Read.LATEST, Read.OWNER: types.Read.OWNER}
+
+
+_STALENESS = {
+    types.Staleness.OWNER_UNREACHABLE: Staleness.OWNER_UNREACHABLE,
+    types.Staleness.OWNER_LOST_IT: Staleness.OWNER_LOST_IT,
 }
 
 

@@ -15,6 +15,7 @@ from wasmtime.component import Linker
 
 from skylark import wire
 from skylark_proxy.errors import InvalidArgument, SkylarkError
+from skylark_proxy.model import Read
 from skylark_proxy.runtime import interface, values
 from skylark_proxy.runtime.engine import Engine
 from skylark_proxy.runtime.exchange import ExchangeDirectory
@@ -40,11 +41,12 @@ def _active() -> tuple[interface.State, ExchangeDirectory]:
     return CURRENT.state, CURRENT.exchange
 
 
-def _fetch(key: str, fields: Sequence[str]) -> object:
+def _fetch(key: str, fields: Sequence[str], read: str, min_version: int) -> object:
     state, exchange = _active()
-    fetched = state.fetch(key, fields)
+    fetched = state.fetch(key, fields, Read(read), min_version)
     contents = exchange.send("bundle.in", wire.encode(fetched.fields))
-    return (fetched.key, fetched.version, fetched.origin, fetched.hops, contents)
+    about = (fetched.key, fetched.version, fetched.origin, fetched.hops)
+    return (*about, fetched.age_ms, fetched.stale, contents)
 
 
 def _store(contents: Case, placement: dict[str, object]) -> object:

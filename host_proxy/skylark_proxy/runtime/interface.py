@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from skylark.wire import Buffer
 from skylark_proxy.errors import Conflict, SkylarkError, TooLarge
-from skylark_proxy.model import Ack, Policy
+from skylark_proxy.model import Ack, Policy, Read
 from skylark_proxy.runtime import values
 from skylark_proxy.runtime.values import Case
 from skylark_proxy.target import Target
@@ -20,13 +20,21 @@ WORLD = Target.HOSTED.component.qualified_world
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A bundle and where it came from. `hops` counts the nodes that were asked before one had it."""
+    """A bundle and where it came from.
+
+    Attributes:
+        hops: How many nodes were asked before one had it.
+        age_ms: Of a copy: how long ago its owner had it, at least.
+        stale: Why its owner was asked in vain; see `FetchedBundle`.
+    """
 
     key: str
     version: int
     origin: str
     hops: int
     fields: Mapping[str, Buffer]
+    age_ms: int | None = None
+    stale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class Stored:
 class State(Protocol):
     """What the host does when a guest calls `bundles`: bound to one invocation, called in its worker thread."""
 
-    def fetch(self, key: str, fields: Sequence[str]) -> Fetched: ...
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched: ...
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored: ...
 
@@ -87,6 +95,8 @@ FETCH_RESULT = values.result(
             "version": values.number("u64"),
             "origin": values.string,
             "hops": values.number("u32"),
+            "age-ms": values.option(values.number("u64")),
+            "stale": values.option(values.enum),
             "contents": _PAYLOAD,
         }
     ),

@@ -93,6 +93,12 @@ def string(slot: Any, value: str) -> None:
     _write_text(slot.of.string, value.encode(errors="replace"))
 
 
+def enum(slot: Any, value: str) -> None:
+    """Lowers a case of an enum by its name."""
+    slot.kind = _ENUM
+    _write_text(slot.of.enumeration, value.encode())
+
+
 def number(kind: str) -> Lower:
     """Lowers an int to `u16`, `u32` or `u64`."""
     code = next(code for code, name in _NUMBERS.items() if name == kind)

@@ -19,12 +19,14 @@ from ..imports import types
 @dataclass
 class Fetched:
     """
-    A bundle that was fetched.
+    A bundle that was fetched: its owner's, or a copy of it.
     """
     key: str
     version: int
     origin: str
     hops: int
+    age_ms: Optional[int]
+    stale: Optional[types.Staleness]
     contents: types.Payload
 
 @dataclass
@@ -48,13 +50,16 @@ class Stored:
     version: int
 
 
-def fetch(key: str, fields: List[str]) -> Fetched:
+def fetch(key: str, fields: List[str], read: types.Read, min_version: int) -> Fetched:
     """
-    Reads a bundle: from the local node, else the node that the key names, else the cloud node.
+    Reads a bundle: from the local node, its owner, which the key names, or the cloud, as `read` says.
     
-    Whoever names a node gets that node's bundle or a copy of it, and no other one of the same task. A copy is made
-    again when its bundle is replaced, and may be the older one until then.
+    A key that names a node means that owner's bundle or a copy of it, and no other one of the same task. A copy
+    says that it is one, and how old. Its owner brings it up to date, or lets its holder drop it, after each store.
+    Nobody is given an older version than was read or written at this node or by this chain, nor one that was
+    deleted since: if only such copies can be had, the error is `unavailable`.
     `fields` restricts the answer to these fields; empty: all. Fields that the bundle lacks are left out.
+    `min-version` is a version that the caller has seen elsewhere; 0: none. No older one is given.
     Reading changes nothing and may be repeated.
     
     Raises: `componentize_py_types.Err(wit_world.imports.types.Error)`
@@ -72,9 +77,10 @@ def store(contents: types.Payload, placement: Placement) -> Stored:
     raise NotImplementedError
 def delete(key: str) -> bool:
     """
-    Deletes a bundle at the node that the key names, or at the local one; false if there was none.
+    Deletes a bundle at its owner, the node that the key names, else the local one; false if there was none.
     
-    Deleting twice is not an error.
+    The deletion has a version of its own. Holders of copies are told until all of them know, and until then no
+    reader of this chain is given a copy. Deleting twice is not an error.
     
     Raises: `componentize_py_types.Err(wit_world.imports.types.Error)`
     """

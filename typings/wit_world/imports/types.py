@@ -32,6 +32,21 @@ class Ack(Enum):
     ELECTED = 1
     CLOUD = 2
 
+class Read(Enum):
+    """
+    What a fetch is content with. No choice gives an older version than the caller has seen.
+    """
+    NEAREST = 0
+    LATEST = 1
+    OWNER = 2
+
+class Staleness(Enum):
+    """
+    Why a copy may be older than its owner's bundle.
+    """
+    OWNER_UNREACHABLE = 0
+    OWNER_LOST_IT = 1
+
 
 @dataclass
 class Payload_Inline:
@@ -54,7 +69,7 @@ The receiver must have read a `file` before it makes the next call: either side 
 @dataclass
 class VersionConflict:
     """
-    The version that a writer expected and the one that the store holds.
+    The version that a writer expected and the one that the owner has.
     """
     expected: int
     actual: int
