@@ -81,7 +81,7 @@ def connections(node: LiveNode, count: int, first: bytes = b"") -> Iterator[list
 
 def half_upload(chain: str, size_bytes: int = 1000) -> bytes:
     """A request whose body does not come."""
-    return f"PUT /bundles/{chain}:half HTTP/1.1\r\nHost: x\r\nContent-Length: {size_bytes}\r\n\r\n".encode()
+    return f"PUT /bundles/{chain}:half HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size_bytes}\r\n\r\n".encode()
 
 
 @contextlib.contextmanager

@@ -348,19 +348,26 @@ class Sessions:
         for key in self.checker.acknowledged_keys():
             assert key.node is not None
             wait_for(lambda: self.lasts(nodes[key.node or ""], key), "what was to expire has expired")  # noqa: B023
-            owned = nodes[key.node].http.get(f"/bundles/{key}", params={"read": "owner"})
-            content, version = contents_of(owned)
+            content, version = contents_of(nodes[key.node], key, read="owner")
             self.checker.settled(key, "its owner", content, version)
             for name, node in nodes.items():
-                if contents_of(node.http.get(f"/bundles/{key}")) != (content, version):
+                if contents_of(node, key) != (content, version):
                     raise Violation(f"{key} at {name}: another version than {version}", self.checker.history(key))
 
     def lasts(self, node: LiveNode, key: StateKey) -> bool:
         return "skylark-ttl-ms" not in node.http.head(f"/bundles/{key}").headers
 
 
-def contents_of(answer: httpx.Response) -> tuple[bytes | None, int]:
-    """A bundle's contents and version; None and 0 if there is none."""
+def contents_of(node: LiveNode, key: StateKey, **terms: str) -> tuple[bytes | None, int]:
+    """A bundle's contents and version; None and 0 if there is none. A busy machine may need a few attempts."""
+    answers: list[httpx.Response] = []
+
+    def answered() -> bool:
+        answers.append(node.http.get(f"/bundles/{key}", params=terms))
+        return answers[-1].status_code not in (503, 504)
+
+    wait_for(answered, f"node {node.node.name} gives {key}, or says that there is none")
+    answer = answers[-1]
     if answer.status_code == 404:
         return None, 0
     assert answer.status_code == 200, answer.text

@@ -366,10 +366,10 @@ class TestLongPoll:
         epoch = live.epoch()
         path = f"/current-topology?after={epoch}&wait_ms=60000"
         with socket.create_connection(("127.0.0.1", live.port), timeout=20) as waiting:
-            waiting.sendall(b"GET /health HTTP/1.1\r\nHost: node-info\r\n\r\n")
+            waiting.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert read_answer(waiting)[0] == 200
             # The service reads this before it answers what comes later, as it has taken the connection already.
-            waiting.sendall(f"GET {path} HTTP/1.1\r\nHost: node-info\r\n\r\n".encode())
+            waiting.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert live.http.get("/health").status_code == 200
             assert live.end() == 0
             assert read_answer(waiting) == (304, b"")

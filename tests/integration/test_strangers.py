@@ -265,7 +265,7 @@ class TestSlowClients:
             node.client.put_bundle(f"{chain}:alone:large", {"f": bytes(40 * MEGABYTE)})
             node.client.get_bundle(f"{chain}:alone:large")
             before = Usage.of(node.pid)
-            get = f"GET /bundles/{chain}:alone:large HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            get = f"GET /bundles/{chain}:alone:large HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
             with connections(node, 4, get):
                 wait_for(lambda: Usage.of(node.pid).descriptors > before.descriptors, "they are answered")
                 settled(node, before, 30 * MEGABYTE)
