@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 NAMES = tuple(node.name for node in NODES)
 CLOUD = next(node.name for node in NODES if node.tier is Tier.CLOUD)
+TTL_S = 20.0
+"""The longest time to live of a bundle that has one."""
+
 LARGE_BYTES = 70_000
 """More than what is forwarded without an announcement."""
 
@@ -216,7 +219,8 @@ class Schedule:
 
     def _wait_until_quiet(self) -> None:
         """Wait until nobody has anything to tell; no request may be under way any more by then."""
-        self.scheduler.sleep(LONGEST_DELAY_S + TIMEOUT_S)
+        # The time to live of a copy that comes late begins then.
+        self.scheduler.sleep(LONGEST_DELAY_S + TIMEOUT_S + TTL_S)
         end_s = self.scheduler.now_s + _LONGEST_UNREST_S
         nodes = self.nodes.values()
         while any(len(node.outbox) for node in nodes) or any(any(node.inside.behind()) for node in nodes):
@@ -280,7 +284,7 @@ class Client:
             destination=self._random.choice(NAMES),
             ack=self._random.choice(list(Ack)),
             replicate=self._random.random() < 0.3,
-            ttl_ms=20_000 if self._random.random() < 0.05 else None,
+            ttl_ms=int(1000 * TTL_S) if self._random.random() < 0.05 else None,
         )
         now = self._schedule.scheduler
         began_s = now.now_s

@@ -12,9 +12,13 @@ from starlette.requests import Request
 from skylark.http_answers import Refused
 from skylark.http_routes import Call, Head, Page, body_size, route
 from skylark_proxy.api import functions as proxy_functions
+from skylark_proxy.api.openapi import description
+from skylark_proxy.api.strict import Operation
 from skylark_proxy.errors import SkylarkError
 
 KNOWN = ("first", "second")
+ITEM = description()["paths"]["/functions/{functions}"]
+KNOWN_TO_THE_PROXY = Operation.of(ITEM, ITEM["post"])
 
 
 def head(method: str, target: str, **headers: str) -> Head:
@@ -28,12 +32,19 @@ def refused(asked: Head, **arguments: Any) -> Refused:
 
 
 def test_a_call() -> None:
-    """A POST to a function's path is a call, its query the parameters, other parameters are passed over."""
-    asked = head("POST", "/functions/first+second?key=c:n:t&ttl_ms=5&x=1", Content_Type="a/b")
+    """A POST to a function's path is a call, its query the parameters."""
+    asked = head("POST", "/functions/first+second?key=c:n:t&ttl_ms=5", Content_Type="a/b")
     call = route(asked, KNOWN)
     assert isinstance(call, Call)
     assert (call.functions, call.state_key, call.ttl_ms) == (("first", "second"), "c:n:t", 5)
     assert (call.chain_id, call.fuse, call.content_type) == (None, True, "a/b")
+
+
+def test_an_unknown_parameter_is_refused() -> None:
+    """Its sender would believe that it is heeded; the refusal says which one may have been meant."""
+    refusal = refused(head("POST", "/functions/first?akc=cloud"))
+    assert (refusal.code, refusal.details["field"]) == ("invalid-argument", "akc")
+    assert "did you mean ack?" in str(refusal)
 
 
 def test_names_in_a_path_may_be_quoted() -> None:
@@ -96,6 +107,8 @@ VALUES = {
     "plan": ["a@n,b@m", "a,b", "a@n@m", "a,a", "", ",", "a@", "@n"],
     "fuse": ["true", "false", "True", ""],
     "other": ["x", ""],
+    "akc": ["cloud"],
+    "": ["", "x"],
 }
 TEXTS = st.text("aZ09:@,+%&=._- ü\0", max_size=5)
 
@@ -109,6 +122,7 @@ def queries(draw: st.DrawFn) -> str:
 @given(queries())
 @example("key=c%3At&key=c%3At")
 @example("key=c%3At&chain=d")
+@example("&&=&x")
 def test_parameters_are_read_as_by_the_proxy(query: str) -> None:
     """For any query both read the same call, or refuse it with the same code, sentence and numbers."""
     assert ours(query) == theirs(query)
@@ -127,6 +141,7 @@ def ours(query: str) -> object:
 def theirs(query: str) -> object:
     scope = {"type": "http", "method": "POST", "headers": [], "query_string": query.encode(), "path": "/"}
     try:
+        KNOWN_TO_THE_PROXY.check(Request(scope))
         call = proxy_functions._call(Request(scope), ("first",))
     except SkylarkError as error:
         return error.code, error.message, vars(error)
