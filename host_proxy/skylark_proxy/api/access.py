@@ -130,7 +130,7 @@ class Access:
 
     def _refusal(self, request: "_Request", client: Client) -> SkylarkError:
         if not any(allowed(request.route, other) for other in Identity if other is not Identity.PEER):
-            signed = f"are signed (headers {SIGNATURE_INPUT} and {SIGNATURE})" if self._trust.verifier is not None else ""
+            signed = f"are signed ({SIGNATURE_INPUT}, {SIGNATURE})" if self._trust.verifier is not None else ""
             shown = "come with a node's certificate" if self._trust.nodes is not None else ""
             return Unauthorized(f"requests for {request.route.value} {' and '.join(filter(None, (signed, shown)))}")
         others = "others may use /functions, /tasks, /neighbors, /storage-node, /health, /openapi.json"
