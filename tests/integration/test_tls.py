@@ -95,7 +95,7 @@ class TestNodesWithTls:
             nodes["sat"].client.delete_bundle(placed["key"])
         assert nodes["cloud"].held(chain) == []
         nodes["sat"].client.put_bundle(f"{chain}:t1", FIELDS, ack="local")
-        wait_for(lambda: nodes["cloud"].held(chain) == [f"{chain}:cloud:t1"], "the bundle was forwarded")
+        wait_for(lambda: nodes["cloud"].held(chain) == [f"{chain}:sat:t1"], "the bundle was forwarded")
 
     def test_what_travels(self, folder: Path, chain: str) -> None:
         """Nothing of a bundle, its key or its chain can be read on the way."""
@@ -196,7 +196,7 @@ class TestWhoIsBelieved:
         with encrypted(folder, {}) as nodes:
             assert nodes["sat"].client.put_bundle(f"{chain}:t1", FIELDS)["key"] == f"{chain}:cloud:t1"
             answer = nodes["cloud"].http.get(f"/bundles/{chain}:cloud:t1?scope=local")
-            check_error(answer, 401, "unauthorized", "the certificate of a node")
+            check_error(answer, 401, "unauthorized", "a node's certificate")
             assert nodes["cloud"].http.get(f"/bundles/{chain}:cloud:t1").status_code == 200
 
     def test_another_authority(self, folder: Path, tmp_path: Path, chain: str) -> None:
@@ -277,7 +277,7 @@ class TestNodeInfoWithTls:
                 assert nodes["sat"].http.get("/health").json()["topology"]["source"] == "node-info"
                 nodes["sat"].client.put_bundle(f"{chain}:t1", {"f": b"small"})
                 wait_for(lambda: service.get("/node-graph")[0]["latency"] < 40, "a measured link is told", 60)
-            check_error(service.http.post("/refresh"), 401, "unauthorized", "signed", "the certificate of a node")
+            check_error(service.http.post("/refresh"), 401, "unauthorized", "signed", "a node's certificate")
 
 
 @contextlib.contextmanager
