@@ -41,7 +41,7 @@ from skylark_proxy.placement import (
     fetch_ladder,
 )
 from skylark_proxy.seen import Seen
-from skylark_proxy.store import Committed, Holder, Removed, Store, StoredBundle
+from skylark_proxy.store import Committed, Holder, Into, Removed, Store, StoredBundle
 from skylark_proxy.topology import Topology, TopologyProvider
 
 T = TypeVar("T")
@@ -174,6 +174,7 @@ class Propagation:
         min_version: int = 0,
         *,
         hold: bool = True,
+        into: Into | None = None,
     ) -> FetchedBundle:
         """Fetch a bundle: from the local node, else the owner that the key names, else the cloud node.
 
@@ -184,6 +185,7 @@ class Propagation:
             read: What the reader is content with.
             min_version: The version that the reader has seen: none older is given.
             hold: True if a copy may be kept here, where the node's settings say so.
+            into: Where large fields that are here are to lie; see `store.Into`. Those of other nodes come as they are.
 
         Raises:
             NotFound: All who were asked answered, and none has it; or the owner has deleted it.
@@ -197,8 +199,8 @@ class Propagation:
 
         def at(name: str) -> Found:
             if name == self.node:
-                return self._fetch_here(key, fields)
-            return self._ask(name, key, fields, keeps=keeps, compares=compares, waits=waits)
+                return self._fetch_here(key, fields, into)
+            return self._ask(name, key, fields, into, keeps=keeps, compares=compares, waits=waits)
 
         (info, found), hops, stale = self._first(key, read, min_version, at)
         self._note(info)
@@ -270,7 +272,15 @@ class Propagation:
         return [key.node, *(name for name in nearest if name != key.node and read is Read.LATEST)]
 
     def _ask(
-        self, name: str, key: StateKey, fields: Collection[str], *, keeps: bool, compares: bool, waits: bool
+        self,
+        name: str,
+        key: StateKey,
+        fields: Collection[str],
+        into: Into | None,
+        *,
+        keeps: bool,
+        compares: bool,
+        waits: bool,
     ) -> Found:
         """Ask another node.
 
@@ -287,7 +297,7 @@ class Propagation:
             if isinstance(found, OnItsWay):
                 self.arrivals.expect(key)
             try:
-                info, contents = self._fetch_here(key, fields)
+                info, contents = self._fetch_here(key, fields, into)
                 return (replace(info, age_ms=0) if here else info), contents
             except NotFound:
                 keeper = None
@@ -297,8 +307,8 @@ class Propagation:
             self._keep(*found)
         return found
 
-    def _fetch_here(self, key: StateKey, fields: Collection[str]) -> Found:
-        stored = self._here(key, lambda: self.store.find(key, fields or None))
+    def _fetch_here(self, key: StateKey, fields: Collection[str], into: Into | None) -> Found:
+        stored = self._here(key, lambda: self.store.find(key, fields or None, into))
         return stored.info, stored.fields
 
     def _head_at(self, name: str, key: StateKey) -> BundleInfo:

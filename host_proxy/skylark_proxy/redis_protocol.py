@@ -1,17 +1,14 @@
 """One round trip to Redis: commands sent all at once, large values without a copy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import redis
 
+from skylark_proxy.redis_reader import Place, ValueReader
+
 _INLINE_BYTES = 16 * 1024
 _SEND_BYTES = 1024 * 1024
-
-_LARGE_BYTES = 4 * 1024 * 1024
-_PING = b"*1\r\n$4\r\nPING\r\n"
-"""Sent after a large reply: hiredis keeps its buffer, as large as that, until the next reply begins, and the connection
-may be idle until then."""
 
 Command = tuple[bytes | memoryview, ...]
 Replies = list[Any]
@@ -21,8 +18,11 @@ _Chunks = list[bytes | memoryview]
 class Connection(Protocol):
     """The part of redis-py's connection that one round trip needs."""
 
+    _sock: Any
+
     def send_packed_command(self, command: _Chunks) -> None: ...
     def read_response(self) -> Any: ...
+    def can_read(self) -> bool: ...
     def disconnect(self) -> None: ...
 
 
@@ -34,15 +34,20 @@ class Pool(Protocol):
     def disconnect(self, inuse_connections: bool = True) -> None: ...
 
 
-def round_trip(pool: Pool, commands: Sequence[Command]) -> Replies:
-    """Raises the first error among the replies (and those inside the last, EXEC's), once all have been read."""
+def round_trip(pool: Pool, commands: Sequence[Command], place: Place | None = None) -> Replies:
+    """Send commands and return their replies.
+
+    Args:
+        place: Where the large parts of the replies go, each of which is a list of values. None: to new objects.
+
+    Raises:
+        RedisError: The first error among the replies (and those inside the last, EXEC's), once all have been read.
+    """
     connection = pool.get_connection()
     try:
         connection.send_packed_command(_pack(commands))
-        replies = [_reply(connection) for _ in commands]
-        if sum(map(_size, replies)) >= _LARGE_BYTES:
-            connection.send_packed_command([_PING])
-            _reply(connection)
+        read = ValueReader(connection._sock, place).read if place is not None else connection.read_response
+        replies = [_reply(read) for _ in commands]
     except BaseException:
         connection.disconnect()  # its replies can no longer be told apart
         raise
@@ -54,17 +59,9 @@ def round_trip(pool: Pool, commands: Sequence[Command]) -> Replies:
     return replies
 
 
-def _size(reply: Any) -> int:
-    """The bytes of a reply, and of what is in a list or map of them; deeper ones are small."""
-    if isinstance(reply, dict):
-        return sum(len(part) for part in reply.values() if isinstance(part, bytes))
-    parts = reply if isinstance(reply, list) else (reply,)
-    return sum(len(part) for part in parts if isinstance(part, bytes))
-
-
-def _reply(connection: Connection) -> Any:
+def _reply(read: Callable[[], Any]) -> Any:
     try:
-        return connection.read_response()
+        return read()
     except redis.ResponseError as error:
         return error
 

@@ -13,7 +13,6 @@ name begins with `@` (`model.NAME_PATTERN`).
 
 import contextlib
 import hashlib
-import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -35,6 +34,7 @@ from skylark_proxy.errors import (
 from skylark_proxy.machine import REAL, Machine, now_ms
 from skylark_proxy.model import BundleInfo, Metadata, Sealed, StateKey, check_name, parse_plan
 from skylark_proxy.redis_protocol import Command, Replies
+from skylark_proxy.redis_reader import Place, Value
 from skylark_proxy.redis_wire import Wire, lacks_script
 
 MAX_VERSION = 2**53 - 1
@@ -43,9 +43,20 @@ MAX_VERSION = 2**53 - 1
 REMEMBERED_MS = 3_600_000
 """How long a deletion or an expired version is remembered: longer than any request can be under way."""
 
+_SMALL_BYTES, _FEW_FIELDS = 16 * 1024, 64
+"""Up to here a bundle is written by one command; Lua takes some thousand arguments."""
+
 _VERSION, _META, _DELETED = b"@version", b"@meta", b"@deleted"
 _LEDGER_PREFIX = b"skylark:ledger:"
 
+
+Into = Callable[[str, int], memoryview]
+"""Return the memory that a field is to be received into: writable bytes, of exactly its size.
+
+It is called with the field's name and size in bytes, once for each large field (`redis_reader.LARGE_BYTES`) that Redis
+sends; small ones come as objects of their own. Not all that was received is returned: after a broken connection it is
+called again, and of several bundles one is meant. What it raises ends the read.
+"""
 
 Room = Callable[[int], contextlib.AbstractContextManager[None]]
 
@@ -78,7 +89,7 @@ class StoredBundle:
     """A bundle as it was read: its metadata, and the bytes of the fields that were asked for and exist."""
 
     info: BundleInfo
-    fields: dict[str, bytes]
+    fields: Mapping[str, bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,42 +212,44 @@ class Store:
         self._machine = machine
         self._room = room
 
-    def get(self, key: StateKey, fields: Collection[str] | None = None) -> StoredBundle:
+    def get(self, key: StateKey, fields: Collection[str] | None = None, into: Into | None = None) -> StoredBundle:
         """Read a bundle of the owner that the key names, with one command.
 
         Args:
             key: Its node is the owner; None: the bundle of this task that has no owner.
             fields: Only these fields; one that the bundle does not have is left out. None reads all.
+            into: Where large fields are to lie. None: in new memory.
 
         Raises:
             NotFound: It is not here, or has expired.
         """
-        [reply] = self._read(key, _reading(key, fields))
+        [reply] = self._values(key, [key], fields, into)
         found = self._stored(key, reply, fields)
         if found is None:
             raise NotFound("bundle", str(key), (self.node,))
         return found
 
-    def find(self, key: StateKey, fields: Collection[str] | None = None) -> StoredBundle:
+    def find(self, key: StateKey, fields: Collection[str] | None = None, into: Into | None = None) -> StoredBundle:
         """Read the bundle that a reader means: that of the key's owner, or of any owner if it names none.
 
         A bundle without an owner is meant by the key of any node. Of several, the one with the highest version is read.
 
         Args:
             fields: As for `get`; none at all reads only the metadata.
+            into: As for `get`.
 
         Raises:
             NotFound: None is here.
         """
         if key.node is not None:
             try:
-                return self.get(key, fields)
+                return self.get(key, fields, into)
             except NotFound:
                 candidates = [key.anywhere()]
         else:
             [owners] = self._read(key, (b"SMEMBERS", _held_key(key)))
             candidates = [key.at(self.node), key.anywhere(), *(key.at(owner.decode()) for owner in sorted(owners))]
-        replies = self._read(key, *(_reading(candidate, fields) for candidate in candidates))
+        replies = self._values(key, candidates, fields, into)
         found = [self._stored(candidate, reply, fields) for candidate, reply in zip(candidates, replies, strict=True)]
         newest = max(filter(None, found), key=lambda stored: stored.info.version, default=None)
         if newest is None:
@@ -254,10 +267,10 @@ class Store:
     ) -> Committed:
         """Replace a bundle that this node owns, all or nothing, with one round trip.
 
-        One transaction (MULTI) puts the fields under a staging key, lets a script compare the versions and rename
-        it, and removes what was refused. So Redis does nothing before the last byte has arrived, syncs its file
-        once, and leaves no staging key, whatever fails. The bytes do not pass through the script, which would
-        copy them twice.
+        A script compares the versions and puts the fields in their place. Those of a small bundle are its arguments.
+        Those of a large one do not pass through it, which would copy them twice: one transaction (MULTI) puts them
+        under a staging key, lets the script rename it, and removes what was refused. Either way Redis does nothing
+        before the last byte has arrived, syncs its file once, and leaves no staging key, whatever fails.
 
         Args:
             expected_version: The version that the bundle must have now; 0: it must not exist. None: any.
@@ -275,7 +288,7 @@ class Store:
         """
         _check_number("expected_version", expected_version, 0)
         own = key.at(self.node)
-        arguments = (None, None, expected_version, known_version, *promised)
+        arguments = (None, None, expected_version, known_version, len(promised), *promised)
         try:
             return self._commit(own, sealed, arguments)
         except StoreBrokenOff:
@@ -298,7 +311,7 @@ class Store:
         _check_number("version", version, 1)
         if key.node == self.node:
             raise InvalidArgument("key", str(key), f"a key of another node: {self.node} gives its bundles' versions")
-        arguments = (version, key.node, None, None, *promised)
+        arguments = (version, key.node, None, None, len(promised), *promised)
         try:
             return self._commit(key, sealed, arguments)
         except StoreBrokenOff:
@@ -424,7 +437,7 @@ class Store:
             keys = [_key_of(chain_id, name.removeprefix(prefix)) for name in fresh]
             if not keys:
                 continue
-            replies = self._read(keys[0], *(_reading(key, ()) for key in keys))
+            replies = self._values(keys[0], keys, ())
             for key, reply in zip(keys, replies, strict=True):
                 stored = self._stored(key, reply, ())
                 if stored is not None:
@@ -433,25 +446,26 @@ class Store:
     def _commit(self, key: StateKey, sealed: Sealed, arguments: Sequence[str | int | None]) -> Committed:
         """`arguments` are those of the script, from the version of a copy on."""
         data = {check_name("fields", name): _flat(value) for name, value in sealed.fields.items()}
-        meta = self._meta(key, sealed, {name: len(value) for name, value in data.items()})
-        size_bytes = sum(meta.sizes.values())
+        sizes = {name: len(value) for name, value in data.items()}
+        size_bytes = sum(sizes.values())
         if size_bytes > self._max_bundle_bytes:
             raise TooLarge(f"bundle {key}", size_bytes, self._max_bundle_bytes)
         _check_number("ttl_ms", sealed.ttl_ms, 1)
+        meta = self._meta(key, sealed, sizes)
         first = (len(data) + 1, _member(key), sealed.ttl_ms, self._max_bundles_per_chain, meta.write, REMEMBERED_MS)
-        staging = b"skylark:staging:{%s}" % key.chain_id.encode()
+        staging = _staging_key(key)
         keys = (_bundle_key(key), staging, _index_key(key), _ledger_key(key), _held_key(key))
-        fields = itertools.chain.from_iterable((name.encode(), value) for name, value in data.items())
-        commands: list[Command] = [
-            (b"MULTI",),
-            (b"HSET", staging, _META, msgspec.json.encode(meta), *fields),
-            _COMMIT.command(keys, (*first, *arguments)),
-            (b"UNLINK", staging),
-            (b"EXEC",),
-        ]
+        script = _COMMIT.command(keys, (*first, *arguments))
+        fields: list[bytes | memoryview] = [_META, msgspec.json.encode(meta)]
+        for name, value in data.items():
+            fields += (name.encode(), value)
+        if size_bytes <= _SMALL_BYTES and len(data) <= _FEW_FIELDS:
+            commands: Sequence[Command] = ((*script, *fields),)
+        else:
+            commands = ((b"MULTI",), (b"HSET", staging, *fields), script, (b"UNLINK", staging), (b"EXEC",))
         with self._room(size_bytes):
             replies = self._send(key, commands)
-        _, (outcome, number, *rest), _ = replies[-1]
+        outcome, number, *rest = replies[0] if len(commands) == 1 else replies[-1][1]
         version = int(number)
         match outcome:
             case b"stored":
@@ -497,6 +511,18 @@ class Store:
         age_ms = None if meta.confirmed_ms is None else max(0, now_ms(self._machine) - meta.confirmed_ms)
         return BundleInfo(key, version, self.node, told, meta.sizes, meta.expires_ms, age_ms)
 
+    def _values(
+        self, at: StateKey, keys: Sequence[StateKey], fields: Collection[str] | None, into: Into | None = None
+    ) -> Replies:
+        """Read fields of bundles that are on the same server."""
+        names = (
+            None
+            if fields is None
+            else (_VERSION, _META, *(check_name("fields", name).encode() for name in dict.fromkeys(fields)))
+        )
+        commands = [_reading(key, names) for key in keys]
+        return self._wire.exchange(_bundle_key(at), commands, repeatable=True, place=_place(names, into or _new_memory))
+
     def _read(self, key: StateKey, *commands: Command) -> Replies:
         return self._wire.exchange(_bundle_key(key), commands, repeatable=True)
 
@@ -528,11 +554,23 @@ class Store:
         return self._wire.exchange(_bundle_key(key), sources, repeatable=False)
 
 
-def _reading(key: StateKey, fields: Collection[str] | None) -> Command:
-    if fields is None:
-        return (b"HGETALL", _bundle_key(key))
-    names = (check_name("fields", name).encode() for name in dict.fromkeys(fields))
-    return (b"HMGET", _bundle_key(key), _VERSION, _META, *names)
+def _reading(key: StateKey, names: Sequence[bytes] | None) -> Command:
+    return (b"HGETALL", _bundle_key(key)) if names is None else (b"HMGET", _bundle_key(key), *names)
+
+
+def _place(names: Sequence[bytes] | None, into: Into) -> Place:
+    """Return where the values of these fields go; None: of all fields, each of which comes behind its name."""
+
+    def place(before: Sequence[Value], size: int) -> memoryview:
+        name = names[len(before)] if names is not None else before[-1]
+        assert isinstance(name, bytes)
+        return _new_memory("", size) if name.startswith(b"@") else into(name.decode(), size)
+
+    return place
+
+
+def _new_memory(_name: str, size: int) -> memoryview:
+    return memoryview(bytearray(size))
 
 
 def _pairs(reply: Any) -> Mapping[bytes, bytes]:
@@ -559,6 +597,10 @@ def _is_behind(holder: Holder, version: int, deleted: bool) -> bool:
 
 def _holders(flat: Sequence[bytes]) -> tuple[Holder, ...]:
     return tuple(Holder(node.decode(), mark.decode()) for node, mark in zip(flat[::2], flat[1::2], strict=True))
+
+
+def _staging_key(key: StateKey) -> bytes:
+    return f"skylark:staging:{{{key.chain_id}}}".encode()
 
 
 def _member(key: StateKey) -> str:

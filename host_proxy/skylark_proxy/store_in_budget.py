@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from skylark_proxy.budget import share_here
 from skylark_proxy.model import StateKey
-from skylark_proxy.store import Store, StoredBundle
+from skylark_proxy.store import Into, Store, StoredBundle
 
 
 class StoreInBudget(Store):
@@ -13,7 +13,7 @@ class StoreInBudget(Store):
     def __init__(self, store: Store) -> None:
         self.__dict__.update(vars(store))  # the same connections
 
-    def find(self, key: StateKey, fields: Collection[str] | None = None) -> StoredBundle:
+    def find(self, key: StateKey, fields: Collection[str] | None = None, into: Into | None = None) -> StoredBundle:
         """See `Store.find`.
 
         Raises:
@@ -21,10 +21,10 @@ class StoreInBudget(Store):
         """
         share = share_here()
         if share is None or fields == ():
-            return super().find(key, fields)
+            return super().find(key, fields, into)
         with share.reading(
             self._max_bundle_bytes, lambda: super(StoreInBudget, self).find(key, ()).info.size_bytes
         ) as note:
-            stored = super().find(key, fields)
+            stored = super().find(key, fields, into)
             note(sum(map(len, stored.fields.values())))
         return stored
