@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -98,8 +97,7 @@ class Unchanged:
     """The owner has no newer version than the one that the asker has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """On which terms an owner stores a bundle.
 
     Attributes:
@@ -264,12 +262,17 @@ class Propagation:
             raise unavailable
         raise NotFound("bundle", str(key), tuple(asked))
 
-    def _ladder(self, key: StateKey, read: Read) -> Sequence[str]:
-        """The nodes to ask, in order. Without an owner in the key there is none to prefer."""
-        nearest = fetch_ladder(key, self.node, self.topology())
-        if key.node is None or read is Read.NEAREST:
-            return nearest
-        return [key.node, *(name for name in nearest if name != key.node and read is Read.LATEST)]
+    def _ladder(self, key: StateKey, read: Read) -> Iterator[str]:
+        """Yield the nodes to ask, in order. Without an owner in the key there is none to prefer."""
+        if key.node is not None and read is not Read.NEAREST:
+            yield key.node
+            if read is Read.OWNER:
+                return
+            others = (name for name in fetch_ladder(key, self.node, self.topology()) if name != key.node)
+        else:
+            yield self.node  # most bundles are here: the topology is looked at for the others only
+            others = (name for name in fetch_ladder(key, self.node, self.topology()) if name != self.node)
+        yield from others
 
     def _ask(
         self,
@@ -298,7 +301,7 @@ class Propagation:
                 self.arrivals.expect(key)
             try:
                 info, contents = self._fetch_here(key, fields, into)
-                return (replace(info, age_ms=0) if here else info), contents
+                return (msgspec.structs.replace(info, age_ms=0) if here else info), contents
             except NotFound:
                 keeper = None
                 found = self._peers.get(peer, key, fields, asker=None, keeper=None, newer_than=0)
@@ -486,8 +489,10 @@ class Propagation:
         if promised:
             self._outbox.check_room()
         try:
-            with self._noticing():
-                committed = commit(promised)
+            committed = commit(promised)
+        except StoreUnavailable:
+            self._forwarder.look_again()
+            raise
         finally:
             self.arrivals.settle(key)
         self._tell_holders(key, committed.behind, committed.info.size_bytes, supplied)
@@ -731,8 +736,9 @@ class Propagation:
 
     def _replicas(self, replicate: bool) -> tuple[str, ...]:
         """Return the cloud node, if it is to get a copy from here."""
-        cloud = [node.name for node in self.topology().cloud_nodes()[:1]] if replicate else []
-        return tuple(name for name in cloud if name != self.node)
+        if not replicate:
+            return ()
+        return tuple(node.name for node in self.topology().cloud_nodes()[:1] if node.name != self.node)
 
     def _stray_copy(self, key: StateKey) -> str | None:
         """Return the node that has a copy of a bundle of which nothing is known here: the data here was lost."""

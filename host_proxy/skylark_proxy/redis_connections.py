@@ -1,9 +1,8 @@
 """Connections to one Redis that are kept between round trips."""
 
 import contextlib
+import select
 from collections import deque
-
-import redis
 
 from skylark_proxy.redis_protocol import Connection, Pool
 
@@ -16,18 +15,17 @@ class KeptConnections:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._kept: deque[Connection] = deque()
+        self._kept: deque[tuple[Connection, select.poll]] = deque()
 
     def get_connection(self) -> Connection:
         """Return a connection that Redis has not closed; the one that was used last, if there is one."""
         try:
-            connection = self._kept.pop()
+            connection, lookout = self._kept.pop()
         except IndexError:
             return self._pool.get_connection()
-        with contextlib.suppress(redis.ConnectionError, redis.TimeoutError, OSError):
-            if not connection.can_read():
-                return connection
-        connection.disconnect()
+        if not lookout.poll(0):
+            return connection
+        connection.disconnect()  # Redis has closed it: nothing else is to be read between round trips
         self._pool.release(connection)
         return self._pool.get_connection()
 
@@ -35,12 +33,14 @@ class KeptConnections:
         """Give a connection back, which may be closed."""
         if connection._sock is None:
             self._pool.release(connection)
-        else:
-            self._kept.append(connection)
+            return
+        lookout = select.poll()
+        lookout.register(connection._sock, select.POLLIN)
+        self._kept.append((connection, lookout))
 
     def disconnect(self, inuse_connections: bool = True) -> None:
         """Close the connections that nobody uses at the moment, or all."""
         with contextlib.suppress(IndexError):
             while True:
-                self._pool.release(self._kept.pop())
+                self._pool.release(self._kept.pop()[0])
         self._pool.disconnect(inuse_connections)

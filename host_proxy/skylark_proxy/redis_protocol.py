@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import hiredis
 import redis
 
 from skylark_proxy.redis_reader import Place, ValueReader
@@ -22,7 +23,6 @@ class Connection(Protocol):
 
     def send_packed_command(self, command: _Chunks) -> None: ...
     def read_response(self) -> Any: ...
-    def can_read(self) -> bool: ...
     def disconnect(self) -> None: ...
 
 
@@ -70,12 +70,14 @@ def _pack(commands: Sequence[Command]) -> _Chunks:
     """Encodes commands as RESP arrays of bulk strings (Redis serialization protocol specification).
 
     Large values stay as they are, in pieces, so that they are never copied and the socket's timeout, which is for a
-    whole `sendall`, does not depend on a bundle's size. hiredis' packer would copy every value twice, and redis-py
-    does not let a cluster client have another one.
+    whole `sendall`, does not depend on a bundle's size. hiredis' packer would copy every value twice.
     """
     chunks: _Chunks = []
     head = bytearray()
     for command in commands:
+        if max(map(len, command)) < _INLINE_BYTES:
+            head += hiredis.pack_command(tuple(map(bytes, command)))  # type: ignore[arg-type]  # of one value, it says
+            continue
         head += b"*%d\r\n" % len(command)
         for value in command:
             head += b"$%d\r\n" % len(value)

@@ -61,9 +61,12 @@ called again, and of several bundles one is meant. What it raises ends the read.
 Room = Callable[[int], contextlib.AbstractContextManager[None]]
 
 
+_ANYTHING = contextlib.nullcontext()
+
+
 def no_room_needed(_size_bytes: int) -> contextlib.AbstractContextManager[None]:
     """Take every write: nothing is known of Redis' disk."""
-    return contextlib.nullcontext()
+    return _ANYTHING
 
 
 class _Script:
@@ -75,7 +78,7 @@ class _Script:
         self.sha1 = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
     def command(self, keys: Sequence[bytes], arguments: Iterable[str | int | None]) -> Command:
-        values = (b"" if value is None else str(value).encode() for value in arguments)
+        values = [b"" if value is None else str(value).encode() for value in arguments]
         return (b"EVALSHA", self.sha1, b"%d" % len(keys), *keys, *values)
 
 
@@ -84,16 +87,14 @@ _REFUSE, _NOTE, _ACKNOWLEDGE = _Script("refuse"), _Script("note"), _Script("ackn
 _SOURCES = {script.sha1: script.source for script in (_COMMIT, _DELETE, _FORGET, _REFUSE, _NOTE, _ACKNOWLEDGE)}
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBundle:
+class StoredBundle(msgspec.Struct, frozen=True):
     """A bundle as it was read: its metadata, and the bytes of the fields that were asked for and exist."""
 
     info: BundleInfo
     fields: Mapping[str, bytes | memoryview]
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True):
     """A node that has to be told something about a bundle.
 
     Attributes:
@@ -124,8 +125,7 @@ class Holder:
         return self.mark[1:] if self.mark.startswith("x") else None
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """A bundle that was stored, and the holders that do not have this version."""
 
     info: BundleInfo
@@ -340,7 +340,7 @@ class Store:
         own = key.at(self.node)
         keys = (_bundle_key(own), _index_key(own), _ledger_key(own))
         arguments = (_member(own), REMEMBERED_MS, expected_version, known_version, 1 if always else None)
-        outcome, version, *rest = self._run(own, _DELETE, keys, arguments)
+        outcome, version, *rest = self._run(_DELETE, keys, arguments)
         if outcome == b"conflict":
             raise Conflict(str(own), expected_version or 0, int(version))
         if outcome == b"superseded":
@@ -360,33 +360,33 @@ class Store:
             raise InvalidArgument("key", str(key), f"a key of another node: {self.node} gives its bundles' versions")
         keys = (_bundle_key(key), _index_key(key), _ledger_key(key), _held_key(key))
         arguments = (_member(key), REMEMBERED_MS, key.node, version, 1 if deleted else None)
-        existed, behind = self._run(key, _FORGET, keys, arguments)
+        existed, behind = self._run(_FORGET, keys, arguments)
         return Removed(bool(existed), version, _holders(behind))
 
     def refuse(self, key: StateKey, write: str) -> Removed:
         """Undo a write to a bundle of this node whose sender has given it up; take it no more if it is under way."""
         own = key.at(self.node)
         keys = (_bundle_key(own), _index_key(own), _ledger_key(own))
-        existed, behind = self._run(own, _REFUSE, keys, (_member(own), REMEMBERED_MS, write))
+        existed, behind = self._run(_REFUSE, keys, (_member(own), REMEMBERED_MS, write))
         return Removed(bool(existed), 0, _holders(behind))
 
     def note_cache(self, key: StateKey, node: str, version: int) -> tuple[Holder, ...]:
         """Note that a node keeps a version of a bundle of this node; return the holders that do not have the newest."""
         own = key.at(self.node)
         keys = (_bundle_key(own), _ledger_key(own))
-        return _holders(self._run(own, _NOTE, keys, (node, f"c{version}.{version}", REMEMBERED_MS)))
+        return _holders(self._run(_NOTE, keys, (node, f"c{version}.{version}", REMEMBERED_MS)))
 
     def note_refusal(self, key: StateKey, write: str) -> Holder:
         """Note that the node that the key names has to undo and refuse a write, which may still reach it."""
         assert key.node is not None
         holder = Holder(key.node, f"x{write}")
-        self._run(key, _NOTE, (_bundle_key(key), _ledger_key(key)), (holder.node, holder.mark, REMEMBERED_MS))
+        self._run(_NOTE, (_bundle_key(key), _ledger_key(key)), (holder.node, holder.mark, REMEMBERED_MS))
         return holder
 
     def note_holder(self, key: StateKey, node: str) -> Holder:
         """Note that a node may have a copy of a bundle of this node that it was once promised."""
         own, holder = key.at(self.node), Holder(node, "p0")
-        self._run(own, _NOTE, (_bundle_key(own), _ledger_key(own)), (node, holder.mark, REMEMBERED_MS))
+        self._run(_NOTE, (_bundle_key(own), _ledger_key(own)), (node, holder.mark, REMEMBERED_MS))
         return holder
 
     def acknowledge(self, key: StateKey, holder: Holder, version: int) -> None:
@@ -403,7 +403,7 @@ class Store:
 
     def _acknowledge(self, key: StateKey, holder: Holder, after: str | None, told: int | None) -> None:
         arguments = (holder.node, holder.mark, after, told, REMEMBERED_MS)
-        self._run(key, _ACKNOWLEDGE, (_bundle_key(key), _ledger_key(key)), arguments)
+        self._run(_ACKNOWLEDGE, (_bundle_key(key), _ledger_key(key)), arguments)
 
     def ledger(self, key: StateKey) -> Ledger:
         """Read what is known of a bundle beside its contents."""
@@ -452,10 +452,11 @@ class Store:
             raise TooLarge(f"bundle {key}", size_bytes, self._max_bundle_bytes)
         _check_number("ttl_ms", sealed.ttl_ms, 1)
         meta = self._meta(key, sealed, sizes)
-        first = (len(data) + 1, _member(key), sealed.ttl_ms, self._max_bundles_per_chain, meta.write, REMEMBERED_MS)
-        staging = _staging_key(key)
-        keys = (_bundle_key(key), staging, _index_key(key), _ledger_key(key), _held_key(key))
-        script = _COMMIT.command(keys, (*first, *arguments))
+        member = _member(key)
+        bundle, index, ledger = _bundle_key(key, member), _index_key(key), _ledger_key(key, member)
+        staging, held = b"skylark:staging:{%s}" % key.chain_id.encode(), _held_key(key)
+        first = (len(data) + 1, member, sealed.ttl_ms, self._max_bundles_per_chain, meta.write, REMEMBERED_MS)
+        script = _COMMIT.command((bundle, staging, index, ledger, held), (*first, *arguments))
         fields: list[bytes | memoryview] = [_META, msgspec.json.encode(meta)]
         for name, value in data.items():
             fields += (name.encode(), value)
@@ -464,12 +465,14 @@ class Store:
         else:
             commands = ((b"MULTI",), (b"HSET", staging, *fields), script, (b"UNLINK", staging), (b"EXEC",))
         with self._room(size_bytes):
-            replies = self._send(key, commands)
+            replies = self._send(bundle, commands)
         outcome, number, *rest = replies[0] if len(commands) == 1 else replies[-1][1]
         version = int(number)
         match outcome:
             case b"stored":
-                return Committed(self._info(key, version, meta), _holders(rest[1]))
+                sizes, age_ms = meta.sizes, sealed.age_ms or 0 if meta.confirmed_ms is not None else None
+                info = BundleInfo(key, version, self.node, sealed.meta, sizes, meta.expires_ms, age_ms)
+                return Committed(info, _holders(rest[1]))
             case b"same":
                 return Committed(self._info(key, version, _decoded(self._wire, key, rest[0])), _holders(rest[1]))
             case b"conflict":
@@ -526,24 +529,24 @@ class Store:
     def _read(self, key: StateKey, *commands: Command) -> Replies:
         return self._wire.exchange(_bundle_key(key), commands, repeatable=True)
 
-    def _run(self, key: StateKey, script: _Script, keys: Sequence[bytes], arguments: Iterable[str | int | None]) -> Any:
+    def _run(self, script: _Script, keys: Sequence[bytes], arguments: Iterable[str | int | None]) -> Any:
         """Run a script that may be run twice: the second time it finds done what the first one did."""
         command = script.command(keys, arguments)
         with self._room(0):
             try:
-                [reply] = self._send(key, [command])
+                [reply] = self._send(keys[0], [command])
             except StoreBrokenOff:
-                [reply] = self._send(key, [command])
+                [reply] = self._send(keys[0], [command])
         return reply
 
-    def _send(self, key: StateKey, commands: Sequence[Command]) -> Replies:
+    def _send(self, key: bytes, commands: Sequence[Command]) -> Replies:
         """Send commands; once more, with the script's source, to a Redis that has not had it since it started.
 
         Raises:
             StoreBrokenOff: The connection broke, and they may have been done.
         """
         try:
-            return self._wire.exchange(_bundle_key(key), commands, repeatable=False)
+            return self._wire.exchange(key, commands, repeatable=False)
         except StoreUnavailable as error:
             if not lacks_script(error):
                 raise
@@ -551,7 +554,7 @@ class Store:
             (b"EVAL", _SOURCES[bytes(command[1])], *command[2:]) if command[0] == b"EVALSHA" else command
             for command in commands
         ]
-        return self._wire.exchange(_bundle_key(key), sources, repeatable=False)
+        return self._wire.exchange(key, sources, repeatable=False)
 
 
 def _reading(key: StateKey, names: Sequence[bytes] | None) -> Command:
@@ -599,20 +602,16 @@ def _holders(flat: Sequence[bytes]) -> tuple[Holder, ...]:
     return tuple(Holder(node.decode(), mark.decode()) for node, mark in zip(flat[::2], flat[1::2], strict=True))
 
 
-def _staging_key(key: StateKey) -> bytes:
-    return f"skylark:staging:{{{key.chain_id}}}".encode()
-
-
 def _member(key: StateKey) -> str:
     return f"{key.node or ''}:{key.task_id}"
 
 
-def _bundle_key(key: StateKey) -> bytes:
-    return f"skylark:bundle:{{{key.chain_id}}}:{_member(key)}".encode()
+def _bundle_key(key: StateKey, member: str | None = None) -> bytes:
+    return f"skylark:bundle:{{{key.chain_id}}}:{member or _member(key)}".encode()
 
 
-def _ledger_key(key: StateKey) -> bytes:
-    return f"skylark:ledger:{{{key.chain_id}}}:{_member(key)}".encode()
+def _ledger_key(key: StateKey, member: str | None = None) -> bytes:
+    return f"skylark:ledger:{{{key.chain_id}}}:{member or _member(key)}".encode()
 
 
 def _held_key(key: StateKey) -> bytes:
