@@ -38,6 +38,7 @@ from skylark_proxy.errors import (
 from skylark_proxy.model import NAME_PATTERN, BundleInfo, Metadata, Sealed, StateKey
 from skylark_proxy.redis_binary import find_servers
 from skylark_proxy.redis_client import connect
+from skylark_proxy.redis_reader import LARGE_BYTES
 from skylark_proxy.redis_wire import RedisWire
 from skylark_proxy.store import MAX_VERSION, REMEMBERED_MS, Removed, Store
 
@@ -196,6 +197,59 @@ class TestRoundTrip:
         # The script looks at what is there by an HMGET of its own.
         assert (calls["cmdstat_hgetall"], calls["cmdstat_hmget"], calls["cmdstat_evalsha"]) == (100, 200, 100)
         assert not {"cmdstat_keys", "cmdstat_multi", "cmdstat_eval"} & set(calls)
+
+    def test_large_bundles_are_one_transaction(self, server: RedisServer, store: Store) -> None:
+        """The bytes of a large bundle, and many fields, do not pass through Lua."""
+        many = {f"f{number}": b"" for number in range(65)}
+        for fields in ({"f": bytes(20_000)}, {"f": bytes(9_000), "g": bytes(9_000)}, many):
+            with server.client() as client:
+                client.config_resetstat()
+                put_fields(store, fields)
+                calls = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
+            assert (calls["cmdstat_multi"], calls["cmdstat_evalsha"], calls["cmdstat_hset"]) == (1, 1, 2)
+            assert store.get(KEY).fields == fields
+
+    @pytest.mark.parametrize("fields", [None, ("large", "small", "none", "wide")], ids=["all", "some"])
+    def test_memory_of_the_caller(self, store: Store, fields: Sequence[str] | None) -> None:
+        """Large fields are received where the caller says, by their names and sizes; small ones come as they are."""
+        values = {"small": b"s" * 100, "large": os.urandom(3_000_000), "empty": b"", "wide": bytes(LARGE_BYTES)}
+        put_fields(store, values)
+        whole: dict[str, bytearray] = {}
+        memories: dict[str, memoryview] = {}
+
+        def into(name: str, size: int) -> memoryview:
+            whole[name] = bytearray(b"<" * (size + 2))
+            memories[name] = memoryview(whole[name])[1:-1]
+            return memories[name]
+
+        found = store.find(KEY, fields, into).fields
+        assert found == {name: value for name, value in values.items() if fields is None or name in fields}
+        assert set(memories) == {"large", "wide"}
+        assert all(found[name] is memory for name, memory in memories.items())
+        assert whole == {name: b"<%b<" % values[name] for name in memories}
+
+    def test_memory_for_metadata(self, store: Store) -> None:
+        """Metadata that are large themselves are no field: the caller is not asked for memory."""
+        fields = {f"name-{number:060}": b"1" for number in range(200)}
+        put_fields(store, fields)
+
+        def refuse(name: str, size: int) -> memoryview:
+            raise AssertionError(f"{name} of {size} bytes")
+
+        assert store.get(KEY, into=refuse).fields == fields
+        assert store.get(KEY, ["none"], refuse).fields == {}
+
+    def test_memory_that_is_refused(self, store: Store) -> None:
+        """What the caller raises ends the read, and the next one is right."""
+        put_fields(store, {"f": bytes(100_000)})
+
+        def refuse(name: str, size: int) -> memoryview:
+            raise MemoryError(f"{name} of {size} bytes")
+
+        for _ in range(3):
+            with pytest.raises(MemoryError, match="f of 100000 bytes"):
+                store.get(KEY, into=refuse)
+            assert store.get(KEY).fields == {"f": bytes(100_000)}
 
     def test_names_that_are_reserved(self, store: Store) -> None:
         """A field name that could be metadata is refused before anything is sent."""
@@ -964,6 +1018,22 @@ class TestBrokenConnections:
             store.get(KEY)
         relay.breaks = 0
         assert store.get(KEY).fields == {"f": b"1"}
+
+    def test_memory_for_a_read_that_is_repeated(self, relay: Relay, store: Store) -> None:
+        """A read that is sent once more asks for memory once more, and returns what lies in the last."""
+        data = os.urandom(5_000_000)
+        put(store, data)
+        memories: list[memoryview] = []
+
+        def into(name: str, size: int) -> memoryview:
+            if not memories:
+                relay.breaks = 1
+            memories.append(memoryview(bytearray(size)))
+            return memories[-1]
+
+        assert store.get(KEY, into=into).fields["f"] is memories[-1]
+        assert memories[-1] == data
+        assert len(memories) == 2
 
     def test_writes_are_repeated_once(self, relay: Relay, store: Store) -> None:
         """A write whose reply was lost is sent once more, is known by its id, and happens once."""
