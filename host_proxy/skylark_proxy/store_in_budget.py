@@ -10,9 +10,6 @@ from skylark_proxy.store import Into, Store, StoredBundle
 class StoreInBudget(Store):
     """The same store. What a request or a call of a function reads counts for it until it is over."""
 
-    def __init__(self, store: Store) -> None:
-        self.__dict__.update(vars(store))  # the same connections
-
     def find(self, key: StateKey, fields: Collection[str] | None = None, into: Into | None = None) -> StoredBundle:
         """See `Store.find`.
 
