@@ -1,15 +1,18 @@
 """One round trip to Redis: commands sent all at once, large values without a copy."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import hiredis
 import redis
 
-from skylark_proxy.redis_reader import Place, ValueReader
+from skylark_proxy.redis_reader import Place, ValueReader, parse_error
 
 _INLINE_BYTES = 16 * 1024
 _SEND_BYTES = 1024 * 1024
+
+_IN_SCRIPT = re.compile(r"^Error running script .*: -([A-Z]+ .*)$", re.DOTALL)
 
 Command = tuple[bytes | memoryview, ...]
 Replies = list[Any]
@@ -55,8 +58,14 @@ def round_trip(pool: Pool, commands: Sequence[Command], place: Place | None = No
         pool.release(connection)
     for reply in (*replies, *(replies[-1] if isinstance(replies[-1], list) else ())):
         if isinstance(reply, redis.RedisError):
-            raise reply
+            raise unwrapped(reply)
     return replies
+
+
+def unwrapped(error: redis.RedisError) -> Exception:
+    """Return the error of the command in a script that failed: Redis before 7 tells it as one of the script's."""
+    found = _IN_SCRIPT.search(str(error))
+    return parse_error(found[1]) if found is not None else error
 
 
 def _reply(read: Callable[[], Any]) -> Any:

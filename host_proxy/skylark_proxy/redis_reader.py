@@ -60,7 +60,7 @@ class ValueReader:
 
     def _small(self) -> Any:
         """Return the reply that has arrived, if it is the only one, and whole: hiredis is faster with small ones."""
-        reader = hiredis.Reader(InvalidResponse, _error, notEnoughData=_UNFINISHED)
+        reader = hiredis.Reader(InvalidResponse, parse_error, notEnoughData=_UNFINISHED)
         reader.feed(bytes(self._received[self._at : self._end]))
         reply = reader.gets()
         if reply is _UNFINISHED or reader.has_data():
@@ -71,7 +71,7 @@ class ValueReader:
     def _list(self) -> Any:
         head = self._line()
         if head[:1] == b"-":
-            return _error(head[1:].decode(errors="replace"))
+            return parse_error(head[1:].decode(errors="replace"))
         values: list[Value] = []
         for _ in range(_number(b"*", head)):
             values.append(self._value(values))
@@ -128,7 +128,8 @@ class ValueReader:
         return count
 
 
-def _error(text: str) -> Exception:
+def parse_error(text: str) -> Exception:
+    """Return the exception of redis-py for an error of Redis."""
     error: Exception = DefaultParser.parse_error(text)  # type: ignore[no-untyped-call]
     return error
 

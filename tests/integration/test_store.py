@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -827,6 +828,25 @@ class TestFailures:
                 assert keys(server) == [NAME]
             assert refusals
             assert all("maxmemory" in refusal for refusal in refusals)
+
+    @pytest.mark.parametrize("binary", binaries(), ids=str)
+    @pytest.mark.parametrize("size", [1000, 100_000])
+    def test_what_a_full_or_read_only_server_says(self, binary: Path, size: int) -> None:
+        """Small and large bundles, and what scripts do, are refused for the same reasons by every server."""
+        with run_redis(binary=binary) as server, opened(server.url) as store, server.client() as client:
+            kept = put(store, bytes(100_000))
+            client.config_set("maxmemory", 1)
+            with pytest.raises(StoreUnavailable, match="maxmemory") as caught:
+                put(store, bytes(size))
+            assert caught.value.full
+            client.config_set("maxmemory", 0)
+            client.replicaof("127.0.0.1", free_port())
+            for call in (lambda: put(store, bytes(size)), lambda: store.delete(KEY)):
+                with pytest.raises(StoreUnavailable, match="read only replica") as caught:
+                    call()
+                assert isinstance(caught.value.__cause__, redis.ReadOnlyError)
+            assert head(store) == kept
+            assert keys(server) == [NAME]
 
     def test_fields_that_were_lost(self, server: RedisServer, store: Store) -> None:
         """Fields that are not those of the put, whatever put them there, are never published."""
