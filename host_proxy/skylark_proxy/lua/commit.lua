@@ -32,12 +32,13 @@ else
 end
 if current == 0 and is_full(index, limit) then return {'full', limit} end
 local version = copy or next_version(last)
--- What Redis refuses where it is full has to be the first write.
-redis.call('HSET', staging, '@version', text(version), unpack(ARGV, last_promised + 1))
-if redis.call('HLEN', staging) ~= parts + 1 then
+-- What Redis refuses where it is full has to be the first write. The repair of its file looks for the metadata first.
+if #ARGV > last_promised then redis.call('HSET', staging, unpack(ARGV, last_promised + 1)) end
+if redis.call('HLEN', staging) ~= parts then
   redis.call('UNLINK', staging)
   return {'incomplete', 0}
 end
+redis.call('HSET', staging, '@version', text(version))
 redis.call('RENAME', staging, bundle)
 if ttl_ms then redis.call('PEXPIRE', bundle, text(ttl_ms)) end
 enter_index(index, member, ttl_ms)
