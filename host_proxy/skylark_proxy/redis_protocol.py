@@ -10,6 +10,7 @@ import redis
 from skylark_proxy.redis_reader import Place, ValueReader, parse_error
 
 _INLINE_BYTES = 16 * 1024
+_PACKED_BYTES = 32 * 1024
 _SEND_BYTES = 1024 * 1024
 
 _IN_SCRIPT = re.compile(r"^Error running script .*: -([A-Z]+ .*)$", re.DOTALL)
@@ -79,12 +80,12 @@ def _pack(commands: Sequence[Command]) -> _Chunks:
     """Encodes commands as RESP arrays of bulk strings (Redis serialization protocol specification).
 
     Large values stay as they are, in pieces, so that they are never copied and the socket's timeout, which is for a
-    whole `sendall`, does not depend on a bundle's size. hiredis' packer would copy every value twice.
+    whole `sendall`, does not depend on a bundle's size. hiredis' packer, which is fast, copies every value.
     """
     chunks: _Chunks = []
     head = bytearray()
     for command in commands:
-        if max(map(len, command)) < _INLINE_BYTES:
+        if sum(map(len, command)) <= _PACKED_BYTES:
             head += hiredis.pack_command(tuple(map(bytes, command)))  # type: ignore[arg-type]  # of one value, it says
             continue
         head += b"*%d\r\n" % len(command)
