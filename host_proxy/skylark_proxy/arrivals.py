@@ -51,13 +51,15 @@ class Arrivals:
 
     def settle(self, key: StateKey) -> None:
         """Let those who wait for a bundle look again: it has arrived, or will not come."""
+        if not self.expects(key):  # what is expected from now on will be looked for, and is there
+            return
         with self._changed:
             if self._expected.pop(key.anywhere(), None) is not None:
                 self._changed.notify_all()
 
     def expects(self, key: StateKey) -> bool:
         """Return True if a bundle is expected. Ask before you look for it, since it may arrive in between."""
-        return key.anywhere() in self._expected
+        return bool(self._expected) and key.anywhere() in self._expected
 
     def wait(self, key: StateKey) -> bool:
         """Wait for a bundle that is expected; return False at once if it is not, or if too many wait already."""

@@ -7,6 +7,7 @@ from the local node to the destination, then reversed) are in `paths`; offload, 
 import math
 import random
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Lock
 from typing import Any
@@ -20,6 +21,9 @@ from skylark_proxy.topology import Topology
 
 MAX_SIZE_BYTES = 2**63 - 1
 """The largest size that can be asked about: that of a signed 64-bit integer."""
+
+_MAX_ANSWERS = 256
+"""How many elections are kept for each pair of a topology and a contact interval."""
 
 _FINITE = "a finite number of {}, at least 0"
 
@@ -94,8 +98,16 @@ class Election(msgspec.Struct, frozen=True, kw_only=True):
         return plain
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Paths, and the answers to what was asked over them, by all that was asked but the time."""
+
+    paths: ShortestPaths
+    answers: dict[tuple[str, int, Policy, Objectives], Election] = field(default_factory=dict)
+
+
 class Elector:
-    """Elects for one local node and keeps the paths that it computed. Safe for threads."""
+    """Elects for one local node and keeps the paths that it computed, and the elections. Safe for threads."""
 
     def __init__(self, local: str, max_kept: int = 8) -> None:
         """Names the local node.
@@ -107,7 +119,7 @@ class Elector:
         """
         self.local = local
         self._max_kept = max_kept
-        self._kept: OrderedDict[tuple[int, int], ShortestPaths] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int], _Kept] = OrderedDict()
         self._lock = Lock()
 
     def elect(
@@ -126,8 +138,16 @@ class Elector:
             UnknownNode: The local node or the destination is not in the topology.
             InvalidArgument: A number is out of range.
         """
-        paths = self.paths(topology, at_s)
-        return elect(paths, destination, size_bytes, policy, objectives, at_s, rng)
+        kept, asked = self._kept_for(topology, at_s), (destination, size_bytes, policy, objectives)
+        answer = kept.answers.get(asked)
+        if answer is not None:
+            return msgspec.structs.replace(answer, at_s=at_s)
+        answer = elect(kept.paths, destination, size_bytes, policy, objectives, at_s, rng)
+        if policy is not Policy.RANDOM and all(one.window_ends_s is None for one in answer.candidates):
+            if len(kept.answers) >= _MAX_ANSWERS:
+                kept.answers.clear()
+            kept.answers[asked] = answer
+        return answer
 
     def paths(self, topology: Topology, at_s: float) -> ShortestPaths:
         """The paths from the local node over the links of `topology` that are up at the time `at_s`.
@@ -136,16 +156,19 @@ class Elector:
             UnknownNode: The local node is not in the topology.
             InvalidArgument: `at_s` is not a finite number.
         """
+        return self._kept_for(topology, at_s).paths
+
+    def _kept_for(self, topology: Topology, at_s: float) -> _Kept:
         key = topology.epoch, topology.contact_interval(at_s)
         with self._lock:
-            paths = self._kept.get(key)
+            kept = self._kept.get(key)
             # An epoch alone does not tell topologies apart: a provider that is replaced may begin at 1 again.
-            if paths is None or paths.topology is not topology:
-                paths = self._kept[key] = ShortestPaths(topology, self.local, at_s)
+            if kept is None or kept.paths.topology is not topology:
+                kept = self._kept[key] = _Kept(ShortestPaths(topology, self.local, at_s))
             self._kept.move_to_end(key)
             if len(self._kept) > self._max_kept:
                 self._kept.popitem(last=False)
-        return paths
+        return kept
 
 
 def elect(

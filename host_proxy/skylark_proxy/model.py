@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from skylark.names import EXPECTED_NAME, MAX_KEY_LENGTH, NAME, is_name
 from skylark.plan import EXPECTED as EXPECTED_PLAN
@@ -71,8 +73,10 @@ class Read(StrEnum):
     """The owner's bundle, or an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateKey:
+# What every fetch and store makes is a struct of msgspec: a dataclass costs several times as much to make and to hash.
+
+
+class StateKey(msgspec.Struct, frozen=True):
     """`<chain_id>:<node>:<task_id>`, or `<chain_id>:<task_id>` where the node is not known (`node` is None)."""
 
     chain_id: str
@@ -167,8 +171,7 @@ class Objectives:
     min_bandwidth_mbps: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(msgspec.Struct, frozen=True):
     """What is said about a bundle's contents when they are written. It is the same in every copy.
 
     Attributes:
@@ -185,11 +188,10 @@ class Metadata:
     crc32: int
     write: str
     plan: Plan | None = None
-    seen: Mapping["StateKey", int] = field(default_factory=dict)
+    seen: Mapping["StateKey", int] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(msgspec.Struct, frozen=True):
     """A bundle on its way to a store: its fields, what is said about them, and how long they live.
 
     Attributes:
@@ -209,8 +211,7 @@ class Sealed:
         return sum(map(len, self.fields.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class BundleInfo:
+class BundleInfo(msgspec.Struct, frozen=True):
     """All that is known of a bundle at a node but its bytes.
 
     Attributes:
@@ -226,7 +227,7 @@ class BundleInfo:
     version: int
     held_by: str
     meta: Metadata
-    sizes: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = msgspec.field(default_factory=dict)
     expires_ms: int | None = None
     age_ms: int | None = None
 

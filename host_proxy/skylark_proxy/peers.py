@@ -1,6 +1,7 @@
 """Other nodes' proxies: fetching, forwarding and deleting bundles over HTTP, as binary streams."""
 
 import contextlib
+import copy
 import functools
 import logging
 import time
@@ -66,6 +67,11 @@ class _Answer(msgspec.Struct):
     error: ErrorBody
 
 
+Bounds = Callable[[str], contextlib.AbstractContextManager[Callable[[int], None]]]
+"""Entered with a node's name for each exchange with it. What it yields is called with the size of the answer in bytes,
+before that is read. Both may wait, and raise what the call then raises."""
+
+
 class Peers:
     """The other nodes of the topology. Connections are kept; a call blocks its thread until the peer has answered.
 
@@ -105,6 +111,13 @@ class Peers:
             tls, num_pools=256, maxsize=_CONNECTIONS_PER_PEER, timeout=timeout, retries=False, block=False
         )
         self._requests = SignedRequests(self._pool, signer)
+        self._bounds: Bounds = _no_bounds
+
+    def within(self, bounds: Bounds) -> "Peers":
+        """Return the same nodes, over the same connections, for calls that keep within bounds."""
+        bounded = copy.copy(self)
+        bounded._bounds = bounds
+        return bounded
 
     def get(
         self,
@@ -305,7 +318,16 @@ class Peers:
             yield response
 
     @contextlib.contextmanager
-    def _request(
+    def _request(self, node: Node, *args: Any, **kwargs: Any) -> Iterator[urllib3.BaseHTTPResponse]:
+        """Do an exchange within the bounds; see `_exchange`."""
+        with self._bounds(node.name) as expect, self._exchange(node, *args, **kwargs) as response:
+            length = response.headers.get("Content-Length", "")
+            if length.isdecimal():
+                expect(int(length))
+            yield response
+
+    @contextlib.contextmanager
+    def _exchange(
         self,
         node: Node,
         method: str,
@@ -368,6 +390,11 @@ class Peers:
         exchange_s = ended - started - self._measure_connecting(node)
         size_bytes = int((sent or {}).get("Content-Length", 0)) + int(response.headers.get("Content-Length", 0))
         self._meter.record(node.name, size_bytes, exchange_s, time.time())
+
+
+@contextlib.contextmanager
+def _no_bounds(_node: str) -> Iterator[Callable[[int], None]]:
+    yield lambda _size_bytes: None
 
 
 @functools.lru_cache(maxsize=1024)

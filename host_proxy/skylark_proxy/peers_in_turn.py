@@ -1,31 +1,29 @@
-"""Other nodes, called by so many threads at once and no more, whose answers fit the budget; see `bulkheads`."""
+"""Bounds for the calls to other nodes: so many at once and no more, and answers that fit the budget."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
-
-import urllib3
+from collections.abc import Callable, Iterator
 
 from skylark_proxy.budget import share_here
 from skylark_proxy.bulkheads import PeerSlots
-from skylark_proxy.model import Node
-from skylark_proxy.peers import Peers
 
 
-class PeersInTurn(Peers):
-    """The nodes and connections of `peers`; each exchange holds a place for its node.
+class InTurn:
+    """Bounds of `Peers`: each exchange holds a place for its node, and the request that it is for holds its answer.
 
-    Every method raises `PeerUnreachable` too where so many calls to the node run that a further one has no hope.
+    A call raises `PeerUnreachable` too where so many calls to the node run that a further one has no hope.
     """
 
-    def __init__(self, peers: Peers, slots: PeerSlots) -> None:
-        self.__dict__.update(vars(peers))  # the same connections, and what is known of the nodes
+    def __init__(self, slots: PeerSlots) -> None:
         self._slots = slots
 
     @contextlib.contextmanager
-    def _request(self, node: Node, *args: Any, **kwargs: Any) -> Iterator[urllib3.BaseHTTPResponse]:
-        with self._slots.calling(node.name), super()._request(node, *args, **kwargs) as response:
-            share, length = share_here(), response.headers.get("Content-Length", "")
-            if share is not None and length.isdecimal():
-                share.add_blocking(int(length))  # before it is read, in `Peers.get`
-            yield response
+    def __call__(self, node: str) -> Iterator[Callable[[int], None]]:
+        """Hold a place for one exchange."""
+        with self._slots.calling(node):
+            yield _hold
+
+
+def _hold(size_bytes: int) -> None:
+    share = share_here()
+    if share is not None:
+        share.add_blocking(size_bytes)

@@ -6,6 +6,8 @@ The decisions of a propagation are here too, apart from their carrying out, so t
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from skylark.plan import Plan
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
@@ -15,8 +17,7 @@ from skylark_proxy.model import Ack, BundleInfo, Objectives, Policy, StateKey
 from skylark_proxy.topology import Topology
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedBundle:
+class FetchedBundle(msgspec.Struct, frozen=True):
     """A bundle and the way to it.
 
     Attributes:
@@ -43,8 +44,7 @@ class FailedAttempt:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedBundle:
+class PlacedBundle(msgspec.Struct, frozen=True):
     """Where a bundle was put, and why.
 
     Attributes:
@@ -134,8 +134,7 @@ class Defaults:
     replicate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """Who is to hold a bundle.
 
     Attributes:
@@ -167,12 +166,13 @@ class Route:
         """
         ack = write.ack or defaults.ack
         replicate = defaults.replicate if write.replicate is None else write.replicate
-        cloud = next((node.name for node in topology.cloud_nodes()), None)
+        clouds = topology.cloud_nodes()
+        cloud = clouds[0].name if clouds else None
         if ack is Ack.CLOUD and cloud is None:
             raise InvalidArgument("ack", ack.value, "local or elected: the topology has no cloud node")
         if election is None:
             candidates: tuple[str, ...] = (write.key.node or local,)
-        elif ack is Ack.LOCAL:
+        elif ack is Ack.LOCAL or election.elected == local:
             candidates = (local,)
         else:
             candidates = tuple(dict.fromkeys((election.elected, *election.fallbacks, local)))

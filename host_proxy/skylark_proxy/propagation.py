@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -41,7 +40,7 @@ from skylark_proxy.placement import (
     fetch_ladder,
 )
 from skylark_proxy.seen import Seen
-from skylark_proxy.store import Committed, Holder, Removed, Store, StoredBundle
+from skylark_proxy.store import Committed, Holder, Into, Removed, Store, StoredBundle
 from skylark_proxy.topology import Topology, TopologyProvider
 
 T = TypeVar("T")
@@ -98,8 +97,7 @@ class Unchanged:
     """The owner has no newer version than the one that the asker has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(msgspec.Struct, frozen=True):
     """On which terms an owner stores a bundle.
 
     Attributes:
@@ -174,6 +172,7 @@ class Propagation:
         min_version: int = 0,
         *,
         hold: bool = True,
+        into: Into | None = None,
     ) -> FetchedBundle:
         """Fetch a bundle: from the local node, else the owner that the key names, else the cloud node.
 
@@ -184,6 +183,7 @@ class Propagation:
             read: What the reader is content with.
             min_version: The version that the reader has seen: none older is given.
             hold: True if a copy may be kept here, where the node's settings say so.
+            into: Where large fields that are here are to lie; see `store.Into`. Those of other nodes come as they are.
 
         Raises:
             NotFound: All who were asked answered, and none has it; or the owner has deleted it.
@@ -197,8 +197,8 @@ class Propagation:
 
         def at(name: str) -> Found:
             if name == self.node:
-                return self._fetch_here(key, fields)
-            return self._ask(name, key, fields, keeps=keeps, compares=compares, waits=waits)
+                return self._fetch_here(key, fields, into)
+            return self._ask(name, key, fields, into, keeps=keeps, compares=compares, waits=waits)
 
         (info, found), hops, stale = self._first(key, read, min_version, at)
         self._note(info)
@@ -262,15 +262,28 @@ class Propagation:
             raise unavailable
         raise NotFound("bundle", str(key), tuple(asked))
 
-    def _ladder(self, key: StateKey, read: Read) -> Sequence[str]:
-        """The nodes to ask, in order. Without an owner in the key there is none to prefer."""
-        nearest = fetch_ladder(key, self.node, self.topology())
-        if key.node is None or read is Read.NEAREST:
-            return nearest
-        return [key.node, *(name for name in nearest if name != key.node and read is Read.LATEST)]
+    def _ladder(self, key: StateKey, read: Read) -> Iterator[str]:
+        """Yield the nodes to ask, in order. Without an owner in the key there is none to prefer."""
+        if key.node is not None and read is not Read.NEAREST:
+            yield key.node
+            if read is Read.OWNER:
+                return
+            others = (name for name in fetch_ladder(key, self.node, self.topology()) if name != key.node)
+        else:
+            yield self.node  # most bundles are here: the topology is looked at for the others only
+            others = (name for name in fetch_ladder(key, self.node, self.topology()) if name != self.node)
+        yield from others
 
     def _ask(
-        self, name: str, key: StateKey, fields: Collection[str], *, keeps: bool, compares: bool, waits: bool
+        self,
+        name: str,
+        key: StateKey,
+        fields: Collection[str],
+        into: Into | None,
+        *,
+        keeps: bool,
+        compares: bool,
+        waits: bool,
     ) -> Found:
         """Ask another node.
 
@@ -287,8 +300,8 @@ class Propagation:
             if isinstance(found, OnItsWay):
                 self.arrivals.expect(key)
             try:
-                info, contents = self._fetch_here(key, fields)
-                return (replace(info, age_ms=0) if here else info), contents
+                info, contents = self._fetch_here(key, fields, into)
+                return (msgspec.structs.replace(info, age_ms=0) if here else info), contents
             except NotFound:
                 keeper = None
                 found = self._peers.get(peer, key, fields, asker=None, keeper=None, newer_than=0)
@@ -297,8 +310,8 @@ class Propagation:
             self._keep(*found)
         return found
 
-    def _fetch_here(self, key: StateKey, fields: Collection[str]) -> Found:
-        stored = self._here(key, lambda: self.store.find(key, fields or None))
+    def _fetch_here(self, key: StateKey, fields: Collection[str], into: Into | None) -> Found:
+        stored = self._here(key, lambda: self.store.find(key, fields or None, into))
         return stored.info, stored.fields
 
     def _head_at(self, name: str, key: StateKey) -> BundleInfo:
@@ -476,8 +489,10 @@ class Propagation:
         if promised:
             self._outbox.check_room()
         try:
-            with self._noticing():
-                committed = commit(promised)
+            committed = commit(promised)
+        except StoreUnavailable:
+            self._forwarder.look_again()
+            raise
         finally:
             self.arrivals.settle(key)
         self._tell_holders(key, committed.behind, committed.info.size_bytes, supplied)
@@ -721,8 +736,9 @@ class Propagation:
 
     def _replicas(self, replicate: bool) -> tuple[str, ...]:
         """Return the cloud node, if it is to get a copy from here."""
-        cloud = [node.name for node in self.topology().cloud_nodes()[:1]] if replicate else []
-        return tuple(name for name in cloud if name != self.node)
+        if not replicate:
+            return ()
+        return tuple(node.name for node in self.topology().cloud_nodes()[:1] if node.name != self.node)
 
     def _stray_copy(self, key: StateKey) -> str | None:
         """Return the node that has a copy of a bundle of which nothing is known here: the data here was lost."""

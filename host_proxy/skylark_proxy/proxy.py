@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from skylark_oci.settings import RegistrySettings
 from skylark_proxy.allocator import give_back
@@ -30,7 +31,7 @@ from skylark_proxy.memory_limit import memory_limit_bytes
 from skylark_proxy.model import Node, Tier
 from skylark_proxy.outbox import Outbox
 from skylark_proxy.peers import Peers
-from skylark_proxy.peers_in_turn import PeersInTurn
+from skylark_proxy.peers_in_turn import InTurn
 from skylark_proxy.placement import Defaults
 from skylark_proxy.propagation import Propagation
 from skylark_proxy.redis_client import connect
@@ -51,6 +52,7 @@ _SAVED = "node-info.json"
 """The last answer of the node-info service, in the data folder."""
 
 Progress = Callable[[str], None]
+S = TypeVar("S", bound=Store)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
     config.tls.check()
     with contextlib.ExitStack() as stack:
         topology = _provider(config, stack, progress)
-        store, redis, room = _store(config, stack, progress)
+        redis, room = _redis(config, stack, progress)
+        store = _store(Store, config, redis, room)
         signer = Signer(config.peer_key, config.node) if config.peer_key is not None else None
         timeouts_ms = config.peer_connect_timeout_ms, config.peer_timeout_ms
         peers = Peers(*timeouts_ms, _meter(config, stack, signer), signer, config.tls)
@@ -97,10 +100,8 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         stack.callback(forwarder.close)
         bulkheads = Bulkheads()
         arrivals = Arrivals(config.arrival_wait_ms / 1000, waiting=elsewhere)
-        in_turn = PeersInTurn(peers, bulkheads.peers)
-        propagation = Propagation(
-            StoreInBudget(store), in_turn, topology, outbox, forwarder, arrivals, _defaults(config)
-        )
+        in_budget, in_turn = _store(StoreInBudget, config, redis, room), peers.within(InTurn(bulkheads.peers))
+        propagation = Propagation(in_budget, in_turn, topology, outbox, forwarder, arrivals, _defaults(config))
         exchange_root = stack.enter_context(exchange_folder(default_root()))
         engine = Engine(config.cache_dir / "compiled")
         stack.callback(engine.close)
@@ -195,7 +196,7 @@ def _meter(config: Config, stack: contextlib.ExitStack, signer: Signer | None) -
     return meter
 
 
-def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> tuple[Store, RedisWire, DiskRoom | None]:
+def _redis(config: Config, stack: contextlib.ExitStack, progress: Progress) -> tuple[RedisWire, DiskRoom | None]:
     url, room = config.redis_url, None
     if url is None:
         progress("starting Redis")
@@ -207,14 +208,17 @@ def _store(config: Config, stack: contextlib.ExitStack, progress: Progress) -> t
     warning = wire.durability()
     if warning is not None:
         _LOG.warning("bundles may be lost: %s", warning)
-    store = Store(
+    return wire, room
+
+
+def _store(kind: type[S], config: Config, wire: RedisWire, room: DiskRoom | None) -> S:
+    return kind(
         wire,
         config.node,
         max_bundle_bytes=config.max_bundle_bytes,
         max_bundles_per_chain=config.max_bundles_per_chain,
         room=room.reserved if room is not None else no_room_needed,
     )
-    return store, wire, room
 
 
 def _defaults(config: Config) -> Defaults:

@@ -20,7 +20,6 @@ from skylark_proxy.tls import TlsFiles
 Client = redis.Redis | redis.RedisCluster
 """What `connect` returns and `Store` takes. A Sentinel's client is a `redis.Redis` with a pool of its own."""
 
-_SOCKET_READ_BYTES = 256 * 1024
 _SENTENCE = 300  # characters
 
 
@@ -52,7 +51,6 @@ def connect(
         "protocol": 2,  # RESP3's push messages have no place between our replies, and HELLO costs a round trip
         "socket_timeout": timeout_s,
         "socket_connect_timeout": connect_timeout_s,
-        "socket_read_size": _SOCKET_READ_BYTES,
         "retry": Retry(NoBackoff(), 0),
     }
     parts = check_url(url)

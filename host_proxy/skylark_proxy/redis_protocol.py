@@ -1,17 +1,19 @@
 """One round trip to Redis: commands sent all at once, large values without a copy."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import hiredis
 import redis
 
+from skylark_proxy.redis_reader import Place, ValueReader, parse_error
+
 _INLINE_BYTES = 16 * 1024
+_PACKED_BYTES = 32 * 1024
 _SEND_BYTES = 1024 * 1024
 
-_LARGE_BYTES = 4 * 1024 * 1024
-_PING = b"*1\r\n$4\r\nPING\r\n"
-"""Sent after a large reply: hiredis keeps its buffer, as large as that, until the next reply begins, and the connection
-may be idle until then."""
+_IN_SCRIPT = re.compile(r"^Error running script .*: -([A-Z]+ .*)$", re.DOTALL)
 
 Command = tuple[bytes | memoryview, ...]
 Replies = list[Any]
@@ -20,6 +22,8 @@ _Chunks = list[bytes | memoryview]
 
 class Connection(Protocol):
     """The part of redis-py's connection that one round trip needs."""
+
+    _sock: Any
 
     def send_packed_command(self, command: _Chunks) -> None: ...
     def read_response(self) -> Any: ...
@@ -34,15 +38,20 @@ class Pool(Protocol):
     def disconnect(self, inuse_connections: bool = True) -> None: ...
 
 
-def round_trip(pool: Pool, commands: Sequence[Command]) -> Replies:
-    """Raises the first error among the replies (and those inside the last, EXEC's), once all have been read."""
+def round_trip(pool: Pool, commands: Sequence[Command], place: Place | None = None) -> Replies:
+    """Send commands and return their replies.
+
+    Args:
+        place: Where the large parts of the replies go, each of which is a list of values. None: to new objects.
+
+    Raises:
+        RedisError: The first error among the replies (and those inside the last, EXEC's), once all have been read.
+    """
     connection = pool.get_connection()
     try:
         connection.send_packed_command(_pack(commands))
-        replies = [_reply(connection) for _ in commands]
-        if sum(map(_size, replies)) >= _LARGE_BYTES:
-            connection.send_packed_command([_PING])
-            _reply(connection)
+        read = ValueReader(connection._sock, place).read if place is not None else connection.read_response
+        replies = [_reply(read) for _ in commands]
     except BaseException:
         connection.disconnect()  # its replies can no longer be told apart
         raise
@@ -50,21 +59,19 @@ def round_trip(pool: Pool, commands: Sequence[Command]) -> Replies:
         pool.release(connection)
     for reply in (*replies, *(replies[-1] if isinstance(replies[-1], list) else ())):
         if isinstance(reply, redis.RedisError):
-            raise reply
+            raise unwrapped(reply)
     return replies
 
 
-def _size(reply: Any) -> int:
-    """The bytes of a reply, and of what is in a list or map of them; deeper ones are small."""
-    if isinstance(reply, dict):
-        return sum(len(part) for part in reply.values() if isinstance(part, bytes))
-    parts = reply if isinstance(reply, list) else (reply,)
-    return sum(len(part) for part in parts if isinstance(part, bytes))
+def unwrapped(error: redis.RedisError) -> Exception:
+    """Return the error of the command in a script that failed: Redis before 7 tells it as one of the script's."""
+    found = _IN_SCRIPT.search(str(error))
+    return parse_error(found[1]) if found is not None else error
 
 
-def _reply(connection: Connection) -> Any:
+def _reply(read: Callable[[], Any]) -> Any:
     try:
-        return connection.read_response()
+        return read()
     except redis.ResponseError as error:
         return error
 
@@ -73,12 +80,14 @@ def _pack(commands: Sequence[Command]) -> _Chunks:
     """Encodes commands as RESP arrays of bulk strings (Redis serialization protocol specification).
 
     Large values stay as they are, in pieces, so that they are never copied and the socket's timeout, which is for a
-    whole `sendall`, does not depend on a bundle's size. hiredis' packer would copy every value twice, and redis-py
-    does not let a cluster client have another one.
+    whole `sendall`, does not depend on a bundle's size. hiredis' packer, which is fast, copies every value.
     """
     chunks: _Chunks = []
     head = bytearray()
     for command in commands:
+        if sum(map(len, command)) <= _PACKED_BYTES:
+            head += hiredis.pack_command(tuple(map(bytes, command)))  # type: ignore[arg-type]  # of one value, it says
+            continue
         head += b"*%d\r\n" % len(command)
         for value in command:
             head += b"$%d\r\n" % len(value)

@@ -9,7 +9,9 @@ from redis.sentinel import SentinelConnectionPool
 
 from skylark_proxy.errors import StoreUnavailable
 from skylark_proxy.redis_client import Client, describe, translate
+from skylark_proxy.redis_connections import KeptConnections
 from skylark_proxy.redis_protocol import Command, Pool, Replies, round_trip
+from skylark_proxy.redis_reader import Place
 
 _PROBE = b"skylark:probe"
 _MAX_PROBES = 4096  # keys to try until each primary of a cluster has one; a primary without slots has none
@@ -22,11 +24,14 @@ class Wire(Protocol):
     server: str
     """The server's address without secrets, for messages."""
 
-    def exchange(self, key: bytes, commands: Sequence[Command], *, repeatable: bool) -> Replies:
+    def exchange(
+        self, key: bytes, commands: Sequence[Command], *, repeatable: bool, place: Place | None = None
+    ) -> Replies:
         """Send commands to the server that has `key`, all at once, and return their replies.
 
         Args:
             repeatable: True if doing them twice is the same as once: they are sent again where a connection breaks.
+            place: Where large values go, if all replies are lists of values. It is called again for what is sent again.
         """
 
     def scan(self, pattern: bytes, key: bytes | None = None) -> Iterator[list[bytes]]:
@@ -50,11 +55,14 @@ class RedisWire:
     def __init__(self, client: Client) -> None:
         self._client: Any = client  # Any: half of redis-py's methods are untyped
         self._in_cluster = isinstance(client, redis.RedisCluster)
+        self._one = None if isinstance(client, redis.RedisCluster) else _kept(client.connection_pool)
         self.server = describe(client)
 
-    def exchange(self, key: bytes, commands: Sequence[Command], *, repeatable: bool) -> Replies:
+    def exchange(
+        self, key: bytes, commands: Sequence[Command], *, repeatable: bool, place: Place | None = None
+    ) -> Replies:
         """See `Wire.exchange`."""
-        return self._exchange(key, commands, repeatable=repeatable)
+        return self._exchange(key, commands, repeatable=repeatable, place=place)
 
     def scan(self, pattern: bytes, key: bytes | None = None) -> Iterator[list[bytes]]:
         """See `Wire.scan`. It walks over the keys in bounded steps and holds nothing up."""
@@ -123,10 +131,12 @@ class RedisWire:
             for sentinel in pool.sentinel_manager.sentinels:
                 sentinel.close()
 
-    def _exchange(self, where: bytes | Pool, commands: Sequence[Command], *, repeatable: bool) -> Replies:
+    def _exchange(
+        self, where: bytes | Pool, commands: Sequence[Command], *, repeatable: bool, place: Place | None = None
+    ) -> Replies:
         try:
             try:
-                return round_trip(self._pool(where), commands)
+                return round_trip(self._pool(where), commands, place)
             except redis.ReadOnlyError:  # nothing was done; after a failover the address may lead to the new primary
                 self._reconnect(where)
             except MovedError:  # the cluster's node refused them all: the slot is elsewhere now
@@ -137,14 +147,14 @@ class RedisWire:
                 self._refresh()
                 if not repeatable or isinstance(error, redis.TimeoutError):
                     raise
-            return round_trip(self._pool(where), commands)
+            return round_trip(self._pool(where), commands, place)
         except (redis.RedisError, RedisClusterException) as error:
             raise translate(error, self.server) from error
 
     def _probes(self) -> Iterator[tuple[Pool, bytes]]:
         """Yield the pool of each server, with a key that the server takes."""
-        if not self._in_cluster:
-            yield self._client.connection_pool, _PROBE
+        if self._one is not None:
+            yield self._one, _PROBE
             return
         left = {node.name for node in self._client.get_primaries()}
         for number in range(_MAX_PROBES):
@@ -159,14 +169,10 @@ class RedisWire:
     def _pool(self, where: bytes | Pool) -> Pool:
         if not isinstance(where, bytes):
             return where
-        if self._in_cluster:
-            return self._node_pool(self._client.get_node_from_key(where))
-        return cast(Pool, self._client.connection_pool)
+        return self._one or self._node_pool(self._client.get_node_from_key(where))
 
     def _pools(self) -> Sequence[Pool]:
-        if self._in_cluster:
-            return [self._node_pool(node) for node in self._client.get_primaries()]
-        return [self._client.connection_pool]
+        return [self._one] if self._one else [self._node_pool(node) for node in self._client.get_primaries()]
 
     def _node_pool(self, node: Any) -> Pool:
         # Cluster pipelines block EVAL and SCAN; a node takes every command.
@@ -182,6 +188,12 @@ class RedisWire:
     def _refresh(self) -> None:
         if self._in_cluster:
             self._client.nodes_manager.initialize()
+
+
+def _kept(pool: redis.ConnectionPool) -> Pool:
+    # A Sentinel's pool looks at each connection that it is given back: the service may have another primary by then.
+    own = cast(Pool, pool)
+    return own if isinstance(pool, SentinelConnectionPool) else KeptConnections(own)
 
 
 def lacks_script(error: StoreUnavailable) -> bool:

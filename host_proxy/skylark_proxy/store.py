@@ -13,7 +13,6 @@ name begins with `@` (`model.NAME_PATTERN`).
 
 import contextlib
 import hashlib
-import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -36,21 +35,36 @@ from skylark_proxy.errors import (
 from skylark_proxy.machine import REAL, Machine, now_ms
 from skylark_proxy.model import BundleInfo, Metadata, Sealed, StateKey, check_name, parse_plan
 from skylark_proxy.redis_protocol import Command, Replies
+from skylark_proxy.redis_reader import Place, Value
 from skylark_proxy.redis_wire import Wire, lacks_script
 
 REMEMBERED_MS = 3_600_000
 """How long a deletion or an expired version is remembered: longer than any request can be under way."""
 
+_SMALL_BYTES, _FEW_FIELDS = 16 * 1024, 64
+"""Up to here a bundle is written by one command; Lua takes some thousand arguments."""
+
 _VERSION, _META, _DELETED = b"@version", b"@meta", b"@deleted"
 _LEDGER_PREFIX = b"skylark:ledger:"
 
 
+Into = Callable[[str, int], memoryview]
+"""Return the memory that a field is to be received into: writable bytes, of exactly its size.
+
+It is called with the field's name and size in bytes, once for each large field (`redis_reader.LARGE_BYTES`) that Redis
+sends; small ones come as objects of their own. Not all that was received is returned: after a broken connection it is
+called again, and of several bundles one is meant. What it raises ends the read.
+"""
+
 Room = Callable[[int], contextlib.AbstractContextManager[None]]
+
+
+_ANYTHING = contextlib.nullcontext()
 
 
 def no_room_needed(_size_bytes: int) -> contextlib.AbstractContextManager[None]:
     """Take every write: nothing is known of Redis' disk."""
-    return contextlib.nullcontext()
+    return _ANYTHING
 
 
 class _Script:
@@ -62,7 +76,7 @@ class _Script:
         self.sha1 = hashlib.sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
     def command(self, keys: Sequence[bytes], arguments: Iterable[str | int | None]) -> Command:
-        values = (b"" if value is None else str(value).encode() for value in arguments)
+        values = [b"" if value is None else str(value).encode() for value in arguments]
         return (b"EVALSHA", self.sha1, b"%d" % len(keys), *keys, *values)
 
 
@@ -71,16 +85,14 @@ _REFUSE, _NOTE, _ACKNOWLEDGE = _Script("refuse"), _Script("note"), _Script("ackn
 _SOURCES = {script.sha1: script.source for script in (_COMMIT, _DELETE, _FORGET, _REFUSE, _NOTE, _ACKNOWLEDGE)}
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBundle:
+class StoredBundle(msgspec.Struct, frozen=True):
     """A bundle as it was read: its metadata, and the bytes of the fields that were asked for and exist."""
 
     info: BundleInfo
-    fields: dict[str, bytes]
+    fields: Mapping[str, bytes | memoryview]
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True):
     """A node that has to be told something about a bundle.
 
     Attributes:
@@ -111,8 +123,7 @@ class Holder:
         return self.mark[1:] if self.mark.startswith("x") else None
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """A bundle that was stored, and the holders that do not have this version."""
 
     info: BundleInfo
@@ -199,42 +210,44 @@ class Store:
         self._machine = machine
         self._room = room
 
-    def get(self, key: StateKey, fields: Collection[str] | None = None) -> StoredBundle:
+    def get(self, key: StateKey, fields: Collection[str] | None = None, into: Into | None = None) -> StoredBundle:
         """Read a bundle of the owner that the key names, with one command.
 
         Args:
             key: Its node is the owner; None: the bundle of this task that has no owner.
             fields: Only these fields; one that the bundle does not have is left out. None reads all.
+            into: Where large fields are to lie. None: in new memory.
 
         Raises:
             NotFound: It is not here, or has expired.
         """
-        [reply] = self._read(key, _reading(key, fields))
+        [reply] = self._values(key, [key], fields, into)
         found = self._stored(key, reply, fields)
         if found is None:
             raise NotFound("bundle", str(key), (self.node,))
         return found
 
-    def find(self, key: StateKey, fields: Collection[str] | None = None) -> StoredBundle:
+    def find(self, key: StateKey, fields: Collection[str] | None = None, into: Into | None = None) -> StoredBundle:
         """Read the bundle that a reader means: that of the key's owner, or of any owner if it names none.
 
         A bundle without an owner is meant by the key of any node. Of several, the one with the highest version is read.
 
         Args:
             fields: As for `get`; none at all reads only the metadata.
+            into: As for `get`.
 
         Raises:
             NotFound: None is here.
         """
         if key.node is not None:
             try:
-                return self.get(key, fields)
+                return self.get(key, fields, into)
             except NotFound:
                 candidates = [key.anywhere()]
         else:
             [owners] = self._read(key, (b"SMEMBERS", _held_key(key)))
             candidates = [key.at(self.node), key.anywhere(), *(key.at(owner.decode()) for owner in sorted(owners))]
-        replies = self._read(key, *(_reading(candidate, fields) for candidate in candidates))
+        replies = self._values(key, candidates, fields, into)
         found = [self._stored(candidate, reply, fields) for candidate, reply in zip(candidates, replies, strict=True)]
         newest = max(filter(None, found), key=lambda stored: stored.info.version, default=None)
         if newest is None:
@@ -252,10 +265,10 @@ class Store:
     ) -> Committed:
         """Replace a bundle that this node owns, all or nothing, with one round trip.
 
-        One transaction (MULTI) puts the fields under a staging key, lets a script compare the versions and rename
-        it, and removes what was refused. So Redis does nothing before the last byte has arrived, syncs its file
-        once, and leaves no staging key, whatever fails. The bytes do not pass through the script, which would
-        copy them twice.
+        A script compares the versions and puts the fields in their place. Those of a small bundle are its arguments.
+        Those of a large one do not pass through it, which would copy them twice: one transaction (MULTI) puts them
+        under a staging key, lets the script rename it, and removes what was refused. Either way Redis does nothing
+        before the last byte has arrived, syncs its file once, and leaves no staging key, whatever fails.
 
         Args:
             expected_version: The version that the bundle must have now; 0: it must not exist. None: any.
@@ -273,7 +286,7 @@ class Store:
         """
         _check_number("expected_version", expected_version, 0)
         own = key.at(self.node)
-        arguments = (None, None, expected_version, known_version, *promised)
+        arguments = (None, None, expected_version, known_version, len(promised), *promised)
         try:
             return self._commit(own, sealed, arguments)
         except StoreBrokenOff:
@@ -296,7 +309,7 @@ class Store:
         _check_number("version", version, 1)
         if key.node == self.node:
             raise InvalidArgument("key", str(key), f"a key of another node: {self.node} gives its bundles' versions")
-        arguments = (version, key.node, None, None, *promised)
+        arguments = (version, key.node, None, None, len(promised), *promised)
         try:
             return self._commit(key, sealed, arguments)
         except StoreBrokenOff:
@@ -325,7 +338,7 @@ class Store:
         own = key.at(self.node)
         keys = (_bundle_key(own), _index_key(own), _ledger_key(own))
         arguments = (_member(own), REMEMBERED_MS, expected_version, known_version, 1 if always else None)
-        outcome, version, *rest = self._run(own, _DELETE, keys, arguments)
+        outcome, version, *rest = self._run(_DELETE, keys, arguments)
         if outcome == b"conflict":
             raise Conflict(str(own), expected_version or 0, int(version))
         if outcome == b"superseded":
@@ -345,33 +358,33 @@ class Store:
             raise InvalidArgument("key", str(key), f"a key of another node: {self.node} gives its bundles' versions")
         keys = (_bundle_key(key), _index_key(key), _ledger_key(key), _held_key(key))
         arguments = (_member(key), REMEMBERED_MS, key.node, version, 1 if deleted else None)
-        existed, behind = self._run(key, _FORGET, keys, arguments)
+        existed, behind = self._run(_FORGET, keys, arguments)
         return Removed(bool(existed), version, _holders(behind))
 
     def refuse(self, key: StateKey, write: str) -> Removed:
         """Undo a write to a bundle of this node whose sender has given it up; take it no more if it is under way."""
         own = key.at(self.node)
         keys = (_bundle_key(own), _index_key(own), _ledger_key(own))
-        existed, behind = self._run(own, _REFUSE, keys, (_member(own), REMEMBERED_MS, write))
+        existed, behind = self._run(_REFUSE, keys, (_member(own), REMEMBERED_MS, write))
         return Removed(bool(existed), 0, _holders(behind))
 
     def note_cache(self, key: StateKey, node: str, version: int) -> tuple[Holder, ...]:
         """Note that a node keeps a version of a bundle of this node; return the holders that do not have the newest."""
         own = key.at(self.node)
         keys = (_bundle_key(own), _ledger_key(own))
-        return _holders(self._run(own, _NOTE, keys, (node, f"c{version}.{version}", REMEMBERED_MS)))
+        return _holders(self._run(_NOTE, keys, (node, f"c{version}.{version}", REMEMBERED_MS)))
 
     def note_refusal(self, key: StateKey, write: str) -> Holder:
         """Note that the node that the key names has to undo and refuse a write, which may still reach it."""
         assert key.node is not None
         holder = Holder(key.node, f"x{write}")
-        self._run(key, _NOTE, (_bundle_key(key), _ledger_key(key)), (holder.node, holder.mark, REMEMBERED_MS))
+        self._run(_NOTE, (_bundle_key(key), _ledger_key(key)), (holder.node, holder.mark, REMEMBERED_MS))
         return holder
 
     def note_holder(self, key: StateKey, node: str) -> Holder:
         """Note that a node may have a copy of a bundle of this node that it was once promised."""
         own, holder = key.at(self.node), Holder(node, "p0")
-        self._run(own, _NOTE, (_bundle_key(own), _ledger_key(own)), (node, holder.mark, REMEMBERED_MS))
+        self._run(_NOTE, (_bundle_key(own), _ledger_key(own)), (node, holder.mark, REMEMBERED_MS))
         return holder
 
     def acknowledge(self, key: StateKey, holder: Holder, version: int) -> None:
@@ -388,7 +401,7 @@ class Store:
 
     def _acknowledge(self, key: StateKey, holder: Holder, after: str | None, told: int | None) -> None:
         arguments = (holder.node, holder.mark, after, told, REMEMBERED_MS)
-        self._run(key, _ACKNOWLEDGE, (_bundle_key(key), _ledger_key(key)), arguments)
+        self._run(_ACKNOWLEDGE, (_bundle_key(key), _ledger_key(key)), arguments)
 
     def ledger(self, key: StateKey) -> Ledger:
         """Read what is known of a bundle beside its contents."""
@@ -422,7 +435,7 @@ class Store:
             keys = [_key_of(chain_id, name.removeprefix(prefix)) for name in fresh]
             if not keys:
                 continue
-            replies = self._read(keys[0], *(_reading(key, ()) for key in keys))
+            replies = self._values(keys[0], keys, ())
             for key, reply in zip(keys, replies, strict=True):
                 stored = self._stored(key, reply, ())
                 if stored is not None:
@@ -431,29 +444,33 @@ class Store:
     def _commit(self, key: StateKey, sealed: Sealed, arguments: Sequence[str | int | None]) -> Committed:
         """`arguments` are those of the script, from the version of a copy on."""
         data = {check_name("fields", name): _flat(value) for name, value in sealed.fields.items()}
-        meta = self._meta(key, sealed, {name: len(value) for name, value in data.items()})
-        size_bytes = sum(meta.sizes.values())
+        sizes = {name: len(value) for name, value in data.items()}
+        size_bytes = sum(sizes.values())
         if size_bytes > self._max_bundle_bytes:
             raise TooLarge(f"bundle {key}", size_bytes, self._max_bundle_bytes)
         _check_number("ttl_ms", sealed.ttl_ms, 1)
-        first = (len(data) + 1, _member(key), sealed.ttl_ms, self._max_bundles_per_chain, meta.write, REMEMBERED_MS)
-        staging = b"skylark:staging:{%s}" % key.chain_id.encode()
-        keys = (_bundle_key(key), staging, _index_key(key), _ledger_key(key), _held_key(key))
-        fields = itertools.chain.from_iterable((name.encode(), value) for name, value in data.items())
-        commands: list[Command] = [
-            (b"MULTI",),
-            (b"HSET", staging, _META, msgspec.json.encode(meta), *fields),
-            _COMMIT.command(keys, (*first, *arguments)),
-            (b"UNLINK", staging),
-            (b"EXEC",),
-        ]
+        meta = self._meta(key, sealed, sizes)
+        member = _member(key)
+        bundle, index, ledger = _bundle_key(key, member), _index_key(key), _ledger_key(key, member)
+        staging, held = b"skylark:staging:{%s}" % key.chain_id.encode(), _held_key(key)
+        first = (len(data) + 1, member, sealed.ttl_ms, self._max_bundles_per_chain, meta.write, REMEMBERED_MS)
+        script = _COMMIT.command((bundle, staging, index, ledger, held), (*first, *arguments))
+        fields: list[bytes | memoryview] = [_META, msgspec.json.encode(meta)]
+        for name, value in data.items():
+            fields += (name.encode(), value)
+        if size_bytes <= _SMALL_BYTES and len(data) <= _FEW_FIELDS:
+            commands: Sequence[Command] = ((*script, *fields),)
+        else:
+            commands = ((b"MULTI",), (b"HSET", staging, *fields), script, (b"UNLINK", staging), (b"EXEC",))
         with self._room(size_bytes):
-            replies = self._send(key, commands)
-        _, (outcome, number, *rest), _ = replies[-1]
+            replies = self._send(bundle, commands)
+        outcome, number, *rest = replies[0] if len(commands) == 1 else replies[-1][1]
         version = int(number)
         match outcome:
             case b"stored":
-                return Committed(self._info(key, version, meta), _holders(rest[1]))
+                sizes, age_ms = meta.sizes, sealed.age_ms or 0 if meta.confirmed_ms is not None else None
+                info = BundleInfo(key, version, self.node, sealed.meta, sizes, meta.expires_ms, age_ms)
+                return Committed(info, _holders(rest[1]))
             case b"same":
                 return Committed(self._info(key, version, _decoded(self._wire, key, rest[0])), _holders(rest[1]))
             case b"conflict":
@@ -495,27 +512,39 @@ class Store:
         age_ms = None if meta.confirmed_ms is None else max(0, now_ms(self._machine) - meta.confirmed_ms)
         return BundleInfo(key, version, self.node, told, meta.sizes, meta.expires_ms, age_ms)
 
+    def _values(
+        self, at: StateKey, keys: Sequence[StateKey], fields: Collection[str] | None, into: Into | None = None
+    ) -> Replies:
+        """Read fields of bundles that are on the same server."""
+        names = (
+            None
+            if fields is None
+            else (_VERSION, _META, *(check_name("fields", name).encode() for name in dict.fromkeys(fields)))
+        )
+        commands = [_reading(key, names) for key in keys]
+        return self._wire.exchange(_bundle_key(at), commands, repeatable=True, place=_place(names, into or _new_memory))
+
     def _read(self, key: StateKey, *commands: Command) -> Replies:
         return self._wire.exchange(_bundle_key(key), commands, repeatable=True)
 
-    def _run(self, key: StateKey, script: _Script, keys: Sequence[bytes], arguments: Iterable[str | int | None]) -> Any:
+    def _run(self, script: _Script, keys: Sequence[bytes], arguments: Iterable[str | int | None]) -> Any:
         """Run a script that may be run twice: the second time it finds done what the first one did."""
         command = script.command(keys, arguments)
         with self._room(0):
             try:
-                [reply] = self._send(key, [command])
+                [reply] = self._send(keys[0], [command])
             except StoreBrokenOff:
-                [reply] = self._send(key, [command])
+                [reply] = self._send(keys[0], [command])
         return reply
 
-    def _send(self, key: StateKey, commands: Sequence[Command]) -> Replies:
+    def _send(self, key: bytes, commands: Sequence[Command]) -> Replies:
         """Send commands; once more, with the script's source, to a Redis that has not had it since it started.
 
         Raises:
             StoreBrokenOff: The connection broke, and they may have been done.
         """
         try:
-            return self._wire.exchange(_bundle_key(key), commands, repeatable=False)
+            return self._wire.exchange(key, commands, repeatable=False)
         except StoreUnavailable as error:
             if not lacks_script(error):
                 raise
@@ -523,14 +552,26 @@ class Store:
             (b"EVAL", _SOURCES[bytes(command[1])], *command[2:]) if command[0] == b"EVALSHA" else command
             for command in commands
         ]
-        return self._wire.exchange(_bundle_key(key), sources, repeatable=False)
+        return self._wire.exchange(key, sources, repeatable=False)
 
 
-def _reading(key: StateKey, fields: Collection[str] | None) -> Command:
-    if fields is None:
-        return (b"HGETALL", _bundle_key(key))
-    names = (check_name("fields", name).encode() for name in dict.fromkeys(fields))
-    return (b"HMGET", _bundle_key(key), _VERSION, _META, *names)
+def _reading(key: StateKey, names: Sequence[bytes] | None) -> Command:
+    return (b"HGETALL", _bundle_key(key)) if names is None else (b"HMGET", _bundle_key(key), *names)
+
+
+def _place(names: Sequence[bytes] | None, into: Into) -> Place:
+    """Return where the values of these fields go; None: of all fields, each of which comes behind its name."""
+
+    def place(before: Sequence[Value], size: int) -> memoryview:
+        name = names[len(before)] if names is not None else before[-1]
+        assert isinstance(name, bytes)
+        return _new_memory("", size) if name.startswith(b"@") else into(name.decode(), size)
+
+    return place
+
+
+def _new_memory(_name: str, size: int) -> memoryview:
+    return memoryview(bytearray(size))
 
 
 def _pairs(reply: Any) -> Mapping[bytes, bytes]:
@@ -563,12 +604,12 @@ def _member(key: StateKey) -> str:
     return f"{key.node or ''}:{key.task_id}"
 
 
-def _bundle_key(key: StateKey) -> bytes:
-    return f"skylark:bundle:{{{key.chain_id}}}:{_member(key)}".encode()
+def _bundle_key(key: StateKey, member: str | None = None) -> bytes:
+    return f"skylark:bundle:{{{key.chain_id}}}:{member or _member(key)}".encode()
 
 
-def _ledger_key(key: StateKey) -> bytes:
-    return f"skylark:ledger:{{{key.chain_id}}}:{_member(key)}".encode()
+def _ledger_key(key: StateKey, member: str | None = None) -> bytes:
+    return f"skylark:ledger:{{{key.chain_id}}}:{member or _member(key)}".encode()
 
 
 def _held_key(key: StateKey) -> bytes:

@@ -4,16 +4,13 @@ from collections.abc import Collection
 
 from skylark_proxy.budget import share_here
 from skylark_proxy.model import StateKey
-from skylark_proxy.store import Store, StoredBundle
+from skylark_proxy.store import Into, Store, StoredBundle
 
 
 class StoreInBudget(Store):
     """The same store. What a request or a call of a function reads counts for it until it is over."""
 
-    def __init__(self, store: Store) -> None:
-        self.__dict__.update(vars(store))  # the same connections
-
-    def find(self, key: StateKey, fields: Collection[str] | None = None) -> StoredBundle:
+    def find(self, key: StateKey, fields: Collection[str] | None = None, into: Into | None = None) -> StoredBundle:
         """See `Store.find`.
 
         Raises:
@@ -21,10 +18,10 @@ class StoreInBudget(Store):
         """
         share = share_here()
         if share is None or fields == ():
-            return super().find(key, fields)
+            return super().find(key, fields, into)
         with share.reading(
             self._max_bundle_bytes, lambda: super(StoreInBudget, self).find(key, ()).info.size_bytes
         ) as note:
-            stored = super().find(key, fields)
+            stored = super().find(key, fields, into)
             note(sum(map(len, stored.fields.values())))
         return stored

@@ -57,7 +57,7 @@ def put(store: Store, task: str, data: bytes) -> None:
 
 
 def read(store: Store, task: str) -> bytes:
-    return store.get(StateKey("chain", task, "sat-1")).fields["f"]
+    return bytes(store.get(StateKey("chain", task, "sat-1")).fields["f"])
 
 
 def fill(disk: Path) -> None:

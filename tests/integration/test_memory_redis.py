@@ -18,6 +18,7 @@ from skylark_proxy.model import BundleInfo, Metadata, Sealed, StateKey
 from skylark_proxy.redis_binary import find_servers
 from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_protocol import Command, Replies
+from skylark_proxy.redis_reader import Place
 from skylark_proxy.redis_wire import RedisWire, Wire
 from skylark_proxy.store import Store, StoredBundle
 
@@ -37,8 +38,10 @@ class RecordingWire:
         self.replies: list[Any] = []
         self._wire = wire
 
-    def exchange(self, key: bytes, commands: Sequence[Command], *, repeatable: bool) -> Replies:
-        replies = self._wire.exchange(key, commands, repeatable=repeatable)
+    def exchange(
+        self, key: bytes, commands: Sequence[Command], *, repeatable: bool, place: Place | None = None
+    ) -> Replies:
+        replies = self._wire.exchange(key, commands, repeatable=repeatable, place=place)
         for command, reply in zip(commands, replies, strict=True):
             self.replies.append(dict(_pairs(reply)) if command[0] == b"HGETALL" else reply)  # a hash has no order
         return replies

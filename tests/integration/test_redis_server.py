@@ -11,13 +11,14 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from mounts import small_tmpfs
 from servers import is_running, wait_for
+from skylark.wire import Buffer
 from skylark_proxy import child, redis_binary, redis_repair, redis_server
 from skylark_proxy.errors import ConfigError, NotFound, StoreUnavailable
 from skylark_proxy.model import Metadata, Sealed, StateKey
@@ -80,7 +81,7 @@ def put(store: Store, data: bytes) -> int:
     return store.commit(KEY, sealed).info.version
 
 
-def read(store: Store) -> dict[str, bytes]:
+def read(store: Store) -> Mapping[str, Buffer]:
     return store.get(KEY.at("sat-1")).fields
 
 

@@ -11,14 +11,15 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from redis.crc import key_slot
 
 from servers import RedisServer, free_port, run_redis, wait_for
@@ -39,6 +40,7 @@ from skylark_proxy.errors import (
 from skylark_proxy.model import NAME_PATTERN, BundleInfo, Metadata, Sealed, StateKey
 from skylark_proxy.redis_binary import find_servers
 from skylark_proxy.redis_client import connect
+from skylark_proxy.redis_reader import LARGE_BYTES
 from skylark_proxy.redis_wire import RedisWire
 from skylark_proxy.store import REMEMBERED_MS, Removed, Store
 
@@ -184,7 +186,7 @@ class TestRoundTrip:
             assert caught.value.looked_at == ("sat-1",)
 
     def test_one_command_and_one_connection(self, server: RedisServer, store: Store) -> None:
-        """Reading takes one command, and a hundred calls take one connection."""
+        """Reading, and writing a small bundle, take one command, and a hundred calls take one connection."""
         put(store, b"1")
         with server.client() as client:
             client.config_resetstat()
@@ -194,8 +196,62 @@ class TestRoundTrip:
                 put(store, b"1")
             calls = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
             assert client.info("stats")["total_connections_received"] == 0
-        assert (calls["cmdstat_hgetall"], calls["cmdstat_hmget"], calls["cmdstat_evalsha"]) == (100, 100, 100)
-        assert "cmdstat_keys" not in calls
+        # The script looks at what is there by an HMGET of its own.
+        assert (calls["cmdstat_hgetall"], calls["cmdstat_hmget"], calls["cmdstat_evalsha"]) == (100, 200, 100)
+        assert not {"cmdstat_keys", "cmdstat_multi", "cmdstat_eval"} & set(calls)
+
+    def test_large_bundles_are_one_transaction(self, server: RedisServer, store: Store) -> None:
+        """The bytes of a large bundle, and many fields, do not pass through Lua."""
+        many = {f"f{number}": b"" for number in range(65)}
+        for fields in ({"f": bytes(20_000)}, {"f": bytes(9_000), "g": bytes(9_000)}, many):
+            with server.client() as client:
+                client.config_resetstat()
+                put_fields(store, fields)
+                calls = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
+            assert (calls["cmdstat_multi"], calls["cmdstat_evalsha"], calls["cmdstat_hset"]) == (1, 1, 2)
+            assert store.get(KEY).fields == fields
+
+    @pytest.mark.parametrize("fields", [None, ("large", "small", "none", "wide")], ids=["all", "some"])
+    def test_memory_of_the_caller(self, store: Store, fields: Sequence[str] | None) -> None:
+        """Large fields are received where the caller says, by their names and sizes; small ones come as they are."""
+        values = {"small": b"s" * 100, "large": os.urandom(3_000_000), "empty": b"", "wide": bytes(LARGE_BYTES)}
+        put_fields(store, values)
+        whole: dict[str, bytearray] = {}
+        memories: dict[str, memoryview] = {}
+
+        def into(name: str, size: int) -> memoryview:
+            whole[name] = bytearray(b"<" * (size + 2))
+            memories[name] = memoryview(whole[name])[1:-1]
+            return memories[name]
+
+        found = store.find(KEY, fields, into).fields
+        assert found == {name: value for name, value in values.items() if fields is None or name in fields}
+        assert set(memories) == {"large", "wide"}
+        assert all(found[name] is memory for name, memory in memories.items())
+        assert whole == {name: b"<%b<" % values[name] for name in memories}
+
+    def test_memory_for_metadata(self, store: Store) -> None:
+        """Metadata that are large themselves are no field: the caller is not asked for memory."""
+        fields = {f"name-{number:060}": b"1" for number in range(200)}
+        put_fields(store, fields)
+
+        def refuse(name: str, size: int) -> memoryview:
+            raise AssertionError(f"{name} of {size} bytes")
+
+        assert store.get(KEY, into=refuse).fields == fields
+        assert store.get(KEY, ["none"], refuse).fields == {}
+
+    def test_memory_that_is_refused(self, store: Store) -> None:
+        """What the caller raises ends the read, and the next one is right."""
+        put_fields(store, {"f": bytes(100_000)})
+
+        def refuse(name: str, size: int) -> memoryview:
+            raise MemoryError(f"{name} of {size} bytes")
+
+        for _ in range(3):
+            with pytest.raises(MemoryError, match="f of 100000 bytes"):
+                store.get(KEY, into=refuse)
+            assert store.get(KEY).fields == {"f": bytes(100_000)}
 
     def test_names_that_are_reserved(self, store: Store) -> None:
         """A field name that could be metadata is refused before anything is sent."""
@@ -774,6 +830,25 @@ class TestFailures:
             assert refusals
             assert all("maxmemory" in refusal for refusal in refusals)
 
+    @pytest.mark.parametrize("binary", binaries(), ids=str)
+    @pytest.mark.parametrize("size", [1000, 100_000])
+    def test_what_a_full_or_read_only_server_says(self, binary: Path, size: int) -> None:
+        """Small and large bundles, and what scripts do, are refused for the same reasons by every server."""
+        with run_redis(binary=binary) as server, opened(server.url) as store, server.client() as client:
+            kept = put(store, bytes(100_000))
+            client.config_set("maxmemory", 1)
+            with pytest.raises(StoreUnavailable, match="maxmemory") as caught:
+                put(store, bytes(size))
+            assert caught.value.full
+            client.config_set("maxmemory", 0)
+            client.replicaof("127.0.0.1", free_port())
+            for call in (lambda: put(store, bytes(size)), lambda: store.delete(KEY)):
+                with pytest.raises(StoreUnavailable, match="read only replica") as caught:
+                    call()
+                assert isinstance(caught.value.__cause__, redis.ReadOnlyError)
+            assert head(store) == kept
+            assert keys(server) == [NAME]
+
     def test_fields_that_were_lost(self, server: RedisServer, store: Store) -> None:
         """Fields that are not those of the put, whatever put them there, are never published."""
         put(store, b"old")
@@ -964,6 +1039,22 @@ class TestBrokenConnections:
             store.get(KEY)
         relay.breaks = 0
         assert store.get(KEY).fields == {"f": b"1"}
+
+    def test_memory_for_a_read_that_is_repeated(self, relay: Relay, store: Store) -> None:
+        """A read that is sent once more asks for memory once more, and returns what lies in the last."""
+        data = os.urandom(5_000_000)
+        put(store, data)
+        memories: list[memoryview] = []
+
+        def into(name: str, size: int) -> memoryview:
+            if not memories:
+                relay.breaks = 1
+            memories.append(memoryview(bytearray(size)))
+            return memories[-1]
+
+        assert store.get(KEY, into=into).fields["f"] is memories[-1]
+        assert memories[-1] == data
+        assert len(memories) == 2
 
     def test_writes_are_repeated_once(self, relay: Relay, store: Store) -> None:
         """A write whose reply was lost is sent once more, is known by its id, and happens once."""

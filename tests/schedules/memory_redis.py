@@ -4,22 +4,19 @@
 """
 
 import fnmatch
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import msgspec
 from lupa import lua51
 
 from skylark_proxy.errors import StoreUnavailable
 from skylark_proxy.redis_protocol import Command, Replies
+from skylark_proxy.redis_reader import LARGE_BYTES, Place, Value
 from skylark_proxy.store import _SOURCES
 
 Reply = Any
-
-
-class _WriterOnly(msgspec.Struct):
-    write: str
 
 
 class MemoryRedis:
@@ -59,17 +56,12 @@ class MemoryRedis:
         return [key for key in list(self._data) if self._live(key) is not None]
 
     def _compile(self, source: bytes) -> Any:
-        outer = b"return function(redis, cjson) return function(KEYS, ARGV)\n" + source + b"\nend end"
-        redis = self._lua.table_from({b"call": self._call})
-        cjson = self._lua.table_from({b"decode": self._decode})
-        return self._lua.execute(outer)(redis, cjson)
+        outer = b"return function(redis) return function(KEYS, ARGV)\n" + source + b"\nend end"
+        return self._lua.execute(outer)(self._lua.table_from({b"call": self._call}))
 
     def _call(self, name: bytes, *arguments: Any) -> Any:
         reply = self._commands[name](*[part if type(part) is bytes else _as_bytes(part) for part in arguments])
         return reply if type(reply) in (bytes, int) else self._to_lua(reply)
-
-    def _decode(self, text: bytes) -> Any:
-        return self._lua.table_from({b"write": msgspec.json.decode(text, type=_WriterOnly).write.encode()})
 
     def _to_lua(self, reply: Reply) -> Any:
         if reply is None:
@@ -186,11 +178,12 @@ class MemoryRedis:
         self._trim(key)
         return int(removed)
 
-    def _do_zadd(self, key: bytes, score: bytes, member: bytes) -> Reply:
+    def _do_zadd(self, key: bytes, *arguments: bytes) -> Reply:
+        *changed, score, member = arguments
         found = self._made(key, dict)
-        is_new = member not in found
+        before = found.get(member)
         found[member] = float(score)
-        return int(is_new)
+        return int(before != found[member] if changed == [b"CH"] else before is None)
 
     def _do_zcard(self, key: bytes) -> Reply:
         return len(self._live(key) or {})
@@ -248,19 +241,33 @@ class MemoryWire:
         self._redis = redis
         self._around = around
 
-    def exchange(self, key: bytes, commands: Sequence[Command], *, repeatable: bool) -> Replies:
+    def exchange(
+        self, key: bytes, commands: Sequence[Command], *, repeatable: bool, place: Place | None = None
+    ) -> Replies:
         try:
-            return self._around(lambda: self._redis.run(commands))
+            replies = self._around(lambda: self._redis.run(commands))
         except StoreUnavailable:
             if not repeatable:
                 raise
-            return self._around(lambda: self._redis.run(commands))
+            replies = self._around(lambda: self._redis.run(commands))
+        return replies if place is None else [_placed(reply, place) for reply in replies]
 
     def scan(self, pattern: bytes, key: bytes | None = None) -> Iterator[list[bytes]]:
         # Our patterns end with a star and have braces, which neither Redis nor fnmatch takes for special.
         found = self._around(lambda: [name for name in self._redis.all_keys() if fnmatch.fnmatchcase(name, pattern)])
         for start in range(0, len(found), 10):
             yield found[start : start + 10]
+
+
+def _placed(reply: Reply, place: Place) -> list[Value]:
+    values: list[Value] = []
+    for value in itertools.chain.from_iterable(reply.items()) if isinstance(reply, dict) else reply:
+        if value is not None and len(value) >= LARGE_BYTES:
+            memory = place(values, len(value))
+            memory[:] = value
+            value = memory
+        values.append(value)
+    return values
 
 
 def _as_bytes(value: Any) -> bytes:

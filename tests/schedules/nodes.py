@@ -107,7 +107,7 @@ class SimulatedNode:
             stored = self.inside.get(key)
         except NotFound:
             return None
-        return stored.fields["f"], stored.info.version
+        return bytes(stored.fields["f"]), stored.info.version
 
     def call(self, what: Callable[[Propagation], T]) -> T:
         """Do something in the process, as for a client of it, and return or raise what comes of it.

@@ -16,6 +16,7 @@ from skylark_proxy.bench.invoke import bench_invoke
 from skylark_proxy.bench.machine import describe
 from skylark_proxy.bench.package import bench_package
 from skylark_proxy.bench.state import SIZES_BYTES, bench_state
+from skylark_proxy.bench.store import bench_store
 from skylark_proxy.bench.targets import bench_targets
 from skylark_proxy.cli.options import Json, messages, print_json, results
 from skylark_proxy.cli.registry import REFERENCE, PlainHttp, settings
@@ -51,6 +52,33 @@ def state_command(
     for result in results:
         figures = (f"{result.hosted_ms:.3f}", f"{result.plain_ms:.3f}", f"{result.ratio:.2f}")
         table.add_row(f"{result.size_bytes:,}", result.operation, *figures)
+    _print(table, rounds)
+
+
+@app.command("store")
+def store_command(
+    rounds: Rounds = 5,
+    fsync: Annotated[
+        str, typer.Option(help="When Redis has a write on disk: everysec, or always (before each answer).")
+    ] = "everysec",
+    size: Annotated[list[int] | None, typer.Option(help="A bundle's size in bytes; may be given again.", min=1)] = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch and store of a bundle by the node itself, without a function, against HGETALL and HSET by redis-py."""
+    if fsync not in ("everysec", "always"):
+        raise InvalidArgument("--fsync", fsync, "everysec or always")
+    with _progress() as progress:
+        results = bench_store(Config.load(redis_fsync=fsync), rounds, progress, tuple(size or SIZES_BYTES))
+    if as_json:
+        rows = [asdict(result) | {"ratio": result.ratio, "cpu_ratio": result.cpu_ratio} for result in results]
+        print_json({"machine": describe(), "fsync": fsync, "rounds": rounds, "results": rows})
+        return
+    columns = ("node ms", "plain ms", "ratio", "node CPU ms", "plain CPU ms", "CPU ratio")
+    table = Table("bytes", "operation", *columns, title=f"store, appendfsync {fsync}")
+    for one in results:
+        wall = (f"{one.node_ms:.3f}", f"{one.plain_ms:.3f}", f"{one.ratio:.2f}")
+        cpu = (f"{one.node_cpu_ms:.3f}", f"{one.plain_cpu_ms:.3f}", f"{one.cpu_ratio:.2f}")
+        table.add_row(f"{one.size_bytes:,}", one.operation, *wall, *cpu)
     _print(table, rounds)
 
 

@@ -35,8 +35,8 @@ end
 
 local function enter_index(index, member, ttl_ms)
   if not ttl_ms then
-    redis.call('ZADD', index, 'inf', member)
-    redis.call('PERSIST', index)
+    -- An index that has a bundle for ever never expires.
+    if redis.call('ZADD', index, 'CH', 'inf', member) == 1 then redis.call('PERSIST', index) end
     return
   end
   local left_ms = redis.call('PTTL', index)
@@ -116,9 +116,9 @@ local function keep_ledger(ledger, bundle, remember_ms)
   end
 end
 
-local function meta_of(bundle)
-  local meta = redis.call('HGET', bundle, '@meta')
-  return meta, meta and cjson.decode(meta) or {}
+-- The metadata are JSON without spaces, and the id of a write is the same there: no character of it is escaped.
+local function is_written_by(meta, write)
+  return meta and string.find(meta, '"write":"' .. write .. '"', 1, true) ~= nil
 end
 
 local function drop(bundle, index, member, held, owner)

@@ -5,11 +5,7 @@
 local bundle, index, ledger = KEYS[1], KEYS[2], KEYS[3]
 local member, remember_ms, write = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local current = number(redis.call('HGET', bundle, '@version'))
-local existed = false
-if current > 0 then
-  local _, stored = meta_of(bundle)
-  existed = stored.write == write
-end
+local existed = current > 0 and is_written_by(redis.call('HGET', bundle, '@meta'), write)
 if existed then
   local version = next_version(math.max(current, noted(ledger)))
   drop(bundle, index, member, '', '')

@@ -1,11 +1,11 @@
 """A bundle's metadata as HTTP headers, and its bytes with their checksum."""
 
 import zlib
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from skylark import wire
 from skylark.plan import Plan, Step

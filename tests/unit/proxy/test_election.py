@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -583,3 +584,65 @@ def test_threads_share_an_elector(max_kept: int, computed: list[float]) -> None:
     if max_kept == len(networks):
         assert len(computed) == len(networks)
     assert answers == [ask(Elector("n000"), *question) for question in questions]
+
+
+@pytest.fixture
+def elected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """What was elected, and not answered from before."""
+    asked: list[tuple[object, ...]] = []
+    real = skylark_proxy.election.elect
+
+    def counted(*question: Any) -> Election:
+        asked.append(question)
+        return real(*question)
+
+    monkeypatch.setattr(skylark_proxy.election, "elect", counted)
+    return asked
+
+
+def test_the_same_question_is_answered_once(elected: list[tuple[object, ...]]) -> None:
+    """An election is kept while its topology holds, for the same destination, size, policy and objectives."""
+    elector, topology = Elector("a"), network(Link("a", "b", 1, 1), Link("b", "c", 1, 1))
+    question = ("c", 1000, Policy.SKYLARK, Objectives(50.0))
+    others = [
+        ("b", *question[1:]),
+        ("c", 1001, *question[2:]),
+        ("c", 1000, Policy.STATELESS, question[3]),
+        (*question[:3], Objectives(50.0, 1.0)),
+    ]
+    answers = [elector.elect(topology, *question, at_s, random.Random(0)) for at_s in (0.0, 1.0, 2.0)]
+    assert [answer.at_s for answer in answers] == [0.0, 1.0, 2.0]
+    assert len({msgspec.json.encode(msgspec.structs.replace(answer, at_s=0.0)) for answer in answers}) == 1
+    assert len(elected) == 1
+    for number, other in enumerate(others, 2):
+        elector.elect(topology, *other, 0.0, random.Random(0))
+        assert len(elected) == number
+    later = network(Link("a", "b", 1, 1), Link("b", "c", 1, 1), epoch=2)
+    elector.elect(later, *question, 0.0, random.Random(0))
+    assert len(elected) == len(others) + 2
+
+
+def test_answers_that_are_kept_are_bounded(elected: list[tuple[object, ...]]) -> None:
+    """However many sizes there are, no more than so many elections are kept."""
+    elector, topology = Elector("a"), network(Link("a", "c", 1, 1))
+    for _ in range(2):
+        for size_bytes in range(1000):
+            elector.elect(topology, "c", size_bytes, Policy.SKYLARK, Objectives(), 0.0, random.Random(0))
+    assert len(elected) == 2000
+    [kept] = elector._kept.values()
+    assert len(kept.answers) <= 256
+
+
+def test_a_random_node_is_drawn_each_time() -> None:
+    """The policy `random` draws for every election."""
+    elector, topology, rng = Elector("a"), network(Link("a", "b", 1, 1), Link("b", "c", 1, 1)), random.Random(0)
+    asked = (topology, "c", 1000, Policy.RANDOM, Objectives(), 0.0, rng)
+    assert {elector.elect(*asked).elected for _ in range(100)} == {"a", "b", "c"}
+
+
+def test_a_contact_that_ends_meanwhile() -> None:
+    """The same question has another answer when too little is left of a contact window, while its link is still up."""
+    elector, topology = Elector("a"), network(Link("a", "c", 10, 1, up_from_s=0.0, up_until_s=100.0))
+    asked = ("c", 10_000, Policy.SKYLARK, Objectives(1000.0))
+    answers = [elector.elect(topology, *asked, at_s, random.Random(0)) for at_s in (50.0, 99.0, 99.95, 50.0)]
+    assert [answer.elected for answer in answers] == ["c", "c", "a", "c"]

@@ -7,7 +7,7 @@ import pytest
 
 from skylark import wire
 from skylark_proxy import bundle_http
-from skylark_proxy.errors import Conflict, NotFound, PeerUnreachable, Superseded
+from skylark_proxy.errors import Conflict, NotFound, Overloaded, PeerUnreachable, Superseded
 from skylark_proxy.model import Metadata, Node, Sealed, StateKey, Tier
 from skylark_proxy.peers import Peers
 from skylark_proxy.propagation import OnItsWay, Terms, Unchanged
@@ -271,3 +271,46 @@ def test_a_node_that_nobody_reaches_is_not_in_doubt() -> None:
         with pytest.raises(PeerUnreachable) as caught:
             OPERATIONS["put"](peers, node)
         assert not caught.value.in_doubt
+
+
+class TestBounds:
+    """Calls that keep within bounds, over the connections of others."""
+
+    @pytest.mark.parametrize("name", OPERATIONS)
+    def test_every_exchange_keeps_within_them(self, peers: Peers, name: str) -> None:
+        """Each attempt at an operation enters the bounds of its node, and nothing is sent where they refuse."""
+        entered: list[str] = []
+
+        @contextlib.contextmanager
+        def refuse(node: str) -> Iterator[Callable[[int], None]]:
+            entered.append(node)
+            raise PeerUnreachable(node, "too many calls")
+            yield
+
+        with far(answer(500, b"", **NODE)) as (node, asked):
+            with pytest.raises(PeerUnreachable, match="too many calls"):
+                OPERATIONS[name](peers.within(refuse), node)
+            assert (entered, asked) == (["far"], [])
+            with contextlib.suppress(PeerUnreachable):
+                OPERATIONS[name](peers, node)
+            assert (entered, bool(asked)) == (["far"], True)
+
+    def test_the_size_of_an_answer(self, peers: Peers) -> None:
+        """The size is told before the answer is read, and what is raised then ends the call."""
+        told: list[int] = []
+        left: list[str] = []
+
+        @contextlib.contextmanager
+        def bounds(node: str) -> Iterator[Callable[[int], None]]:
+            def expect(size_bytes: int) -> None:
+                told.append(size_bytes)
+                raise Overloaded("no room")
+
+            try:
+                yield expect
+            finally:
+                left.append(node)
+
+        with far(answer(200, bytes(1000), **NODE)) as (node, _), pytest.raises(Overloaded):
+            peers.within(bounds).get(node, KEY)
+        assert (told, left) == ([1000], ["far"])
