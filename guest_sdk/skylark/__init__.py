@@ -14,7 +14,7 @@ from skylark.errors import (
     Unavailable,
 )
 from skylark.functions import function
-from skylark.state import Ack, Bundle, Policy, State, Stored
+from skylark.state import Ack, Bundle, Policy, Read, Staleness, State, Stored
 
 __all__ = [
     "Ack",
@@ -27,9 +27,11 @@ __all__ = [
     "InvalidKey",
     "NotFound",
     "Policy",
+    "Read",
     "Request",
     "Response",
     "SkylarkError",
+    "Staleness",
     "State",
     "Stored",
     "TimedOut",

@@ -11,13 +11,13 @@ class SkylarkError(Exception):
 
 
 class NotFound(SkylarkError):
-    """No node where the proxy looked holds the bundle."""
+    """No node where the proxy looked has the bundle, or its owner has deleted it."""
 
     code = "not-found"
 
 
 class Conflict(SkylarkError):
-    """The stored version is not the expected one; nothing was stored."""
+    """The owner's version is not the expected one; nothing was stored."""
 
     code = "conflict"
 
@@ -58,7 +58,7 @@ class Forbidden(SkylarkError):
 
 
 class Unavailable(SkylarkError):
-    """A store or node cannot be reached. Trying again later can help."""
+    """A store or node cannot be reached, or only older copies than what was seen can be had. A retry can help later."""
 
     code = "unavailable"
     retryable = True

@@ -1,7 +1,8 @@
 """A component of the world `skylark:state/hosted`: the SDK over WIT imports. Imported only in the sandbox."""
 
 import encodings.idna  # noqa: F401  # a function that tries a socket is to see "not permitted", not a codec's absence
-from collections.abc import Collection, Mapping, Sequence
+import random
+from collections.abc import Collection, Mapping
 
 import wit_world.exports
 from componentize_py_types import Err
@@ -11,25 +12,15 @@ from wit_world.exports.handler import Outcome as WitOutcome
 from wit_world.exports.handler import Response as WitResponse
 from wit_world.imports import bundles, types
 
-from skylark import errors, exchange, output, wire
+from skylark import errors, output, wire
 from skylark.context import Request, Response
 from skylark.functions import REGISTRY, FunctionError, Invocation, run_contained
-from skylark.state import Ack, Bundle, Placement, Policy, Stored
+from skylark.state import Ack, Bundle, Placement, Policy, Read, Staleness, Stored
 
 
-def _received(payload: types.Payload) -> memoryview:
-    match payload:
-        case types.Payload_Inline(value):
-            return memoryview(value.encode("latin-1"))
-        case types.Payload_File(value):
-            return exchange.read(value)
-
-
-def _sent(name: str, parts: Sequence[wire.Buffer]) -> types.Payload:
-    if sum(map(len, parts)) <= exchange.INLINE_LIMIT_BYTES:
-        return types.Payload_Inline(b"".join(parts).decode("latin-1"))
-    exchange.write(name, parts)
-    return types.Payload_File(name)
+def _bytes(value: wire.Buffer) -> bytes:
+    """Return what the bindings take for a `list<u8>`."""
+    return value if type(value) is bytes else bytes(value)
 
 
 def _raised(error: Err[types.Error]) -> errors.SkylarkError:
@@ -57,21 +48,23 @@ def _raised(error: Err[types.Error]) -> errors.SkylarkError:
 class WitBackend:
     """State over the WIT interface `bundles`."""
 
-    def fetch(self, key: str, fields: Collection[str]) -> Bundle:
+    def fetch(self, key: str, fields: Collection[str], read: Read = Read.NEAREST, min_version: int = 0) -> Bundle:
         try:
-            fetched = bundles.fetch(key, list(fields))
+            fetched = bundles.fetch(key, list(fields), _READS[read], min_version)
         except Err as error:
             raise _raised(error) from None
         return Bundle(
-            wire.decode(_received(fetched.contents)),
+            {field.name: memoryview(field.value) for field in fetched.contents},
             key=fetched.key,
             version=fetched.version,
             origin=fetched.origin,
             hops=fetched.hops,
+            age_ms=fetched.age_ms,
+            stale=_STALENESS[fetched.stale] if fetched.stale is not None else None,
         )
 
     def store(self, fields: Mapping[str, wire.Buffer], placement: Placement) -> Stored:
-        contents = _sent("bundle.out", wire.encode(fields))
+        contents = [types.Field(name, _bytes(value)) for name, value in fields.items()]
         try:
             stored = bundles.store(contents, _placed(placement))
         except Err as error:
@@ -92,6 +85,15 @@ _POLICIES = {
 }
 
 
+_READS = {Read.NEAREST: types.Read.NEAREST, Read.LATEST: types.Read.LATEST, Read.OWNER: types.Read.OWNER}
+
+
+_STALENESS = {
+    types.Staleness.OWNER_UNREACHABLE: Staleness.OWNER_UNREACHABLE,
+    types.Staleness.OWNER_LOST_IT: Staleness.OWNER_LOST_IT,
+}
+
+
 _ACKS = {Ack.LOCAL: types.Ack.LOCAL, Ack.ELECTED: types.Ack.ELECTED, Ack.CLOUD: types.Ack.CLOUD}
 
 
@@ -109,7 +111,7 @@ def _placed(placement: Placement) -> bundles.Placement:
 def _responded(response: Response | None) -> WitResponse | None:
     if response is None:
         return None
-    return WitResponse(response.status, response.content_type, _sent("response", [response.body]))
+    return WitResponse(response.status, response.content_type, _bytes(response.body))
 
 
 def _failure(error: FunctionError) -> Failure:
@@ -124,6 +126,7 @@ class Handler(wit_world.exports.Handler):
 
     def handle(self, invocation: WitInvocation) -> WitOutcome:
         output.begin()
+        random.seed()  # a sandbox begins with the state that the generator had when the host made its image
         try:
             outcome = run_contained(_invocation(invocation), WitBackend())
             return WitOutcome(outcome.key, _responded(outcome.response))
@@ -141,6 +144,6 @@ def _invocation(invocation: WitInvocation) -> Invocation:
         chain_id=invocation.chain_id,
         task_id=invocation.task_id,
         node=invocation.node,
-        request=Request(_received(invocation.body), invocation.content_type),
+        request=Request(memoryview(invocation.body), invocation.content_type),
         state_key=invocation.state,
     )

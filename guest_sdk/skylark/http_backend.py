@@ -12,7 +12,8 @@ from skylark import errors, wire
 from skylark.http_transport import KeptConnection, Reply, Transport
 from skylark.invocation_token import Credential
 from skylark.plan import Plan
-from skylark.state import Ack, Bundle, Placement, Policy, Stored
+from skylark.session import Session, parse_seen, seen_header
+from skylark.state import Ack, Bundle, Placement, Policy, Read, Staleness, Stored
 
 DEFAULT_URL = "http://127.0.0.1:30002"
 
@@ -84,6 +85,8 @@ class HttpBackend:
         self._invocation = ("", "")
         self._terms = Terms()
         self._plan: Plan | None = None
+        self._session = Session()
+        self._knows_predecessor = True
         self.ledger = Ledger()
         self.refusal: Refusal | None = None
         """The last call's, if the proxy refused it."""
@@ -92,19 +95,25 @@ class HttpBackend:
         """Begins an invocation."""
         self._invocation, self._terms = (chain_id, task_id), terms or Terms()
         self._plan, self.ledger, self.refusal = self._terms.plan, Ledger(), None
+        self._session = Session(self._terms.state_key)
+        self._knows_predecessor = self._terms.state_key is None
 
     def close(self) -> None:
         """Closes the connection; the next call opens it anew."""
         self._transport.close()
 
-    def fetch(self, key: str, fields: Collection[str]) -> Bundle:
+    def fetch(self, key: str, fields: Collection[str], read: Read = Read.NEAREST, min_version: int = 0) -> Bundle:
         """See `State.fetch`."""
         started = time.perf_counter()
-        reply = self._request("GET", key, {"fields": ",".join(fields) or None})
+        wanted = {"fields": ",".join(fields) or None, "read": None if read is Read.NEAREST else read.value}
+        reply = self._read("GET", key, wanted, min_version)
+        with self._of_a_proxy():
+            owned, version = _owned(reply), _version(reply)
+        if owned is not None and version < self._session.version(owned):  # possible only if the key names no owner
+            reply = self._read("GET", owned, wanted, min_version)
         with self._of_a_proxy():
             bundle = _bundle(reply)
-            if self._plan is None and key == self._terms.state_key and "skylark-plan" in reply.headers:
-                self._plan = Plan.parse(reply.headers["skylark-plan"])
+        self._see(key, reply)
         duration_ms = 1000 * (time.perf_counter() - started)
         self.ledger.retrieval_ms += duration_ms
         self.ledger.fetches.append(_fetched(bundle, reply, duration_ms))
@@ -113,6 +122,7 @@ class HttpBackend:
     def store(self, fields: Mapping[str, wire.Buffer], placement: Placement) -> Stored:
         """See `State.store`."""
         started = time.perf_counter()
+        self._look_at_predecessor()
         body = wire.encode(fields)
         headers = self._conditions(placement) | {"Content-Length": str(sum(map(len, body)))}
         key = placement.key or ":".join(self._invocation)
@@ -120,6 +130,8 @@ class HttpBackend:
         with self._of_a_proxy():
             stored = Stored(reply.headers["skylark-key"], _version(reply))
             placed = json.loads(bytes(reply.body))
+        if placement.key is not None:
+            self._session.note(stored.key, stored.version)
         self.ledger.migration_ms += 1000 * (time.perf_counter() - started)
         self.ledger.placements.append(placed)
         return stored
@@ -133,6 +145,9 @@ class HttpBackend:
         with self._of_a_proxy():
             if reply.status != 204:
                 raise ValueError(f"status {reply.status}")
+            if "skylark-owner" in reply.headers:
+                owned = _key_at(key, reply.headers["skylark-owner"])
+                self._session.note(owned, int(reply.headers["skylark-deleted-version"]))
         return True
 
     def node(self) -> str:
@@ -144,6 +159,46 @@ class HttpBackend:
         reply = self._exchange("GET", "/health/readiness", {}, ())
         with self._of_a_proxy():
             return str(json.loads(bytes(reply.body))["node"])
+
+    def _read(self, method: str, key: str, wanted: Mapping[str, object], min_version: int = 0) -> Reply:
+        """Ask for a bundle that is no older than what the chain has seen."""
+        floor = max(min_version, self._session.version(key))
+        return self._request(method, key, {**wanted, "min_version": floor or None})
+
+    def _look_at_predecessor(self) -> None:
+        """Take from the predecessor what travels with a chain, where its bundle was not fetched.
+
+        It is asked for once. Where it cannot be had, the chain goes on without it.
+        """
+        key = self._terms.state_key
+        if key is None or self._knows_predecessor:
+            return
+        self._knows_predecessor = True
+        with contextlib.suppress(errors.SkylarkError):
+            self._see(key, self._read("HEAD", key, {}))
+
+    def _see(self, key: str, reply: Reply) -> None:
+        """Remember the versions of a bundle that was read, and of those that its chain had seen."""
+        with self._of_a_proxy():
+            for other, version in parse_seen(reply.headers.get("skylark-seen", "")).items():
+                self._session.note(other, version)
+            if (owned := _owned(reply)) is not None:
+                self._session.note_read(owned, _version(reply))
+            if key == self._terms.state_key:
+                self._knows_predecessor = True
+                if self._plan is None and "skylark-plan" in reply.headers:
+                    self._plan = Plan.parse(reply.headers["skylark-plan"])
+
+    def _note_error(self, key: str, details: Mapping[str, Any]) -> None:
+        """Remember the version of which an error tells: that of a deletion, or the one that was not expected."""
+        told = details.get("deleted_version") or details.get("actual")
+        if isinstance(told, int):
+            self._session.note(key, told)
+
+    def _may_tell(self, key: str) -> bool:
+        """True if the versions of a bundle may be told the proxy: with a token, not those of another chain."""
+        own = self._credential is not None and self._credential.chains == "own"
+        return not own or key.partition(":")[0] == self._invocation[0]
 
     def _placing(self, placement: Placement) -> dict[str, object]:
         """The parameters of a store: its own, else those of the plan, else those of the invocation."""
@@ -161,6 +216,9 @@ class HttpBackend:
         headers = {"Content-Type": wire.MEDIA_TYPE}
         if self._plan is not None:
             headers["Skylark-Plan"] = str(self._plan)
+        seen = {key: version for key, version in self._session.versions.items() if self._may_tell(key)}
+        if seen:
+            headers["Skylark-Seen"] = seen_header(seen)
         if placement.expected_version is None:
             return headers
         version = placement.expected_version
@@ -184,7 +242,12 @@ class HttpBackend:
     ) -> Reply:
         given = urlencode({name: value for name, value in (query or {}).items() if value is not None})
         path = f"/bundles/{quote(key)}" + (f"?{given}" if given else "")
-        return self._exchange(method, path, {**(headers or {}), **self._authorization()}, body)
+        try:
+            return self._exchange(method, path, {**(headers or {}), **self._authorization()}, body)
+        except (errors.NotFound, errors.Conflict):
+            if self.refusal is not None:
+                self._note_error(key, self.refusal.details)
+            raise
 
     def _authorization(self) -> dict[str, str]:
         if self._credential is None:
@@ -218,13 +281,25 @@ def parse_url(url: str) -> tuple[str, int]:
 
 
 def _bundle(reply: Reply) -> Bundle:
+    stale = reply.headers.get("skylark-stale")
     return Bundle(
         {name: view.toreadonly() for name, view in wire.decode(reply.body).items()},
         key=reply.headers["skylark-key"],
         version=_version(reply),
         origin=reply.headers["skylark-origin"],
         hops=int(reply.headers["skylark-hops"]),
+        age_ms=int(reply.headers["skylark-age-ms"]) if "skylark-age-ms" in reply.headers else None,
+        stale=None if stale is None else Staleness(stale),
     )
+
+
+def _owned(reply: Reply) -> str | None:
+    """The key with the bundle's owner; None if it has none."""
+    return reply.headers["skylark-key"] if "skylark-owner" in reply.headers else None
+
+
+def _key_at(key: str, node: str) -> str:
+    return f"{key.partition(':')[0]}:{node}:{key.rpartition(':')[2]}"
 
 
 def _version(reply: Reply) -> int:
@@ -232,13 +307,12 @@ def _version(reply: Reply) -> int:
 
 
 def _fetched(bundle: Bundle, reply: Reply, duration_ms: float) -> dict[str, Any]:
-    age_ms = reply.headers.get("skylark-age-ms")
     return {
         "key": bundle.key,
         "version": bundle.version,
         "served_by": reply.headers.get("skylark-served-by"),
-        "age_ms": None if age_ms is None else int(age_ms),
-        "stale": reply.headers.get("skylark-stale"),
+        "age_ms": bundle.age_ms,
+        "stale": None if bundle.stale is None else bundle.stale.value,
         "hops": bundle.hops,
         "size_bytes": sum(map(len, bundle.values())),
         "duration_ms": round(duration_ms, 3),

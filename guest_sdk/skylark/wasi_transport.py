@@ -14,6 +14,7 @@ from skylark.wire import Buffer
 
 _METHODS: dict[str, types.Method] = {
     "GET": types.Method_Get(),
+    "HEAD": types.Method_Head(),
     "PUT": types.Method_Put(),
     "DELETE": types.Method_Delete(),
 }
@@ -41,7 +42,7 @@ class WasiTransport:
     def exchange(self, method: str, path: str, headers: Mapping[str, str], body: Sequence[Buffer]) -> Reply:
         """See `Transport.exchange`."""
         try:
-            return self._received(self._sent(self._request(method, path, headers), body))
+            return self._received(self._sent(self._request(method, path, headers), body), method != "HEAD")
         except Err as error:
             raise self._error(error.value) from None
         except StreamFailed as error:
@@ -75,10 +76,10 @@ class WasiTransport:
                 case _:
                     raise errors.Internal("the runtime gave an answer that was not ready, or gave it twice")
 
-    def _received(self, response: IncomingResponse) -> Reply:
+    def _received(self, response: IncomingResponse, has_body: bool) -> Reply:
         with response, response.headers() as fields:
             headers = {name.lower(): value.decode("latin-1") for name, value in fields.entries()}
-            length = headers.get("content-length", "")
+            length = headers.get("content-length", "") if has_body else "0"
             body = read_body(response.consume(), int(length) if length.isdecimal() else None)
             return Reply(response.status(), headers, body)
 

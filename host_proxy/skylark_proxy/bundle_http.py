@@ -4,8 +4,9 @@ import zlib
 from collections.abc import Mapping
 
 from skylark import wire
+from skylark.session import MAX_SEEN, MAX_VERSION, seen_header
 from skylark.wire import Buffer
-from skylark_proxy.errors import InvalidArgument
+from skylark_proxy.errors import InvalidArgument, InvalidKey
 from skylark_proxy.model import BundleInfo, Metadata, StateKey, check_name, check_write_id, parse_plan
 
 MEDIA_TYPE = wire.MEDIA_TYPE
@@ -29,7 +30,7 @@ DELETED = "Skylark-Deleted-Version"
 WRITE = "Skylark-Write"
 """Names a write, so that it happens once however often it is sent."""
 SEEN = "Skylark-Seen"
-"""Versions of other bundles that the chain has seen: `KEY=VERSION`, separated by commas."""
+"""Versions of other bundles that the chain has seen: `KEY=VERSION`, at most 16, separated by commas."""
 AGE_MS = "Skylark-Age-Ms"
 """Of a copy: how long ago its owner had it, in milliseconds."""
 STALE = "Skylark-Stale"
@@ -54,7 +55,7 @@ def meta_headers(meta: Metadata) -> dict[str, str]:
     if meta.plan is not None:
         given[PLAN] = str(meta.plan)
     if meta.seen:
-        given[SEEN] = ",".join(f"{key}={version}" for key, version in meta.seen.items())
+        given[SEEN] = seen_header({str(key): version for key, version in meta.seen.items()})
     return given
 
 
@@ -70,8 +71,20 @@ def parse_meta(given: Mapping[str, str]) -> Metadata:
         crc32=_number(given, CRC32),
         write=check_write_id(_text(given, WRITE), WRITE),
         plan=parse_plan(given[PLAN], PLAN) if PLAN in given else None,
-        seen=dict(_seen(part) for part in given[SEEN].split(",")) if SEEN in given else {},
+        seen=parse_seen(given.get(SEEN)),
     )
+
+
+def parse_seen(text: str | None) -> dict[StateKey, int]:
+    """Read what a chain has seen; None: nothing.
+
+    Raises:
+        InvalidArgument, InvalidKey: It is not a list of at most 16 keys that name owners, with versions.
+    """
+    parts = [] if text is None else text.split(",")
+    if len(parts) > MAX_SEEN:
+        raise InvalidArgument(SEEN, f"{len(parts)} versions", f"at most {MAX_SEEN}")
+    return dict(map(_seen, parts))
 
 
 def info_headers(info: BundleInfo, at_ms: int) -> dict[str, str]:
@@ -141,8 +154,14 @@ def decode(body: Buffer, field: str = "body") -> dict[str, memoryview]:
 
 
 def _seen(part: str) -> tuple[StateKey, int]:
-    key, _, version = part.partition("=")
-    return StateKey.parse(key, SEEN), _number({SEEN: version}, SEEN)
+    text, _, version = part.strip().partition("=")
+    key = StateKey.parse(text, SEEN)
+    if key.node is None:
+        raise InvalidKey(SEEN, text, "<chain_id>:<node>:<task_id>: the owner decides the versions")
+    number = _number({SEEN: version}, SEEN)
+    if number > MAX_VERSION:
+        raise InvalidArgument(SEEN, version, f"a version, at most {MAX_VERSION}")
+    return key, number
 
 
 def _text(given: Mapping[str, str], name: str) -> str:

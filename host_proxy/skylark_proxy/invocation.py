@@ -10,11 +10,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skylark.plan import Plan
+from skylark.session import MAX_VERSION, Session
 from skylark.wire import Buffer
 from skylark_proxy.budget import Budget
 from skylark_proxy.bulkheads import Bulkhead
-from skylark_proxy.errors import Forbidden, FunctionFailed, FunctionTimeout, NotFound, SkylarkError
-from skylark_proxy.model import Ack, BundleInfo, Policy, StateKey, check_name
+from skylark_proxy.errors import (
+    Conflict,
+    Forbidden,
+    FunctionFailed,
+    FunctionTimeout,
+    InvalidArgument,
+    NotFound,
+    SkylarkError,
+)
+from skylark_proxy.model import Ack, BundleInfo, Policy, Read, StateKey, check_name
 from skylark_proxy.name_lists import distinct_names
 from skylark_proxy.placement import FetchedBundle, PlacedBundle, Write
 from skylark_proxy.propagation import Propagation
@@ -36,7 +45,6 @@ _STEPS_KEPT = 256
 _UNLIMITED_BYTES = 1 << 62
 _MESSAGE_CHARACTERS = 4096
 _GRACE_S = 2.0
-_MAX_SEEN = 16  # versions that travel with a chain; further ones are seen at this node only
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,58 +193,70 @@ class ChainState:
         self._chains = chains
         self._plan = call.plan
         self._fetched = call.state_key is None
-        self._seen: dict[StateKey, int] = {}
+        self._session = Session(str(call.state_key) if call.state_key is not None else None)
         self.failed: SkylarkError | None = None
 
-    def fetch(self, key: str, fields: Sequence[str]) -> Fetched:
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched:
         """See `bundles.fetch` of the WIT."""
-        with self._noting():
-            return self._fetch(key, fields)
+        with self._noting(key):
+            return self._fetch(key, fields, read, min_version)
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
         """See `bundles.store` of the WIT."""
-        with self._noting():
+        with self._noting(placement.key or ""):
             return self._store(fields, placement)
 
     def delete(self, key: str) -> bool:
         """See `bundles.delete` of the WIT."""
-        with self._noting():
-            return self._propagation.delete(self._allowed(key))
+        with self._noting(key):
+            owned, removed = self._propagation.remove(self._allowed(key))
+            self._session.note(str(owned), removed.version)
+            return removed.existed
 
     @contextlib.contextmanager
-    def _noting(self) -> Iterator[None]:
+    def _noting(self, key: str) -> Iterator[None]:
+        """Note the error of a call, and the version that it told of."""
         try:
             yield
         except SkylarkError as error:
             self.failed = error
+            if isinstance(error, NotFound | Conflict):
+                self._session.note(key, error.deleted_version if isinstance(error, NotFound) else error.actual)
             raise
 
-    def _fetch(self, key: str, fields: Sequence[str]) -> Fetched:
+    def _fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched:
         wanted, names = self._allowed(key), distinct_names("fields", fields)
+        if min_version > MAX_VERSION:
+            raise InvalidArgument("min_version", min_version, f"a version, at most {MAX_VERSION}, or 0")
+        floor = max(min_version, self._session.version(key))
         with self._budget.share_here():
-            fetched = self._propagation.fetch(wanted, names)
+            fetched = self._propagation.fetch(wanted, names, read, floor)
         self._report.note_fetch(fetched)
         info = fetched.info
         self._see(info)
-        if self._call.state_key == StateKey.parse(key):
+        if self._call.state_key == wanted:
             self._plan, self._fetched = self._plan or info.meta.plan, True
-        return Fetched(str(info.public_key), info.version, info.meta.origin, fetched.hops, fetched.fields)
+        about = (str(info.public_key), info.version, info.meta.origin, fetched.hops)
+        return Fetched(*about, fetched.fields, info.age_ms, fetched.stale)
 
     def _see(self, info: BundleInfo) -> None:
-        """Remember versions for the chain's next function, but for those of its own tasks, which are written once."""
-        for key, version in {**info.meta.seen, info.key: info.version}.items():
-            if self._call.state_key is None or key.task_id != self._call.state_key.task_id:
-                self._note(key, version)
+        """Remember the versions of a bundle that was read, and of those that its chain had seen."""
+        for key, version in info.meta.seen.items():
+            self._session.note(str(key), version)
+        self._session.note_read(str(info.key), info.version)
 
-    def _note(self, key: StateKey, version: int) -> None:
-        if key.node is not None and (key in self._seen or len(self._seen) < _MAX_SEEN):
-            self._seen[key] = max(version, self._seen.get(key, 0))
+    def _look_at_predecessor(self, key: StateKey) -> None:
+        """Take from the predecessor what travels with a chain, where its bundle was not fetched."""
+        info = _head_or_none(key, lambda key: self._propagation.head(key)[0])
+        if info is not None:
+            self._see(info)
+            self._plan = self._plan or info.meta.plan
+        self._fetched = True
 
     def _store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
         own = StateKey(self._report.chain_id, self._report.task_id)
-        if self._plan is None and not self._fetched and self._call.state_key is not None:
-            self._plan = _plan_or_none(self._call.state_key, lambda key: self._propagation.head(key)[0])
-            self._fetched = True
+        if not self._fetched and self._call.state_key is not None:
+            self._look_at_predecessor(self._call.state_key)
         destination, named_by = self._destination(placement)
         write = Write(
             key=self._allowed(placement.key) if placement.key is not None else own,
@@ -248,14 +268,14 @@ class ChainState:
             policy=placement.policy or self._call.policy,
             ttl_ms=placement.ttl_ms if placement.ttl_ms is not None else self._call.ttl_ms,
             expected_version=placement.expected_version,
-            seen=dict(self._seen),
+            seen={StateKey.parse(key): version for key, version in self._session.versions.items()},
         )
         with self._budget.share_here() as share:
             share.add_blocking(sum(map(len, write.fields.values())))
             placed = self._propagation.place(write)
         self._report.note_placement(placed)
         if placement.key is not None:
-            self._note(placed.key, placed.version)
+            self._session.note(str(placed.key), placed.version)
         return Stored(str(placed.key), placed.version)
 
     def _allowed(self, text: str) -> StateKey:
@@ -343,7 +363,8 @@ class Invoker:
 
     def _plan_here(self, key: StateKey) -> Plan | None:
         """The plan that a bundle brings which is here. Another node is not asked: the function's fetch will do that."""
-        return _plan_or_none(key, self._propagation.head_here)
+        info = _head_or_none(key, self._propagation.head_here)
+        return info.meta.plan if info is not None else None
 
     def _begin(self, call: Call) -> Report:
         report = Report(
@@ -387,12 +408,12 @@ def _is_what_failed(error: SkylarkError, failure: FunctionFailed) -> bool:
     return failure.cause == kind and (isinstance(case.value, tuple) or case.value == failure.detail)
 
 
-def _plan_or_none(key: StateKey, head: Callable[[StateKey], BundleInfo]) -> Plan | None:
-    """The plan that a bundle brings; None also where the bundle cannot be had, which the fetch will say."""
+def _head_or_none(key: StateKey, head: Callable[[StateKey], BundleInfo]) -> BundleInfo | None:
+    """The metadata of a bundle; None where it cannot be had, which the fetch will say."""
     try:
-        return head(key).meta.plan
+        return head(key)
     except SkylarkError as error:
-        _LOG.info("the plan of %s is not known: %s", key, error)
+        _LOG.info("the plan of %s is not known, nor what its chain has seen: %s", key, error)
         return None
 
 

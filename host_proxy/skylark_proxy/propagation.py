@@ -548,10 +548,10 @@ class Propagation:
 
     def delete(self, key: StateKey, expected_version: int | None = None) -> bool:
         """Delete a bundle at its owner; return False if there was none. See `remove`."""
-        return self.remove(key, expected_version).existed
+        return self.remove(key, expected_version)[1].existed
 
-    def remove(self, key: StateKey, expected_version: int | None = None) -> Removed:
-        """Delete a bundle at its owner; return if there was one, and the version of the deletion.
+    def remove(self, key: StateKey, expected_version: int | None = None) -> tuple[StateKey, Removed]:
+        """Delete a bundle at its owner; return its key with the owner, and what was done.
 
         Copies are dropped by the outbox, as soon as their nodes can be reached. Until then none of them is given to a
         reader who knows of the deletion.
@@ -573,7 +573,7 @@ class Propagation:
             self._forget_here(owned, removed)
         if removed.version:
             self.seen.note(owned, removed.version)
-        return removed
+        return owned, removed
 
     def _owned(self, key: StateKey) -> StateKey:
         """Return the key with the owner of the bundle that is meant; without a node if it has none."""

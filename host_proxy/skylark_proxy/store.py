@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from skylark.session import MAX_VERSION
 from skylark.wire import Buffer
 from skylark_proxy.errors import (
     Conflict,
@@ -36,9 +37,6 @@ from skylark_proxy.machine import REAL, Machine, now_ms
 from skylark_proxy.model import BundleInfo, Metadata, Sealed, StateKey, check_name, parse_plan
 from skylark_proxy.redis_protocol import Command, Replies
 from skylark_proxy.redis_wire import Wire, lacks_script
-
-MAX_VERSION = 2**53 - 1
-"""The largest version: Lua, which compares the versions in Redis, counts in doubles."""
 
 REMEMBERED_MS = 3_600_000
 """How long a deletion or an expired version is remembered: longer than any request can be under way."""

@@ -10,27 +10,33 @@ from msgspec.structs import replace
 
 from skylark.wire import Buffer
 from skylark_proxy.errors import Conflict, NotFound
-from skylark_proxy.model import StateKey
+from skylark_proxy.model import Read, StateKey
 from skylark_proxy.runtime import Fetched, Functions, Invocation, Manifest, Outcome, Placement, Stored
 
 NODE = "node-1"
 
 
 class MemoryState:
-    """The state calls of invocations, in a dict, with every call noted. `failure` is raised instead, if set."""
+    """The state calls of invocations, in a dict, with every call noted. `failure` is raised instead, if set.
+
+    `age_ms` and `stale` are said of all that is fetched.
+    """
 
     def __init__(self) -> None:
         self.bundles: dict[str, tuple[int, dict[str, bytes]]] = {}
         self.calls: list[tuple[object, ...]] = []
         self.failure: Exception | None = None
+        self.age_ms: int | None = None
+        self.stale: str | None = None
         self._lock = threading.Lock()
 
-    def fetch(self, key: str, fields: Sequence[str]) -> Fetched:
-        self._note("fetch", key, tuple(fields))
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched:
+        self._note("fetch", key, tuple(fields), read, min_version)
         if key not in self.bundles:
             raise NotFound("bundle", key, (NODE, "cloud"))
         version, held = self.bundles[key]
-        return Fetched(key, version, "origin-7", 2, {name: held[name] for name in fields or held if name in held})
+        wanted = {name: held[name] for name in fields or held if name in held}
+        return Fetched(key, version, "origin-7", 2, wanted, self.age_ms, self.stale)
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
         held = {name: bytes(value) for name, value in fields.items()}

@@ -294,9 +294,10 @@ class TestState:
         stored = own(server.call("calls_state", json.dumps(store).encode(), chain=chain)).json()
         etag = server.node.http.head(f"/bundles/{key}").headers["etag"]
         assert stored == {"key": key, "version": int(etag.strip('"'))}
+        about = stored | {"age_ms": None, "stale": None}
         for call, expected in (
-            ({"call": "fetch", "key": key, "arguments": {}}, {"fields": {"f": "stored"}, "key": key}),
-            ({"call": "fetch", "key": key, "arguments": {"fields": ["g"]}}, {"fields": {}, "key": key}),
+            ({"call": "fetch", "key": key, "arguments": {}}, {"fields": {"f": "stored"}} | about),
+            ({"call": "fetch", "key": key, "arguments": {"fields": ["g"]}}, {"fields": {}} | about),
             ({"call": "delete", "key": key, "arguments": {}}, True),
             ({"call": "delete", "key": key, "arguments": {}}, False),
         ):

@@ -28,13 +28,15 @@ from skylark_proxy.errors import (
     PeerTimeout,
     PeerUnreachable,
     SkylarkError,
+    Stale,
     StoreTimeout,
     StoreUnavailable,
     TooLarge,
     TooManyBundles,
     UnknownNode,
 )
-from skylark_proxy.model import Policy
+from skylark_proxy.model import Policy, Read
+from skylark_proxy.propagation import LOST, UNREACHABLE
 from skylark_proxy.runtime import Manifest, Placement
 from skylark_proxy.runtime.exchange import default_root
 
@@ -121,9 +123,9 @@ def test_a_failure_of_any_length_is_told_in_short(hostile: Node) -> None:
 def test_lists_and_texts_of_any_length_are_refused(hostile: Node) -> None:
     """What a guest hands to the host past its SDK is bounded before anything is made of it."""
     act = """
-try: bundles.fetch('chain-1:t', ['f'] * 100_000)
+try: bundles.fetch('chain-1:t', ['f'] * 100_000, types.Read.NEAREST, 0)
 except Exception as error: first = repr(error)
-try: bundles.fetch('chain-1:' + 'x' * 5_000_000, [])
+try: bundles.fetch('chain-1:' + 'x' * 5_000_000, [], types.Read.NEAREST, 0)
 except Exception as error: second = repr(error)
 try: bundles.store(types.Payload_Inline('x' * 5_000_000), hosted._placed(skylark.state.Placement()))
 except Exception as error: third = repr(error)
@@ -518,7 +520,8 @@ def test_fused_functions_fetch_and_store_once(stateful: Node) -> None:
         "shared": b"1 after zero",
         "third": b"3 after zero,first,second,shared",
     }
-    assert stateful.state.calls == [("fetch", f"chain-1:{NODE}:before", ()), ("store", fields, Placement())]
+    fetch = ("fetch", f"chain-1:{NODE}:before", (), Read.NEAREST, 0)
+    assert stateful.state.calls == [fetch, ("store", fields, Placement())]
     assert outcome.response is not None
     assert bytes(outcome.response.body) == b"third of chain-1"
     assert outcome.key is not None
@@ -552,8 +555,8 @@ def called(node: Node, call: str, key: str = "", **arguments: object) -> Any:
 def test_state_can_be_fetched_stored_and_deleted(stateful: Node) -> None:
     """The explicit calls reach the host with all their arguments, and their results come back."""
     stateful.state.bundles["c:t"] = (1, {"a": b"1", "b": b"2"})
-    assert called(stateful, "fetch", "c:t") == {"fields": {"a": "1", "b": "2"}, "key": "c:t"}
-    assert called(stateful, "fetch", "c:t", fields=["b", "missing"]) == {"fields": {"b": "2"}, "key": "c:t"}
+    assert called(stateful, "fetch", "c:t")["fields"] == {"a": "1", "b": "2"}
+    assert called(stateful, "fetch", "c:t", fields=["b", "missing"])["fields"] == {"b": "2"}
     stored = called(stateful, "store")
     assert stored["version"] == 1
     placed = called(stateful, "store", key="", destination="n9", policy="stateless", ttl_ms=2**40, expected_version=0)
@@ -561,13 +564,33 @@ def test_state_can_be_fetched_stored_and_deleted(stateful: Node) -> None:
     assert called(stateful, "delete", "c:t") is True
     assert called(stateful, "delete", "c:t") is False
     assert stateful.state.calls == [
-        ("fetch", "c:t", ()),
-        ("fetch", "c:t", ("b", "missing")),
+        ("fetch", "c:t", (), Read.NEAREST, 0),
+        ("fetch", "c:t", ("b", "missing"), Read.NEAREST, 0),
         ("store", {"f": b"stored"}, Placement()),
         ("store", {"f": b"stored"}, Placement(None, "n9", Policy.STATELESS, 2**40, 0)),
         ("delete", "c:t"),
         ("delete", "c:t"),
     ]
+
+
+@pytest.mark.parametrize("read", list(Read))
+def test_a_fetch_says_what_it_is_content_with(stateful: Node, read: Read) -> None:
+    """The SDK's choices and the host's have the same names; the version that was seen arrives whole."""
+    stateful.state.bundles["c:t"] = (2**53 - 1, {})
+    assert called(stateful, "fetch", "c:t", read=read.value, min_version=2**53 - 1)["version"] == 2**53 - 1
+    assert stateful.state.calls == [("fetch", "c:t", (), read, 2**53 - 1)]
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "stale"), [(None, None), (0, None), (2**40, UNREACHABLE), (7, LOST), (None, UNREACHABLE)]
+)
+def test_a_copy_says_its_age_and_why_it_may_be_old(stateful: Node, age_ms: int | None, stale: str | None) -> None:
+    """What the host knows of a copy arrives; the owner's own bundle says neither."""
+    stateful.state.bundles["c:t"] = (3, {})
+    stateful.state.age_ms, stateful.state.stale = age_ms, stale
+    assert called(stateful, "fetch", "c:t") == {
+        "fields": {}, "key": "c:t", "version": 3, "age_ms": age_ms, "stale": stale,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("policy", list(Policy))
@@ -593,6 +616,7 @@ def test_a_version_conflict_has_its_numbers(stateful: Node) -> None:
         (InvalidArgument("fields", "*", "a name"), "InvalidArgument"),
         (UnknownNode("n", ("a",)), "InvalidArgument"),
         (StoreUnavailable("Redis is away"), "Unavailable"),
+        (Stale("c:n:t", 3, 4, "its owner is away"), "Unavailable"),
         (StoreTimeout("Redis is slow"), "TimedOut"),
         (PeerUnreachable("n", "refused"), "Unavailable"),
         (PeerTimeout("n", "slow"), "TimedOut"),
@@ -614,14 +638,15 @@ def test_every_error_of_the_host_has_its_class(stateful: Node, call: str, failur
     if raised == "TooLarge":
         assert answer["numbers"] == {"size_bytes": 2**40, "limit_bytes": 9}
     else:
-        assert str(failure) in answer["message"]
+        said = str(failure) if isinstance(failure, SkylarkError) else "RuntimeError; the node's log says more"
+        assert said in answer["message"]
 
 
 def test_a_bundle_that_is_none_is_refused(hostile: Node) -> None:
     """A guest that stores other bytes as a bundle is told so, and the store is not called."""
     error = fails(hostile, "attack", "open('/exchange/f', 'w').write('x' * 20_000); storing('f')")
     assert "the bundle format (not a bundle" in error.detail
-    assert hostile.state.calls == []
+    assert "store" not in [call for call, *_ in hostile.state.calls]
 
 
 def test_the_host_does_not_write_through_a_link(hostile: Node, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from redis.crc import key_slot
 
 from servers import RedisServer, free_port, run_redis, wait_for
 from skylark.plan import Plan
+from skylark.session import MAX_VERSION
 from skylark.wire import Buffer
 from skylark_proxy.errors import (
     ConfigError,
@@ -39,7 +40,7 @@ from skylark_proxy.model import NAME_PATTERN, BundleInfo, Metadata, Sealed, Stat
 from skylark_proxy.redis_binary import find_servers
 from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_wire import RedisWire
-from skylark_proxy.store import MAX_VERSION, REMEMBERED_MS, Removed, Store
+from skylark_proxy.store import REMEMBERED_MS, Removed, Store
 
 KEY = StateKey("chain", "task", "sat-1")
 COPY = StateKey("chain", "task", "edge-1")

@@ -112,7 +112,7 @@ class TestRequests:
         before = Usage.of(node.pid)
         answer = node.http.get(f"/bundles/{key}?fields={','.join(['f'] * 1000)},g")
         assert {name: len(part) for name, part in wire.decode(answer.content).items()} == {"f": 4 * MEGABYTE, "g": 1}
-        act = f"bundles.fetch({key!r}, ['f'] * 1000); answer = skylark.Response(b'done')"
+        act = f"bundles.fetch({key!r}, ['f'] * 1000, types.Read.NEAREST, 0); answer = skylark.Response(b'done')"
         answer = node.http.post(f"/functions/attack?chain={chain}", content=act.encode())
         assert (answer.status_code, answer.content) == (200, b"done")
         assert Usage.of(node.pid).most_memory_bytes < before.most_memory_bytes + 100 * MEGABYTE

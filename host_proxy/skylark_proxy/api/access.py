@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from skylark_proxy.api.answers import error_answer
 from skylark_proxy.api.callers import Client, Network, client_of, foreign_page, identity_of, known_host
 from skylark_proxy.api.rights import Identity, RouteClass, acts, allowed, those_allowed
+from skylark_proxy.bundle_http import SEEN
 from skylark_proxy.errors import Forbidden, SkylarkError, Unauthorized
 from skylark_proxy.http_protocol import CERTIFIED
 from skylark_proxy.invocation_tokens import InvocationToken
@@ -111,11 +112,17 @@ class Access:
         return identity_of(client, request.server, self._trust.local_networks)
 
     def _check_chain(self, request: "_Request", token: InvocationToken) -> None:
-        """Hold an invocation to its own chain, as the sandbox does with one of a hosted function."""
-        key = request.path.removeprefix(_BUNDLES)
-        if request.route is RouteClass.BUNDLE and not token.may_touch(key.partition(":")[0]):
-            allowed_ones = f"those of its own chain {token.chain_id!r} for function {token.function!r}"
-            raise Forbidden(f"bundle {key[:300]!r} of another chain", allowed_ones)
+        """Hold an invocation to its own chain, as the sandbox does with one of a hosted function.
+
+        What it has seen is checked too: a version that is not true would keep others from reading that bundle.
+        """
+        if request.route is not RouteClass.BUNDLE:
+            return
+        seen = request.headers.get(SEEN.lower())
+        for key in (request.path.removeprefix(_BUNDLES), *(seen.split(",") if seen is not None else ())):
+            if not token.may_touch(key.strip().partition(":")[0]):
+                allowed_ones = f"those of its own chain {token.chain_id!r} for function {token.function!r}"
+                raise Forbidden(f"bundle {key[:300]!r} of another chain", allowed_ones)
 
     def _shown(self, request: "_Request") -> Collection[str]:
         """The nodes that the sender's certificate names."""

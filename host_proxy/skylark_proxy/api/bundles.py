@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from skylark.plan import Plan
+from skylark.session import MAX_VERSION
 from skylark_proxy import bundle_http
 from skylark_proxy.api import parameters
 from skylark_proxy.api.answers import json_answer
@@ -18,7 +19,6 @@ from skylark_proxy.errors import InvalidArgument, NotFound
 from skylark_proxy.model import BundleInfo, check_name, check_write_id, parse_plan
 from skylark_proxy.placement import Write
 from skylark_proxy.propagation import Propagation
-from skylark_proxy.store import MAX_VERSION
 
 _MAX_TIME_MS = 1 << 53
 _MAX_INDEX_BYTES = 1 << 20
@@ -79,6 +79,7 @@ class BundlesApi:
             replicate=parameters.truth(request, "replicate"),
             write=_write_id(request),
             plan=_plan(request),
+            seen=bundle_http.parse_seen(request.headers.get(bundle_http.SEEN)),
             destination_from="request" if "destination" in request.query_params else "default",
         )
         crc32 = parameters.header_number(request, bundle_http.CRC32, _MAX_CRC32)
@@ -98,10 +99,11 @@ class BundlesApi:
         expected = parameters.expected_version(request)
         if expected == 0:
             raise InvalidArgument("If-None-Match", "*", "no such header: what does not exist cannot be deleted")
-        removed = await self.local.run(self.propagation.remove, key, expected)
+        owned, removed = await self.local.run(self.propagation.remove, key, expected)
         if not removed.existed:
             raise NotFound("bundle", str(key), (key.node or self.propagation.node,), removed.version)
-        return Response(status_code=204, headers={bundle_http.DELETED: str(removed.version)})
+        named = {bundle_http.OWNER: owned.node} if owned.node is not None else {}
+        return Response(status_code=204, headers={bundle_http.DELETED: str(removed.version), **named})
 
     async def _body(self, request: Request) -> bytearray:
         """The body of a write whose sender still waits: what it has given up need not be done."""

@@ -2,6 +2,7 @@
 
 from skylark import wire
 from skylark.cloudevents import STRUCTURED
+from skylark.session import MAX_SEEN, MAX_VERSION
 from skylark_proxy import bundle_http
 from skylark_proxy.api.in_flight import HEALTH
 from skylark_proxy.api.openapi_parts import (
@@ -25,7 +26,6 @@ from skylark_proxy.api.openapi_parts import (
 )
 from skylark_proxy.model import NAME_PATTERN, WRITE_ID_PATTERN, Ack, Policy, Read, Tier
 from skylark_proxy.propagation import LOST, UNREACHABLE
-from skylark_proxy.store import MAX_VERSION
 from skylark_proxy.topology_source import Source
 
 _KEY: Json = {
@@ -201,6 +201,13 @@ _READ = query(
 )
 _MIN_VERSION = query("min_version", _VERSION_NUMBER, "The version that the reader has seen: it is given none older.")
 _OWNER = header(bundle_http.OWNER, NAME, "Between nodes: the node that decides the bundle's versions.")
+_SEEN_ONE = ":".join([NAME_PATTERN] * 3) + "=[0-9]{1,16}"
+_SEEN_TEXT: Json = {"type": "string", "pattern": f"^{_SEEN_ONE}(, ?{_SEEN_ONE}){{0,{MAX_SEEN - 1}}}$"}
+_SEEN = header(
+    bundle_http.SEEN,
+    _SEEN_TEXT,
+    "Versions of other bundles that the chain has seen, `KEY=VERSION`: who fetches this one is given none older.",
+)
 
 _IF_CHANGED = header("If-None-Match", TEXT, "Versions that the caller has: 304 if it is one of them still.")
 
@@ -269,12 +276,14 @@ _GIVEN: Json = {
         "description": "Of a copy that came in place of its owner's bundle: why that could not be had.",
     },
     bundle_http.TTL_MS: {"schema": COUNT, "description": "What it has left to live."},
+    bundle_http.SEEN: {"schema": _SEEN_TEXT, "description": "Versions of other bundles that the chain has seen."},
 }
 _DELETED: Json = {
     bundle_http.DELETED: {
         "schema": COUNT,
         "description": "The version of the deletion: no node gives who brings it as `min_version` what was deleted.",
-    }
+    },
+    bundle_http.OWNER: {"schema": NAME, "description": "The node that decided its versions; missing if there is none."},
 }
 
 
@@ -319,6 +328,7 @@ _PATHS: Json = {
                 _REPLICATE,
                 _COPY_AT,
                 _SCOPE,
+                _SEEN,
                 header("If-Match", _VERSION, "Store only over this version."),
                 header("If-None-Match", {"const": "*"}, "Store only if there is no bundle."),
             ],

@@ -8,13 +8,13 @@ from pathlib import Path
 from starlette.requests import Request
 
 from skylark.plan import Plan
+from skylark.session import MAX_VERSION
 from skylark_proxy import bundle_http
 from skylark_proxy.election import MAX_SIZE_BYTES, parse_policy
 from skylark_proxy.errors import InvalidArgument, TooLarge
 from skylark_proxy.model import Ack, Policy, Read, StateKey, check_name, parse_plan
 from skylark_proxy.name_lists import distinct_names
 from skylark_proxy.runtime.exchange import room_for
-from skylark_proxy.store import MAX_VERSION
 
 _SPOOL_OVER_BYTES = 1 << 20
 _NODES_PARAMETERS = ("asker", "keeper", "copy_at", "below", "write")

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from skylark import wire
+from skylark.session import MAX_VERSION
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.api import parameters
@@ -19,7 +20,6 @@ from skylark_proxy.model import BundleInfo, Sealed, StateKey, check_name, check_
 from skylark_proxy.peers import ON_ITS_WAY, UNCHANGED
 from skylark_proxy.placement import FetchedBundle
 from skylark_proxy.propagation import OnItsWay, Propagation, Terms, Unchanged, check_held
-from skylark_proxy.store import MAX_VERSION
 
 _MAX_TIME_MS = 1 << 53
 _MAX_ANNOUNCED_MS = 600_000

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from skylark_proxy.errors import InvalidArgument, SkylarkError
+from skylark_proxy.model import Read
 from skylark_proxy.runtime import interface
 from skylark_proxy.runtime.abi import BrokenAbi, Record, TooMuch, Variant
 from skylark_proxy.runtime.host_functions import HostFunction, Slots, arguments
@@ -20,9 +21,10 @@ class Import(NamedTuple):
     function: HostFunction
 
 
-def _fetch(instance: Instance, key: str, fields: list[str]) -> object:
-    fetched = _state(instance).fetch(key, fields)
-    return fetched.key, fetched.version, fetched.origin, fetched.hops, list(fetched.fields.items())
+def _fetch(instance: Instance, key: str, fields: list[str], read: str, min_version: int) -> object:
+    fetched = _state(instance).fetch(key, fields, Read(read), min_version)
+    about = fetched.key, fetched.version, fetched.origin, fetched.hops, fetched.age_ms, fetched.stale
+    return *about, list(fetched.fields.items())
 
 
 def _store(instance: Instance, contents: list[tuple[str, Any]], placement: tuple[Any, ...]) -> object:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from skylark.wire import Buffer
 from skylark_proxy.errors import Conflict, SkylarkError, TooLarge
-from skylark_proxy.model import Ack, Policy
+from skylark_proxy.model import Ack, Policy, Read
 from skylark_proxy.runtime import abi
 from skylark_proxy.runtime.abi import U16, U32, U64, Bool, Bytes, Enum, ListOf, Option, Record, Tail, Text, Variant
 from skylark_proxy.target import Target
@@ -24,13 +24,21 @@ _MAX_TOLD = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A bundle and where it came from. `hops` counts the nodes that were asked before one had it."""
+    """A bundle and where it came from.
+
+    Attributes:
+        hops: How many nodes were asked before one had it.
+        age_ms: Of a copy: how long ago its owner had it, at least.
+        stale: Why its owner was asked in vain; see `FetchedBundle`.
+    """
 
     key: str
     version: int
     origin: str
     hops: int
     fields: Mapping[str, Buffer]
+    age_ms: int | None = None
+    stale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ class Stored:
 class State(Protocol):
     """What the host does when a guest calls `bundles`: bound to one invocation, called in its worker thread."""
 
-    def fetch(self, key: str, fields: Sequence[str]) -> Fetched: ...
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched: ...
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored: ...
 
@@ -107,10 +115,16 @@ _FAILURE = Record(function=Tail(_MAX_TOLD), kind=Tail(_MAX_TOLD), message=Tail(_
 HANDLED = Variant(ok=_OUTCOME, err=_FAILURE)
 NAMES = ListOf(Text())
 
-FETCH = Record(key=Text(), fields=ListOf(Text()))
+FETCH = Record(key=Text(), fields=ListOf(Text()), read=Enum(*Read), min_version=U64)
 FETCHED = Variant(
     ok=Record(
-        key=Text(), version=U64, origin=Text(), hops=U32, contents=ListOf(Record(name=Text(), value=Bytes()))
+        key=Text(),
+        version=U64,
+        origin=Text(),
+        hops=U32,
+        age_ms=Option(U64),
+        stale=Option(Enum("owner-unreachable", "owner-lost-it")),
+        contents=ListOf(Record(name=Text(), value=Bytes())),
     ),
     err=_ERROR,
 )

@@ -63,7 +63,10 @@ def run_call(state: skylark.State, call: dict[str, Any]) -> object:
     match call["call"]:
         case "fetch":
             fetched = state.fetch(call["key"], **arguments)
-            return {"fields": {name: bytes(value).decode() for name, value in fetched.items()}, "key": fetched.key}
+            stale = fetched.stale.value if fetched.stale is not None else None
+            found = {name: bytes(value).decode() for name, value in fetched.items()}
+            about = {"key": fetched.key, "version": fetched.version, "age_ms": fetched.age_ms, "stale": stale}
+            return {"fields": found, **about}
         case "store":
             if "policy" in arguments:
                 arguments["policy"] = skylark.Policy(arguments["policy"])

@@ -21,7 +21,7 @@ from skylark.compat import (
     store_single_state,
 )
 from skylark.functions import NEEDS, REGISTRY, FunctionError, Invocation, Outcome, run
-from skylark.state import Ack, Placement, Policy, Stored
+from skylark.state import Ack, Placement, Policy, Read, Stored
 from skylark.wire import Buffer
 
 OWN = "chain:task"
@@ -36,7 +36,7 @@ class Memory:
         self.calls: list[tuple[str, str, Placement | None]] = []
         self.failure: Exception | None = None
 
-    def fetch(self, key: str, fields: Collection[str]) -> Bundle:
+    def fetch(self, key: str, fields: Collection[str], read: Read = Read.NEAREST, min_version: int = 0) -> Bundle:
         self._note("fetch", key)
         found = self.bundles.get(short(key))
         if found is None:

@@ -10,7 +10,7 @@ import pytest
 
 from skylark import Bundle, Context, NotFound, Request, Response, State, errors, function
 from skylark.functions import REGISTRY, FunctionError, Invocation, Outcome, run, run_contained
-from skylark.state import Placement, Stored
+from skylark.state import Placement, Read, Stored
 from skylark.wire import Buffer
 
 
@@ -22,7 +22,7 @@ class Memory:
         self.fetched: list[str] = []
         self.stored: list[tuple[dict[str, bytes], Placement]] = []
 
-    def fetch(self, key: str, fields: Collection[str]) -> Bundle:
+    def fetch(self, key: str, fields: Collection[str], read: Read = Read.NEAREST, min_version: int = 0) -> Bundle:
         self.fetched.append(key)
         try:
             found = self.bundles[key]

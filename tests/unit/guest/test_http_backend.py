@@ -10,8 +10,10 @@ import pytest
 
 from skylark import errors, wire
 from skylark.http_backend import HttpBackend, Terms
-from skylark.state import Placement, Policy, Stored
+from skylark.invocation_token import Credential
+from skylark.state import Placement, Policy, Read, Staleness, Stored
 
+OWNED = "Skylark-Owner: n\r\n"
 HEADERS = 'Skylark-Key: c:n:t\r\nETag: "3"\r\nSkylark-Origin: n7\r\nSkylark-Hops: 2\r\n'
 
 
@@ -119,6 +121,165 @@ def test_only_the_fields_that_are_wanted_are_fetched(player: Player, backend: Ht
     player.answers = [answer(bundle(a=b"1"))]
     backend.fetch("c:t", ["a", "b"])
     assert player.requests[0][0] == "GET /bundles/c%3At?fields=a%2Cb HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("read", "min_version", "query"),
+    [
+        (Read.NEAREST, 0, ""),
+        (Read.LATEST, 0, "?read=latest"),
+        (Read.OWNER, 2**53 - 1, "?read=owner&min_version=9007199254740991"),
+    ],
+)
+def test_a_fetch_says_what_it_is_content_with(
+    player: Player, backend: HttpBackend, read: Read, min_version: int, query: str
+) -> None:
+    """The choice and the version that was seen are parameters of the request."""
+    player.answers = [answer(bundle())]
+    backend.fetch("c:n:t", [], read, min_version)
+    assert player.requests[0][0] == f"GET /bundles/c%3An%3At{query} HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("headers", "age_ms", "stale"),
+    [
+        ("", None, None),
+        ("Skylark-Age-Ms: 1500\r\nAge: 1\r\n", 1500, None),
+        ("Skylark-Age-Ms: 0\r\nSkylark-Stale: owner-unreachable\r\n", 0, Staleness.OWNER_UNREACHABLE),
+        ("Skylark-Age-Ms: 7\r\nSkylark-Stale: owner-lost-it\r\n", 7, Staleness.OWNER_LOST_IT),
+    ],
+)
+def test_a_copy_says_its_age_and_why_it_may_be_old(
+    player: Player, backend: HttpBackend, headers: str, age_ms: int | None, stale: Staleness | None
+) -> None:
+    """Both are the proxy's words; the owner's own bundle has neither. The report has them too."""
+    player.answers = [answer(bundle(), headers=HEADERS + OWNED + headers)]
+    found = backend.fetch("c:n:t", [])
+    assert (found.age_ms, found.stale) == (age_ms, stale)
+    told = stale.value if stale is not None else None
+    assert [(one["age_ms"], one["stale"]) for one in backend.ledger.fetches] == [(age_ms, told)]
+
+
+class TestSessions:
+    """What the functions of a chain have seen goes with its bundles, and none of them is given an older version."""
+
+    def owned(self, key: str, version: int, extra: str = "") -> bytes:
+        about = f'Skylark-Key: {key}\r\nETag: "{version}"\r\nSkylark-Origin: n7\r\nSkylark-Hops: 2\r\n'
+        return answer(bundle(), headers=f"{about}Skylark-Owner: {key.split(':')[1]}\r\n{extra}")
+
+    def told(self, player: Player, backend: HttpBackend, placement: Placement | None = None) -> str | None:
+        """What a store tells the proxy that was seen."""
+        player.answers.append(answer(b"{}"))
+        backend.store({}, placement or Placement())
+        return player.requests[-1][1].get("skylark-seen")
+
+    def test_nothing_was_seen(self, player: Player, backend: HttpBackend) -> None:
+        """The first function of a chain that reads nothing has nothing to tell."""
+        assert self.told(player, backend) is None
+
+    def test_what_was_read_and_what_came_with_it(self, player: Player, backend: HttpBackend) -> None:
+        """A store tells the versions of bundles that were read, with those that their chain had seen before."""
+        player.answers = [self.owned("c:n:t", 5, "Skylark-Seen: c:m:a=7,c:m:b=8\r\n"), self.owned("c:m:a", 9)]
+        backend.fetch("c:n:t", [])
+        backend.fetch("c:m:a", [])
+        assert self.told(player, backend) == "c:m:b=8,c:n:t=5,c:m:a=9"
+
+    def test_what_was_written(self, player: Player, backend: HttpBackend) -> None:
+        """A bundle of another key than the own one may be read by the next function, which sees this version."""
+        assert self.told(player, backend, Placement("c:n:t")) is None
+        assert self.told(player, backend) == "c:n:t=3"
+
+    def test_what_was_deleted(self, player: Player, backend: HttpBackend) -> None:
+        """The next function is not given what this one has deleted, or was told that it is deleted."""
+        gone = {"code": "not-found", "message": "m"}
+        player.answers = [
+            answer(status=204, headers="Skylark-Owner: n\r\nSkylark-Deleted-Version: 6\r\n"),
+            refusal(404, **gone, deleted_version=7),
+            refusal(404, **gone, deleted_version=8),
+            refusal(404, **gone, deleted_version=0),
+        ]
+        assert [backend.delete("c:a"), backend.delete("c:n:b")] == [True, False]
+        for key in ("c:n:c", "c:n:d"):
+            with pytest.raises(errors.NotFound):
+                backend.fetch(key, [])
+        assert self.told(player, backend) == "c:n:a=6,c:n:b=7,c:n:c=8"
+
+    def test_a_conflict(self, player: Player, backend: HttpBackend) -> None:
+        """Who was told of a version that was not expected reads none before it."""
+        player.answers = [refusal(409, code="conflict", message="m", expected=1, actual=4), self.owned("c:n:t", 4)]
+        with pytest.raises(errors.Conflict):
+            backend.store({}, Placement("c:n:t", expected_version=1))
+        backend.fetch("c:n:t", [])
+        assert player.requests[-1][0] == "GET /bundles/c%3An%3At?min_version=4 HTTP/1.1"
+
+    def test_no_older_version_is_asked_for(self, player: Player, backend: HttpBackend) -> None:
+        """The proxy may have forgotten, or be another one: it is told what the function has seen, or its caller."""
+        player.answers = [self.owned("c:n:t", 5), self.owned("c:n:t", 6), self.owned("c:n:t", 9)]
+        backend.fetch("c:n:t", [])
+        backend.fetch("c:n:t", [], Read.NEAREST, 4)
+        backend.fetch("c:n:t", [], Read.NEAREST, 8)
+        assert [first.split()[1].partition("?")[2] for first, _, _ in player.requests] == [
+            "", "min_version=5", "min_version=8",
+        ]  # fmt: skip
+
+    def test_a_key_without_the_owner(self, player: Player, backend: HttpBackend) -> None:
+        """Where an older copy comes for it, its owner's key is asked for, with the version that was seen."""
+        player.answers = [self.owned("c:n:t", 5), self.owned("c:n:t", 4), refusal(503, code="unavailable", message="m")]
+        backend.fetch("c:n:t", ["f"])
+        with pytest.raises(errors.Unavailable):
+            backend.fetch("c:t", ["f"])
+        assert player.requests[-1][0] == "GET /bundles/c%3An%3At?fields=f&min_version=5 HTTP/1.1"
+
+    def test_the_predecessor(self, player: Player, backend: HttpBackend) -> None:
+        """It is written once, and so is not told; what came with it is."""
+        backend.begin("c", "own", Terms(state_key="c:n:t"))
+        player.answers = [self.owned("c:n:t", 5, "Skylark-Seen: c:m:a=7\r\n")]
+        backend.fetch("c:n:t", [])
+        assert self.told(player, backend) == "c:m:a=7"
+        assert len(player.requests) == 2
+
+    def test_a_predecessor_that_was_not_fetched(self, player: Player, backend: HttpBackend) -> None:
+        """A function that needs nothing of it passes on the plan and the versions; they are asked for once."""
+        backend.begin("c", "own", Terms(state_key="c:n:t", function="f"))
+        player.answers = [b"HTTP/1.1 200 X\r\n" + HEADERS.encode() + b"Skylark-Plan: f@n,g@m\r\n"
+                          b"Skylark-Seen: c:m:a=7\r\nContent-Length: 0\r\n\r\n", answer(b"{}")]  # fmt: skip
+        backend.store({}, Placement())
+        assert self.told(player, backend) == "c:m:a=7"
+        assert [first.split()[0] for first, _, _ in player.requests] == ["HEAD", "PUT", "PUT"]
+        assert player.requests[1][0].endswith("?destination=m HTTP/1.1")
+
+    def test_a_predecessor_that_cannot_be_had(self, player: Player, backend: HttpBackend) -> None:
+        """A store of a function that does not need it does not fail for it."""
+        backend.begin("c", "own", Terms(state_key="c:n:t"))
+        player.answers = [answer(status=404, headers="")]
+        assert self.told(player, backend) is None
+
+    @pytest.mark.parametrize(
+        ("chains", "told"), [(None, "d:n:t=5,c:n:u=6"), ("any", "d:n:t=5,c:n:u=6"), ("own", "c:n:u=6")]
+    )
+    def test_chains_that_a_token_does_not_cover(self, player: Player, chains: str | None, told: str) -> None:
+        """What came from another chain is not told with a token that is for the own one: the proxy would refuse it."""
+        credential = Credential.make(b"k" * 32, "f", chains) if chains is not None else None
+        backend = HttpBackend(player.url, 20, credential=credential)
+        backend.begin("c", "own")
+        player.answers = [self.owned("c:n:u", 6, "Skylark-Seen: d:n:t=5\r\n")]
+        backend.fetch("c:n:u", [])
+        assert self.told(player, backend) == told
+        backend.close()
+
+    def test_an_invocation_does_not_know_what_another_one_has_seen(self, player: Player, backend: HttpBackend) -> None:
+        """A server runs invocations of many chains one after the other."""
+        player.answers = [self.owned("c:n:t", 5)]
+        backend.fetch("c:n:t", [])
+        backend.begin("d", "own")
+        assert self.told(player, backend) is None
+
+    @pytest.mark.parametrize("header", ["Skylark-Seen: c:n:t\r\n", "Skylark-Seen: x=y\r\n"])
+    def test_a_header_that_no_proxy_writes(self, player: Player, backend: HttpBackend, header: str) -> None:
+        """Without what was seen a reader could be given an older version, so it is an error."""
+        player.answers = [self.owned("c:n:t", 5, header)]
+        with pytest.raises(errors.Internal, match="no proxy"):
+            backend.fetch("c:n:t", [])
 
 
 def test_a_bundle_is_stored_under_the_own_task(player: Player, backend: HttpBackend) -> None:

@@ -1,10 +1,12 @@
 """A bundle is a mapping, and the state API passes on what it is given."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import pytest
 
-from skylark.state import Bundle, Placement, Policy, State, Stored
+from skylark.errors import InvalidArgument
+from skylark.state import Bundle, Placement, Policy, Read, Staleness, State, Stored
 from skylark.wire import Buffer
 
 
@@ -14,8 +16,8 @@ class Recorder:
     def __init__(self) -> None:
         self.asked: list[tuple[object, ...]] = []
 
-    def fetch(self, key: str, fields: Collection[str]) -> Bundle:
-        self.asked.append(("fetch", key, fields))
+    def fetch(self, key: str, fields: Collection[str], read: Read = Read.NEAREST, min_version: int = 0) -> Bundle:
+        self.asked.append(("fetch", key, fields, read, min_version))
         return Bundle({}, key=key)
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
@@ -29,7 +31,8 @@ class Recorder:
 
 def bundle(**fields: bytes) -> Bundle:
     views = {name: memoryview(value) for name, value in fields.items()}
-    return Bundle(views, key="c:n:t", version=4, origin="n", hops=2)
+    stale = Staleness.OWNER_UNREACHABLE
+    return Bundle(views, key="c:n:t", version=4, origin="n", hops=2, age_ms=9, stale=stale)
 
 
 def test_a_bundle_is_a_mapping_of_views() -> None:
@@ -67,6 +70,7 @@ def test_an_overlay_adds_and_replaces() -> None:
     seen = original.overlaid({"a": bytearray(b"new"), "c": memoryview(b"added")})
     assert {name: bytes(value) for name, value in seen.items()} == {"a": b"new", "b": b"kept", "c": b"added"}
     assert (seen.key, seen.version, seen.origin, seen.hops) == ("c:n:t", 4, "n", 2)
+    assert (seen.age_ms, seen.stale) == (9, Staleness.OWNER_UNREACHABLE)
     assert bytes(original["a"]) == b"old"
     assert all(value.readonly for value in (seen["a"], seen["c"]))
 
@@ -93,4 +97,34 @@ def test_fetch_and_delete_pass_on_key_and_fields() -> None:
     assert state.fetch("c:t").key == "c:t"
     state.fetch("c:t", ["a", "b"])
     assert state.delete("c:t") is False
-    assert backend.asked == [("fetch", "c:t", ()), ("fetch", "c:t", ["a", "b"]), ("delete", "c:t")]
+    fetches = [("fetch", "c:t", (), Read.NEAREST, 0), ("fetch", "c:t", ["a", "b"], Read.NEAREST, 0)]
+    assert backend.asked == [*fetches, ("delete", "c:t")]
+
+
+@pytest.mark.parametrize("read", list(Read))
+def test_a_fetch_says_what_it_is_content_with(read: Read) -> None:
+    """It is given by its name or its value, and goes to the backend with the version that was seen."""
+    backend = Recorder()
+    state = State(backend)
+    state.fetch("c:t", read=read, min_version=7)
+    state.fetch("c:t", ["a"], read.value, 2**53 - 1)
+    assert backend.asked == [("fetch", "c:t", (), read, 7), ("fetch", "c:t", ["a"], read, 2**53 - 1)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"read": "newest"}, "read: 'newest' is not valid; expected one of nearest, latest, owner"),
+        ({"read": None}, "read: None is not valid"),
+        ({"min_version": -1}, "min_version: -1 is not valid; expected a version, or 0"),
+        ({"min_version": 2**53}, "min_version: 9007199254740992 is not valid"),
+        ({"min_version": "3"}, "min_version: '3' is not valid"),
+    ],
+)
+def test_what_is_no_choice_and_no_version_is_refused(arguments: Any, named: str) -> None:
+    """A fetch that cannot mean anything asks nobody; the error names the argument."""
+    backend = Recorder()
+    with pytest.raises(InvalidArgument) as raised:
+        State(backend).fetch("c:t", **arguments)
+    assert str(raised.value).startswith(named)
+    assert backend.asked == []

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from skylark import wire
 from skylark.plan import Plan, Step
+from skylark.session import MAX_SEEN, MAX_VERSION
 from skylark_proxy import bundle_http
 from skylark_proxy.errors import InvalidArgument, InvalidKey
 from skylark_proxy.model import NAME_PATTERN, WRITE_ID_PATTERN, BundleInfo, Metadata, StateKey
@@ -26,7 +27,7 @@ METAS = st.builds(
     crc32=st.integers(0, 2**32 - 1),
     write=st.from_regex(WRITE_ID_PATTERN, fullmatch=True),
     plan=st.none() | PLANS,
-    seen=st.dictionaries(st.builds(StateKey, NAMES, NAMES, NAMES), NUMBERS, max_size=3),
+    seen=st.dictionaries(st.builds(StateKey, NAMES, NAMES, NAMES), st.integers(0, MAX_VERSION), max_size=3),
 )
 INFOS = st.builds(
     BundleInfo,
@@ -134,7 +135,14 @@ def test_a_header_that_is_no_name_is_named(name: str) -> None:
     assert raised.value.field == name
 
 
-@pytest.mark.parametrize("text", ["", "c:m:s", "c:m:s=", "c:m:s=x", "s=5", "c:m:s=5,", "c:m:s=5;c:n:u=6"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "c:m:s", "c:m:s=", "c:m:s=x", "c:m:s=-1", "s=5", "c:s=5", "c:m:s=5,", "c:m:s=5;c:n:u=6"),
+        f"c:m:s={MAX_VERSION + 1}",
+        ",".join(f"c:m:s{number}=5" for number in range(MAX_SEEN + 1)),
+    ],
+)
 def test_what_a_chain_has_seen_is_checked(text: str) -> None:
     """Versions that cannot be read are an error: without them a reader could be given an older one."""
     with pytest.raises((InvalidArgument, InvalidKey)) as raised:
