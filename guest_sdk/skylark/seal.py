@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any, SupportsIndex
 
-from skylark import exchange, json_names, output
+from skylark import json_names, output
 from skylark.functions import REGISTRY
 from skylark.late_files import LateFiles
 from skylark.late_modules import LateModules, explain_absence
@@ -64,7 +64,7 @@ def _keep_library(late: LateModules, zones: Zones) -> None:
     # Before the finder of files, which would look for each of them in folders that do not exist any more.
     sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), late)
     explain_absence()
-    adapted = {"asyncio": _adapt_asyncio, "tempfile": _adapt_tempfile, "zoneinfo": zones.use}
+    adapted = {"asyncio": _adapt_asyncio, "zoneinfo": zones.use}
 
     def loaded(name: str) -> None:
         if name in adapted:
@@ -86,13 +86,6 @@ def _adapt_asyncio() -> None:
     loop: Any = sys.modules["asyncio"].selector_events.BaseSelectorEventLoop
     loop._make_self_pipe = loop._close_self_pipe = loop._write_to_self = lambda self: None
     selectors.DefaultSelector = _SlicedSelector  # type: ignore[misc, assignment]
-
-
-def _adapt_tempfile() -> None:
-    """Let temporary files lie in the exchange directory, which is emptied after each call."""
-    tempfile: Any = sys.modules["tempfile"]
-    plain = tempfile._candidate_tempdir_list
-    tempfile._candidate_tempdir_list = lambda: [*plain(), exchange.FOLDER]
 
 
 class _SlicedSelector(selectors.SelectSelector):

@@ -7,7 +7,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from skylark.plan import Plan
 from skylark.session import MAX_VERSION, Session
@@ -61,7 +60,7 @@ class Call:
         ack: When stores are acknowledged; None: the node's default.
         plan: The chain's plan; None: that of the predecessor's bundle.
         fuse: Whether the functions that follow in the plan, on this node and in the same component, run too.
-        body: The request's body, or a file with it that may be taken.
+        body: The request's body.
     """
 
     functions: tuple[str, ...]
@@ -73,7 +72,7 @@ class Call:
     ack: Ack | None = None
     plan: Plan | None = None
     fuse: bool = True
-    body: Buffer | Path = b""
+    body: Buffer = b""
     content_type: str = ""
 
 
@@ -403,9 +402,9 @@ class Invoker:
 
 def _is_what_failed(error: SkylarkError, failure: FunctionFailed) -> bool:
     """Whether a function failed because of this error of a state call, which the SDK raised in it."""
-    case = error_case(error)
-    kind = "".join(part.capitalize() for part in case.name.split("-"))
-    return failure.cause == kind and (isinstance(case.value, tuple) or case.value == failure.detail)
+    case, value = error_case(error)
+    kind = "".join(part.capitalize() for part in case.split("-"))
+    return failure.cause == kind and (isinstance(value, tuple) or value == failure.detail)
 
 
 def _head_or_none(key: StateKey, head: Callable[[StateKey], BundleInfo]) -> BundleInfo | None:

@@ -10,7 +10,7 @@ too large for us is the error `TooMuch`, which can be told to the guest.
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from skylark.wire import Buffer
 
@@ -335,7 +335,7 @@ class Option:
 class Variant:
     """One of some cases, a pair of its name and its value; in memory only, as ours never are arguments."""
 
-    core: Final[tuple[str, ...]] = ()
+    core: tuple[str, ...] = ()
 
     def __init__(self, **cases: Type) -> None:
         self._cases = {name.replace("_", "-"): (number, type_) for number, (name, type_) in enumerate(cases.items())}

@@ -55,13 +55,13 @@ def message_of(error: int | None, trap: int | None) -> str:
     """Return the message of an error or a trap, which are freed; also of both."""
     texts = []
     if error:
-        pointer = ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t))
-        texts.append(_message(ffi.wasmtime_error_message, pointer))
-        ffi.wasmtime_error_delete(pointer)
+        failed = ctypes.cast(error, ctypes.POINTER(ffi.wasmtime_error_t))
+        texts.append(_message(ffi.wasmtime_error_message, failed))
+        ffi.wasmtime_error_delete(failed)
     if trap:
-        pointer = ctypes.cast(trap, ctypes.POINTER(ffi.wasm_trap_t))
-        texts.append(_message(ffi.wasm_trap_message, pointer).rstrip("\0"))
-        ffi.wasm_trap_delete(pointer)
+        trapped = ctypes.cast(trap, ctypes.POINTER(ffi.wasm_trap_t))
+        texts.append(_message(ffi.wasm_trap_message, trapped).rstrip("\0"))
+        ffi.wasm_trap_delete(trapped)
     return "\n".join(texts)
 
 

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 from wasmtime import Store, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
 
-from skylark_flatten import SOFT_SIZE
 from skylark_proxy.runtime import capi
 from skylark_proxy.runtime.abi import Memory
 from skylark_proxy.runtime.guard import Guard
 from skylark_proxy.runtime.image import Image, MappedMemory
 
 WASM_PAGE_BYTES = 1 << 16
+SOFT_SIZE = "soft-size"
+"""The global that says how many pages the guest has (`skylark_flatten.SOFT_SIZE`)."""
 FUNCTIONS = ("functions", "functions:post", "handle", "handle:post", "realloc", "free", "now")
 """The functions that a hosted module exports."""
 
@@ -181,6 +182,11 @@ class Instance:
             return self.ended
         lines = [line.strip() for line in message.splitlines() if line.strip() and "wasm function" not in line]
         return Ended("trap", lines[-1] if lines else "no reason given")
+
+    def print(self, fd: int, data: bytes) -> None:
+        """Take what the guest prints to its standard output (1) or error (2)."""
+        if self.outputs:
+            self.outputs[fd - 1].write(data)
 
     # -- reset
 

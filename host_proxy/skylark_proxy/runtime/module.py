@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from ctypes import byref
 from typing import Any
 
-from wasmtime import FuncType, GlobalType, Linker, Module, Store
 from wasmtime import Engine as WasmtimeEngine
+from wasmtime import FuncType, GlobalType, Linker, Module, Store
 from wasmtime import _ffi as ffi
 
 from skylark_proxy.errors import InvalidArgument

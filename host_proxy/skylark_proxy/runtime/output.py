@@ -22,7 +22,7 @@ class GuestOutput:
         self._function, self._chain_id = function, chain_id
 
     def write(self, data: bytes) -> None:
-        """Takes what the guest printed; called by wasmtime."""
+        """Takes what the guest printed."""
         if self._lines >= _LINES_LIMIT:
             self._lines += data.count(b"\n")
             return

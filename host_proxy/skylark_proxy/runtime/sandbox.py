@@ -11,7 +11,7 @@ from skylark.wire import Buffer
 from skylark_proxy.errors import FunctionFailed, FunctionTimeout, InvalidArgument
 from skylark_proxy.runtime import interface
 from skylark_proxy.runtime.abi import BrokenAbi, TooMuch
-from skylark_proxy.runtime.instance import Ended, Instance, Pristine
+from skylark_proxy.runtime.instance import Ended, Pristine
 from skylark_proxy.runtime.module import HostedModule
 from skylark_proxy.runtime.output import GuestOutput
 from skylark_proxy.runtime.stacks import on_guest_stack
