@@ -21,6 +21,9 @@ REGISTRY: dict[str, Function] = {}
 NEEDS: dict[str, frozenset[str]] = {}
 """The fields of the predecessor's bundle that a function has declared to need; one that has not needs all."""
 
+NOTHING = ""
+"""The name of what does nothing; no function can have it. A host runs it to let the interpreter come to rest."""
+
 _MESSAGE_LIMIT = 8192
 _TRACEBACK_LIMIT = 65536
 
@@ -185,7 +188,13 @@ def _take_all(functions: Collection[str]) -> bool:
     return not all(name in NEEDS for name in functions)
 
 
+def _nothing(_bundle: Bundle, _ctx: Context) -> Response:
+    return Response()
+
+
 def _look_up(name: str) -> Function:
+    if name == NOTHING:
+        return _nothing
     try:
         return REGISTRY[name]
     except KeyError:

@@ -14,7 +14,7 @@ from wit_world.imports import bundles, types
 
 from skylark import errors, output, wire
 from skylark.context import Request, Response
-from skylark.functions import REGISTRY, FunctionError, Invocation, run_contained
+from skylark.functions import NOTHING, REGISTRY, FunctionError, Invocation, run_contained
 from skylark.state import Ack, Bundle, Placement, Policy, Read, Staleness, Stored
 
 
@@ -140,7 +140,7 @@ class Handler(wit_world.exports.Handler):
 
 def _invocation(invocation: WitInvocation) -> Invocation:
     return Invocation(
-        functions=tuple(invocation.functions),
+        functions=tuple(invocation.functions) or (NOTHING,),
         chain_id=invocation.chain_id,
         task_id=invocation.task_id,
         node=invocation.node,

@@ -4,7 +4,6 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -60,30 +59,25 @@ class MemoryState:
 
 
 class Node:
-    """One component on a runtime of its own, whose exchange directories lie in `root` alone."""
+    """One component on a runtime of its own."""
 
-    def __init__(self, functions: Functions, root: Path) -> None:
+    def __init__(self, functions: Functions) -> None:
         self.functions = functions
-        self.root = root
         self.state = MemoryState()
 
     def invoke(
-        self, *functions: str, body: Buffer | Path | str = b"", key: str | None = None, content_type: str = ""
+        self, *functions: str, body: Buffer | str = b"", key: str | None = None, content_type: str = ""
     ) -> Outcome:
         """Runs functions of chain `chain-1`; the deadline is the manifest's."""
         sent = body.encode() if isinstance(body, str) else body
         invocation = Invocation(functions, "chain-1", "task-1", NODE, key, sent, content_type)
         return self.functions.invoke(invocation, self.state)
 
-    def answer(self, *functions: str, body: Buffer | Path | str = b"", key: str | None = None) -> bytes:
+    def answer(self, *functions: str, body: Buffer | str = b"", key: str | None = None) -> bytes:
         """The bytes that functions answer with."""
         response = self.invoke(*functions, body=body, key=key).response
         assert response is not None
         return bytes(response.body)
-
-    def left(self) -> list[Path]:
-        """What lies in the folder of the exchange directories."""
-        return list(self.root.iterdir())
 
 
 Run = Callable[..., AbstractContextManager[Node]]

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from skylark_proxy.runtime.exchange import default_root
 
 from component.nodes import Node
 from skylark_proxy import build as building
 from skylark_proxy.build import Built, build
 from skylark_proxy.config import Config
 from skylark_proxy.runtime import Engine, Functions, Manifest
-from skylark_proxy.runtime.exchange import default_root
 from skylark_proxy.source import BuildError
 
 OWN: Mapping[str, str] = {

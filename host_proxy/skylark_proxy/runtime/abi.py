@@ -38,6 +38,20 @@ class TooMuch(Exception):
         self.limit = limit
 
 
+class NoRoom(Exception):
+    """The guest's memory has no room for what it is to be given; the guest is not harmed.
+
+    Attributes:
+        size: The bytes.
+        limit: What its memory may have in all.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"{size} bytes do not fit into a memory of {limit}")
+        self.size = size
+        self.limit = limit
+
+
 class Memory:
     """A guest's linear memory. It never moves, and its size stays.
 
@@ -76,8 +90,9 @@ class Memory:
 
         Raises:
             BrokenAbi: The guest's allocator gave what it does not have.
+            NoRoom: The guest's memory has no room.
         """
-        return self.check(self._allocate(size, align), size, align) if size else align
+        return self.check(self._allocate(size, align), size, align)
 
     def put(self, data: Buffer) -> tuple[int, int]:
         """Copy bytes into new memory of the guest's; return their address and size."""

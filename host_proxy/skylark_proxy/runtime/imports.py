@@ -4,10 +4,10 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from skylark_proxy.errors import InvalidArgument, SkylarkError
+from skylark_proxy.errors import InvalidArgument, SkylarkError, TooLarge
 from skylark_proxy.model import Read
 from skylark_proxy.runtime import interface
-from skylark_proxy.runtime.abi import BrokenAbi, Record, TooMuch, Variant
+from skylark_proxy.runtime.abi import BrokenAbi, NoRoom, Record, TooMuch, Variant
 from skylark_proxy.runtime.host_functions import HostFunction, Slots, arguments
 from skylark_proxy.runtime.instance import Ended, Instance
 
@@ -67,7 +67,11 @@ def _import(parameters: Record, result: Variant, act: Callable[..., object]) -> 
             answer = "err", interface.error_case(refused)
         else:
             answer = _answer(act, instance, lifted)
-        result.store(memory, at, answer)
+        try:
+            result.store(memory, at, answer)
+        except NoRoom as error:
+            refused_size = TooLarge("a bundle for a function", error.size, error.limit)
+            result.store(memory, at, ("err", interface.error_case(refused_size)))
 
     return Import(core, function)
 

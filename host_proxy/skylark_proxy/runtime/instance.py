@@ -5,7 +5,7 @@ The functions are core functions, called as the canonical ABI says; see `abi` an
 
 import ctypes
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ctypes import byref
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from wasmtime import Store, WasiConfig, WasmtimeError
 from wasmtime import _ffi as ffi
 
 from skylark_proxy.runtime import capi
-from skylark_proxy.runtime.abi import Memory
+from skylark_proxy.runtime.abi import Memory, NoRoom
 from skylark_proxy.runtime.guard import Guard
 from skylark_proxy.runtime.image import Image, MappedMemory
 
@@ -27,6 +27,7 @@ _MOST_SLOTS = 24
 _U32 = 0xFFFFFFFF
 _SPARE_BYTES = 256
 _SPARE_BLOCKS = 24
+_LARGE_BYTES = 1 << 20
 
 
 class Ended(Exception):
@@ -119,7 +120,7 @@ class Instance:
         self._mapped: MappedMemory | None = None
         if pristine is not None and pristine.image is not None:
             self._mapped = MappedMemory(pristine.image, address, view)
-            self._set_globals()
+            self._restore_globals(pristine)
 
     # -- calls
 
@@ -146,7 +147,25 @@ class Instance:
     def _allocate(self, size: int, align: int) -> int:
         if size <= _SPARE_BYTES and self._spare:
             return self._spare.pop()
+        if size >= _LARGE_BYTES:
+            self._check_room(size)
         return self._call_alone(self._functions["realloc"], (0, 0, align, size))
+
+    def _check_room(self, size: int) -> None:
+        """Check that a large block can be had, and the copy that the guest's bindings make of it.
+
+        An allocator that finds nothing ends the guest. It has done nothing by then but to lower the stack pointer,
+        which is a global, so here the guest goes on, and is told.
+        """
+        before = [(one, self._value_of(one)) for one in self._globals.values()]
+        try:
+            self.free(self._call_alone(self._functions["realloc"], (0, 0, 1, min(2 * size + _LARGE_BYTES, _U32))))
+        except Ended as ended:
+            if ended.cause != "trap":
+                raise
+            self.ended = None
+            self._set_globals(before)
+            raise NoRoom(size, self.memory.size) from None
 
     def _call_alone(self, function: int, arguments: tuple[int, ...], bits: int = 32) -> int:
         """Call a function that must not call the host's functions, as the canonical ABI demands."""
@@ -219,9 +238,9 @@ class Instance:
         Raises:
             OSError: The system does not tell what was written; the instance must be closed.
         """
-        assert self._mapped is not None
+        assert self._mapped is not None and self._pristine is not None
         self._mapped.reset()
-        self._set_globals()
+        self._restore_globals(self._pristine)
 
     def close(self) -> None:
         """Free it."""
@@ -231,10 +250,12 @@ class Instance:
     def _allocate_spare(self) -> int:
         return self.memory.check(self._allocate(_SPARE_BYTES, 8), _SPARE_BYTES, 8)
 
-    def _set_globals(self) -> None:
-        assert self._pristine is not None
-        self._spare = list(self._pristine.spare)
-        for one, value in zip(self._globals.values(), self._pristine.globals, strict=True):
+    def _restore_globals(self, pristine: Pristine) -> None:
+        self._spare = list(pristine.spare)
+        self._set_globals(zip(self._globals.values(), pristine.globals, strict=True))
+
+    def _set_globals(self, values: Iterable[tuple[Any, Any]]) -> None:
+        for one, value in values:
             capi.global_set(self._context_address, byref(one), byref(value))
 
     def _value_of(self, one: Any) -> Any:

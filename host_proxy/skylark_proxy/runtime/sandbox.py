@@ -8,9 +8,9 @@ import msgspec
 from wasmtime import WasmtimeError
 
 from skylark.wire import Buffer
-from skylark_proxy.errors import FunctionFailed, FunctionTimeout, InvalidArgument
+from skylark_proxy.errors import FunctionFailed, FunctionTimeout, InvalidArgument, TooLarge
 from skylark_proxy.runtime import interface
-from skylark_proxy.runtime.abi import BrokenAbi, TooMuch
+from skylark_proxy.runtime.abi import BrokenAbi, NoRoom, TooMuch
 from skylark_proxy.runtime.instance import Ended, Pristine
 from skylark_proxy.runtime.module import HostedModule
 from skylark_proxy.runtime.output import GuestOutput
@@ -107,6 +107,7 @@ class Sandbox:
         Raises:
             FunctionTimeout: It did not end before the deadline.
             FunctionFailed: It raised, was ended by the host, trapped, or answered with what is not an answer.
+            TooLarge: The request's body does not fit into its memory.
         """
         return on_guest_stack(lambda: self._invoke(invocation, state))
 
@@ -163,6 +164,8 @@ class Sandbox:
             raise self._failed(name, ended) from ended
         except BrokenAbi as error:
             raise self._failed(name, Ended("trap", str(error))) from error
+        except NoRoom as error:
+            raise TooLarge("the request's body", error.size, error.limit) from error
         finally:
             instance.state = None
             for output in self._outputs:
