@@ -2,6 +2,7 @@
 
 import gc
 import importlib.machinery
+import io
 import linecache
 import os
 import selectors
@@ -64,7 +65,7 @@ def _keep_library(late: LateModules, zones: Zones) -> None:
     # Before the finder of files, which would look for each of them in folders that do not exist any more.
     sys.meta_path.insert(sys.meta_path.index(importlib.machinery.PathFinder), late)
     explain_absence()
-    adapted = {"asyncio": _adapt_asyncio, "zoneinfo": zones.use}
+    adapted = {"asyncio": _adapt_asyncio, "tempfile": _adapt_tempfile, "zoneinfo": zones.use}
 
     def loaded(name: str) -> None:
         if name in adapted:
@@ -86,6 +87,26 @@ def _adapt_asyncio() -> None:
     loop: Any = sys.modules["asyncio"].selector_events.BaseSelectorEventLoop
     loop._make_self_pipe = loop._close_self_pipe = loop._write_to_self = lambda self: None
     selectors.DefaultSelector = _SlicedSelector  # type: ignore[misc, assignment]
+
+
+def _adapt_tempfile() -> None:
+    """Let temporary files without a name lie in memory: a sandbox has no folder for them."""
+    tempfile: Any = sys.modules["tempfile"]
+    tempfile.TemporaryFile = _temporary_file
+
+
+def _temporary_file(
+    mode: str = "w+b",
+    buffering: int = -1,
+    encoding: str | None = None,
+    newline: str | None = None,
+    *_place: object,
+    errors: str | None = None,
+    **_named_place: object,
+) -> io.BytesIO | io.TextIOWrapper:
+    """`tempfile.TemporaryFile`, in memory."""
+    content = io.BytesIO()
+    return content if "b" in mode else io.TextIOWrapper(content, encoding, errors, newline)
 
 
 class _SlicedSelector(selectors.SelectSelector):

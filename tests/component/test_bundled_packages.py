@@ -2,12 +2,10 @@
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from skylark_proxy.runtime.exchange import default_root
 
 from component.nodes import Node
 from skylark_proxy import build as building
@@ -138,11 +136,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture(scope="module")
 def node(built: Built, engine: Engine) -> Iterator[Node]:
-    with tempfile.TemporaryDirectory(prefix="skylark-test-", dir=default_root()) as folder:
-        functions = Functions(engine, Path(folder))
-        with contextlib.closing(functions):
-            functions.load(built.component, Manifest(ready=0))
-            yield Node(functions, Path(folder))
+    with contextlib.closing(Functions(engine)) as functions:
+        functions.load(built.component, Manifest(ready=0))
+        yield Node(functions)
 
 
 def outcomes(node: Node, calls: Mapping[str, str]) -> dict[str, str]:

@@ -116,7 +116,7 @@ class Functions:
         return loaded.functions
 
     def _loaded(self, wasm: Path, manifest: Manifest, module: HostedModule) -> Loaded:
-        config = SandboxConfig(manifest.limits, manifest.environment)
+        config = SandboxConfig(manifest.limits, manifest.environment, manifest.reuse)
         with contextlib.ExitStack() as undo:
             undo.callback(module.close)
             first = Sandbox(module, config)

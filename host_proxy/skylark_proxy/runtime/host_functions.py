@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from skylark_proxy.runtime import capi
-from skylark_proxy.runtime.abi import BrokenAbi
+from skylark_proxy.runtime.abi import BrokenAbi, NoRoom
 from skylark_proxy.runtime.instance import CURRENT, Ended, Instance
 
 _LOG = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def callback(function: HostFunction) -> Any:
             return 0
         except Ended as error:
             ended = error
-        except BrokenAbi as error:
+        except (BrokenAbi, NoRoom) as error:
             ended = Ended("trap", str(error))
         except BaseException:
             _LOG.exception("a call of a guest to the host failed")

@@ -5,7 +5,7 @@ The functions are core functions, called as the canonical ABI says; see `abi` an
 
 import ctypes
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ctypes import byref
 from typing import Any, NamedTuple
 
@@ -147,25 +147,16 @@ class Instance:
     def _allocate(self, size: int, align: int) -> int:
         if size <= _SPARE_BYTES and self._spare:
             return self._spare.pop()
-        if size >= _LARGE_BYTES:
-            self._check_room(size)
-        return self._call_alone(self._functions["realloc"], (0, 0, align, size))
+        if size >= _LARGE_BYTES:  # the bindings will make a copy, and end the guest where there is no room for it
+            self.free(self._new_block(size, 2 * size + _LARGE_BYTES, 1))
+        return self._new_block(size, size, align)
 
-    def _check_room(self, size: int) -> None:
-        """Check that a large block can be had, and the copy that the guest's bindings make of it.
-
-        An allocator that finds nothing ends the guest. It has done nothing by then but to lower the stack pointer,
-        which is a global, so here the guest goes on, and is told.
-        """
-        before = [(one, self._value_of(one)) for one in self._globals.values()]
-        try:
-            self.free(self._call_alone(self._functions["realloc"], (0, 0, 1, min(2 * size + _LARGE_BYTES, _U32))))
-        except Ended as ended:
-            if ended.cause != "trap":
-                raise
-            self.ended = None
-            self._set_globals(before)
-            raise NoRoom(size, self.memory.size) from None
+    def _new_block(self, wanted: int, size: int, align: int) -> int:
+        """Return a new block of the guest's allocator. Address 0 says that it has no room."""
+        address = self._call_alone(self._functions["realloc"], (0, 0, align, size)) if size <= _U32 else 0
+        if not address and size:
+            raise NoRoom(wanted, self.memory.size)
+        return address
 
     def _call_alone(self, function: int, arguments: tuple[int, ...], bits: int = 32) -> int:
         """Call a function that must not call the host's functions, as the canonical ABI demands."""
@@ -252,10 +243,7 @@ class Instance:
 
     def _restore_globals(self, pristine: Pristine) -> None:
         self._spare = list(pristine.spare)
-        self._set_globals(zip(self._globals.values(), pristine.globals, strict=True))
-
-    def _set_globals(self, values: Iterable[tuple[Any, Any]]) -> None:
-        for one, value in values:
+        for one, value in zip(self._globals.values(), pristine.globals, strict=True):
             capi.global_set(self._context_address, byref(one), byref(value))
 
     def _value_of(self, one: Any) -> Any:

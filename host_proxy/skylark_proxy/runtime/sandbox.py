@@ -63,10 +63,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
-    """How the sandboxes of a component are made: limits and environment."""
+    """How the sandboxes of a component are made: limits and environment.
+
+    Attributes:
+        reuse: Whether a sandbox serves more than one invocation without being reset.
+    """
 
     limits: Limits = field(default_factory=Limits)
     environment: Mapping[str, str] = field(default_factory=dict)
+    reuse: bool = False
 
 
 class Sandbox:
@@ -81,6 +86,7 @@ class Sandbox:
 
     def __init__(self, module: HostedModule, config: SandboxConfig, pristine: Pristine | None = None) -> None:
         self._limits = config.limits
+        self._ends_in_reset = pristine is not None and not config.reuse
         self._outputs = (GuestOutput("stdout"), GuestOutput("stderr"))
         try:
             self._instance = on_guest_stack(
@@ -158,7 +164,7 @@ class Sandbox:
         try:
             at = instance.call("handle", *interface.INVOCATION.lower(instance.memory, _members(invocation)))
             answer = self._answer(name, at)
-            if not instance.can_be_reset:
+            if not self._ends_in_reset:
                 instance.finish("handle", at)
         except Ended as ended:
             raise self._failed(name, ended) from ended

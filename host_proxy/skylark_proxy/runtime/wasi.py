@@ -124,8 +124,8 @@ def _poll_oneoff(instance: Instance, slots: Slots) -> int:
     memory.check(events, count * _EVENT.size, 8)
     asked = bytes(memory.read(subscriptions, count * _SUBSCRIPTION_BYTES))
     waits = [_wait_ns(instance, asked[at : at + _SUBSCRIPTION_BYTES]) for at in range(0, len(asked), 48)]
-    shortest = min(waits)
-    if shortest > 0:
+    shortest = max(0, min(waits))
+    if shortest:
         left_s = instance.guard.left_s()
         time.sleep(min(shortest / 1e9, left_s))
         if instance.guard.check() is not None:

@@ -5,7 +5,6 @@ import os
 import select
 import socket
 import sys
-import tempfile
 import time
 from typing import Any, NoReturn
 
