@@ -34,8 +34,6 @@ class PagemapScan:
 
     _CALL = 0xC0606610
     _ARGUMENTS = struct.Struct("=12Q")
-    _WALK_END = 4 * 8
-    _REGION_BYTES = 24
     _FILE, _PRESENT, _SWAPPED, _ZERO = 1 << 2, 1 << 3, 1 << 4, 1 << 5
     _REGIONS = 4096
 
@@ -50,7 +48,9 @@ class PagemapScan:
             count = fcntl.ioctl(self._pagemap, self._CALL, arguments)
             words = regions[: 3 * count]
             found += zip(words[0::3], words[1::3], strict=True)
-            start = int.from_bytes(arguments[self._WALK_END : self._WALK_END + 8], "little")
+            if count < self._REGIONS:
+                break
+            start = found[-1][1]  # where the kernel says that it stopped can be before what it has told already
         return found
 
     def _arguments(self, start: int, end: int, regions: int) -> bytes:
