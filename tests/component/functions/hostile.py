@@ -1,6 +1,7 @@
 """Functions that do what a function should not: none of them may harm its node, or another function."""
 
 import asyncio
+import json  # noqa: F401
 import os
 import select
 import socket
