@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from skylark.wire import Buffer
 from skylark_proxy.errors import Conflict, NotFound
 from skylark_proxy.model import Read, StateKey
-from skylark_proxy.runtime import Fetched, Functions, Invocation, Manifest, Outcome, Placement, Stored
+from skylark_proxy.runtime import Fetched, Functions, Invocation, Manifest, Outcome, Placement, Room, Stored
 
 NODE = "node-1"
 
@@ -18,7 +18,8 @@ NODE = "node-1"
 class MemoryState:
     """The state calls of invocations, in a dict, with every call noted. `failure` is raised instead, if set.
 
-    `age_ms` and `stale` are said of all that is fetched.
+    `age_ms` and `stale` are said of all that is fetched. If it `lands`, another thread writes that to the guest's memory;
+    else it is copied there.
     """
 
     def __init__(self) -> None:
@@ -27,14 +28,18 @@ class MemoryState:
         self.failure: Exception | None = None
         self.age_ms: int | None = None
         self.stale: str | None = None
+        self.lands = False
         self._lock = threading.Lock()
 
-    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched:
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, room: Room) -> Fetched:
         self._note("fetch", key, tuple(fields), read, min_version)
         if key not in self.bundles:
             raise NotFound("bundle", key, (NODE, "cloud"))
         version, held = self.bundles[key]
-        wanted = {name: held[name] for name in fields or held if name in held}
+        wanted: dict[str, Buffer] = {name: held[name] for name in fields or held if name in held}
+        if self.lands:
+            room(10)  # as if another bundle had been tried first
+            wanted = {name: _landed(value, room) for name, value in wanted.items()}
         return Fetched(key, version, "origin-7", 2, wanted, self.age_ms, self.stale)
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
@@ -56,6 +61,14 @@ class MemoryState:
         self.calls.append(call)
         if self.failure is not None:
             raise self.failure
+
+
+def _landed(value: Buffer, room: Room) -> memoryview:
+    view = room(len(value))
+    thread = threading.Thread(target=lambda: view.__setitem__(slice(None), value))
+    thread.start()
+    thread.join()
+    return view
 
 
 class Node:

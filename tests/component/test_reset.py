@@ -72,13 +72,12 @@ def same(one: Sandbox, other: Sandbox) -> bool:
     return equal and len(view) == len(compared) and numbers[0] == numbers[1]
 
 
+@pytest.mark.parametrize("way", private_pages.WAYS, indirect=True)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_memory_and_globals_are_those_of_a_fresh_instance(
     engine: Engine, components: dict[str, Path], way: type | None, seed: int
 ) -> None:
     """After values, exceptions, traps, deadlines, exits and memory to the limit, in any order."""
-    if way is None:
-        pytest.skip("a new instance is a fresh one")
     module = HostedModule(engine.wasmtime, engine.load(components["hostile"]), "hostile")
     config = SandboxConfig(Limits(memory_bytes=MEMORY_BYTES, deadline_ms=300), {"MODE": "night"})
     first = Sandbox(module, config)
@@ -91,6 +90,7 @@ def test_memory_and_globals_are_those_of_a_fresh_instance(
     for _ in range(ROUNDS):
         name = chosen.choice(list(ACTS))
         body = ACTS[name].encode() + b"\n#" + chosen.randbytes(chosen.choice((0, 10, 200_000))).hex().encode()
+        state.lands = chosen.random() < 0.5
         with contextlib.suppress(SkylarkError):
             used.invoke(Invocation(("attack",), "chain-1", "t", "n", None, body), state)
         used.reset()

@@ -195,7 +195,7 @@ def test_a_function_that_eats_memory_is_stopped(hostile: Node) -> None:
         ("os.link('/etc/passwd', '/link')", "FileNotFoundError"),
         ("open(3)", "OSError"),
         ("os.pipe()", "AttributeError"),
-        ("tempfile.mkstemp()", "FileNotFoundError"),
+        ("import tempfile; tempfile.mkstemp()", "FileNotFoundError"),
         ("socket.create_connection(('127.0.0.1', 22), timeout=5)", "PermissionError"),
         ("socket.socket().connect(('127.0.0.1', 22))", "PermissionError"),
         ("socket.create_server(('127.0.0.1', 0))", "PermissionError"),
@@ -384,6 +384,32 @@ def test_bytes_of_every_size_cross_unchanged(stateful: Node, size_bytes: int) ->
     assert (relayed.response.status, relayed.response.content_type) == (200, "text/plain; x=1")
     assert relayed.key is not None
     assert stateful.state.bundles[relayed.key] == (1, {"produce": body})
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("size_bytes", [0, 1, 256, 257, 100_000, 5_000_000])
+def test_what_the_host_writes_to_the_guest_is_what_it_gets(run: Run, size_bytes: int, reuse: bool) -> None:
+    """A field that another thread has put into the guest's memory arrives as one that is copied, call after call."""
+    body = (bytes(range(256)) * (size_bytes // 256 + 1))[:size_bytes]
+    with run("stateful", Manifest(ready=0, reuse=reuse)) as node:
+        node.state.lands = True
+        for number in range(3):
+            node.state.bundles[f"c:{number}"] = (1, {"own": body, "other": b"x"})
+            outcome = node.invoke("relay", body=body, key=f"c:{number}")
+            assert outcome.key is not None
+            assert node.state.bundles[outcome.key] == (1, {"own": body, "other": b"x"})
+
+
+def test_what_does_not_fit_when_it_lands(hostile: Node) -> None:
+    """The function is told as it is of what is copied."""
+    hostile.state.bundles["chain-1:large"] = (1, {"f": bytes(100 * MEGABYTE)})
+    hostile.state.lands = True
+    act = "try: ctx.state.fetch('chain-1:large')\n"
+    act += "except skylark.TooLarge as error: answer = skylark.Response(str(error).encode())"
+    assert hostile.answer("attack", body=act).decode() == f"{100 * MEGABYTE} bytes, the limit is {128 * MEGABYTE}"
+    hostile.state.lands = False
+    hostile.state.bundles.clear()
+    hostile.state.calls.clear()
 
 
 def test_fused_functions_fetch_and_store_once(stateful: Node) -> None:

@@ -64,6 +64,7 @@ class Memory:
         self.view = view
         self.size = len(view)
         self._allocate = allocate
+        self._landed: dict[int, tuple[memoryview, int]] = {}
 
     def read(self, at: int, size: int) -> memoryview:
         """Return a view of what the guest says to have at an address.
@@ -94,9 +95,28 @@ class Memory:
         """
         return self.check(self._allocate(size, align), size, align)
 
+    def land(self, size: int) -> memoryview:
+        """Return new memory of the guest's to write to. `put` then takes the view for what it is, without a copy.
+
+        Raises:
+            NoRoom: The guest's memory has no room.
+        """
+        at = self.room(size, 1)
+        view = self.view[at : at + size]
+        self._landed[id(view)] = view, at
+        return view
+
+    def left_over(self) -> list[int]:
+        """Forget the blocks that `land` gave and `put` was not given; return their addresses."""
+        addresses = [at for _, at in self._landed.values()]
+        self._landed.clear()
+        return addresses
+
     def put(self, data: Buffer) -> tuple[int, int]:
         """Copy bytes into new memory of the guest's; return their address and size."""
         size = len(data)
+        if self._landed and id(data) in self._landed:
+            return self._landed.pop(id(data))[1], size
         at = self.room(size, 1)
         self.view[at : at + size] = data
         return at, size

@@ -107,6 +107,10 @@ class MappedMemory:
         """Begin a call; only this thread may write to the memory, until it is reset."""
         self._clean = (threading.get_ident(), _faults()) if self._known else None
 
+    def distrust(self) -> None:
+        """Look for what was written in this call, since other threads may write too."""
+        self._clean = None
+
     def reset(self) -> None:
         """Make the memory as it was at first.
 

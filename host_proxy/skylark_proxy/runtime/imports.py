@@ -22,20 +22,22 @@ class Import(NamedTuple):
 
 
 def _fetch(instance: Instance, key: str, fields: list[str], read: str, min_version: int) -> object:
-    fetched = _state(instance).fetch(key, fields, Read(read), min_version)
+    fetched = _state(instance).fetch(key, fields, Read(read), min_version, instance.land)
     about = fetched.key, fetched.version, fetched.origin, fetched.hops, fetched.age_ms, fetched.stale
     return *about, list(fetched.fields.items())
 
 
 def _store(instance: Instance, contents: list[tuple[str, Any]], placement: tuple[Any, ...]) -> object:
+    given = [(address, len(view)) for _, (address, view) in contents]
     try:
-        # A copy: what is stored may be on its way for longer than this call.
-        fields = {name: bytes(view) for name, (_, view) in contents}
+        fields = {name: view for name, (_, view) in contents}
         stored = _state(instance).store(fields, interface.placement(placement))
     finally:
+        for _, (_, view) in contents:
+            view.release()  # who has kept it gets an error, not what is in that memory next
         # componentize-py makes a copy of each `list<u8>` that goes to an import, and never frees it.
-        for _, (address, view) in contents:
-            if len(view):
+        for address, size in given:
+            if size:
                 instance.free(address)
     return stored.key, stored.version
 
@@ -70,8 +72,9 @@ def _import(parameters: Record, result: Variant, act: Callable[..., object]) -> 
         try:
             result.store(memory, at, answer)
         except NoRoom as error:
-            refused_size = TooLarge("a bundle for a function", error.size, error.limit)
-            result.store(memory, at, ("err", interface.error_case(refused_size)))
+            result.store(memory, at, ("err", _too_large(error)))
+        for address in memory.left_over():
+            instance.free(address)
 
     return Import(core, function)
 
@@ -81,11 +84,17 @@ def _answer(act: Callable[..., object], instance: Instance, lifted: tuple[Any, .
         return "ok", act(instance, *lifted)
     except SkylarkError as error:
         return "err", interface.error_case(error)
+    except NoRoom as error:
+        return "err", _too_large(error)
     except (BrokenAbi, Ended):
         raise
     except Exception as error:
         _LOG.exception("a call of a guest to %s failed", act.__name__)
         return "err", ("internal", f"{type(error).__name__}; the node's log says more")
+
+
+def _too_large(error: NoRoom) -> tuple[str, Any]:
+    return interface.error_case(TooLarge("a bundle for a function", error.size, error.limit))
 
 
 IMPORTS = {

@@ -140,6 +140,12 @@ class Instance:
         """Give memory back to the guest's allocator."""
         self._call_alone(self._functions["free"], (address,))
 
+    def land(self, size: int) -> memoryview:
+        """Return new memory of the guest's, for any thread of the host to write to; see `Memory.land`."""
+        if self._mapped is not None:
+            self._mapped.distrust()
+        return self.memory.land(size)
+
     def now_ns(self) -> int:
         """The guest's monotonic clock, which begins with the instance."""
         return self._call_alone(self._functions["now"], (), 64)

@@ -1,6 +1,6 @@
 """The WIT package `skylark:state` as the host sees it: types of its calls, and what crosses with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,10 +61,19 @@ class Stored:
     version: int
 
 
-class State(Protocol):
-    """What the host does when a guest calls `bundles`: bound to one invocation, called in its worker thread."""
+Room = Callable[[int], memoryview]
+"""Gives as many bytes of the guest's memory, for the contents of one field. A field of what was fetched that is such a
+view is where it belongs already; any other one is copied."""
 
-    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched: ...
+
+class State(Protocol):
+    """What the host does when a guest calls `bundles`: bound to one invocation, called in its worker thread.
+
+    The fields of a store are views of the guest's memory, and end with the call: what is to outlive it has to be
+    copied.
+    """
+
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, room: Room) -> Fetched: ...
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored: ...
 

@@ -226,7 +226,7 @@ def _members(invocation: Invocation) -> tuple[Any, ...]:
 class _NoState:
     """The state of invocations that run no function."""
 
-    def fetch(self, key: str, fields: object, read: object, min_version: int) -> interface.Fetched:
+    def fetch(self, key: str, fields: object, read: object, min_version: int, room: object) -> interface.Fetched:
         raise InvalidArgument("bundles", "call", "a call of a function")
 
     def store(self, fields: object, placement: interface.Placement) -> interface.Stored:

@@ -11,7 +11,7 @@ from hosted_modules import NOTHING, PAGES, hosted_module, tick, words
 from skylark.wire import Buffer
 from skylark_proxy.errors import FunctionFailed, FunctionTimeout, TooLarge
 from skylark_proxy.model import Read
-from skylark_proxy.runtime import Fetched, Invocation, Limits, Outcome, Placement, Stored
+from skylark_proxy.runtime import Fetched, Invocation, Limits, Outcome, Placement, Room, Stored
 from skylark_proxy.runtime.module import HostedModule
 from skylark_proxy.runtime.sandbox import Sandbox, SandboxConfig
 
@@ -37,14 +37,16 @@ class State:
     def __init__(self) -> None:
         self.stored: list[dict[str, bytes]] = []
         self.calls = 0
+        self.kept: list[Buffer] = []
         self.fields: dict[str, bytes] = {"f": b"contents"}
 
-    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched:
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, room: Room) -> Fetched:
         self.calls += 1
         return Fetched("c:n:t", 1, "origin", 0, self.fields)
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
         self.calls += 1
+        self.kept = list(fields.values())
         self.stored.append({name: bytes(value) for name, value in fields.items()})
         return Stored("c:n:t", 1)
 
@@ -316,6 +318,17 @@ def test_a_field_that_changes_once_it_is_stored() -> None:
     realloc = f"{words(604, 0x32323232)} (i32.const 8192)"
     assert outcome_of(hosted_module(f"{fields} {store} {NOTHING}", realloc=realloc), state) == Outcome(None, None)
     assert state.stored == [{"f": b"1111"}]
+
+
+def test_views_end_with_the_call() -> None:
+    """Who keeps a field beyond its call gets an error, not what is in that memory later."""
+    state = State()
+    outcome_of(
+        hosted_module(f"{words(512, 600, 1, 604, 4)} {words(600, 0x66)} {STORE.format(count=1)} {NOTHING}"), state
+    )
+    assert len(state.stored) == 1
+    with pytest.raises(ValueError, match="released memoryview"):
+        bytes(state.kept[0])
 
 
 def test_one_store_with_a_name_twice() -> None:
