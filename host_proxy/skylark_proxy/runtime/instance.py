@@ -140,7 +140,7 @@ class Instance:
         """Give memory back to the guest's allocator."""
         self._call_alone(self._functions["free"], (address,))
 
-    def land(self, size: int) -> memoryview:
+    def land(self, _name: str, size: int) -> memoryview:
         """Return new memory of the guest's, for any thread of the host to write to; see `Memory.land`."""
         if self._mapped is not None:
             self._mapped.distrust()
