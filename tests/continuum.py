@@ -107,11 +107,6 @@ class LiveNode:
         with self.redis() as client:
             return int(client.info("server")["process_id"])
 
-    def exchange_folder(self) -> Path:
-        """The folder of its exchange directories."""
-        (folder,) = exchange_folders(self.pid)
-        return folder
-
     def held(self, chain: str) -> list[str]:
         """The keys of a chain's bundles that this node itself holds."""
         return sorted(bundle["key"] for bundle in self.client.list_bundles(chain))
@@ -249,19 +244,6 @@ def processes_of(marker: str) -> list[int]:
     """The running processes that have a text in their command line or environment, as all of a test's nodes have the
     name of its folder."""
     return [pid for pid in _marked(marker) if is_running(pid)]
-
-
-def exchange_folders(pid: int) -> list[Path]:
-    """Return the folders of exchange directories that a process keeps open as locks; none once it has ended."""
-    with contextlib.suppress(OSError):
-        opened = (fd.resolve() for fd in Path(f"/proc/{pid}/fd").iterdir())
-        return [path for path in opened if path.name.startswith("skylark-exchange-")]
-    return []
-
-
-def exchange_folders_of(marker: str) -> set[Path]:
-    """Return the folders of exchange directories of all processes that `processes_of` finds."""
-    return {folder for pid in _marked(marker) for folder in exchange_folders(pid)}
 
 
 def _marked(marker: str) -> Iterator[int]:

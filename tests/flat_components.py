@@ -99,3 +99,72 @@ PROGRAM = """
     (export "wasi:cli/run@0.2.9" (instance $exported)))
 """
 """A program that succeeds if it has exactly one argument after its name, and everything is linked to what it should."""
+
+HOSTED = """
+(component
+    (import "skylark:state/bundles@0.1.0" (instance $bundles
+        (export "delete" (func (param "key" string) (result (list string))))))
+    (import "wasi:cli/environment@0.2.9" (instance $environment
+        (export "get-arguments" (func (result (list string))))))
+    (alias export $bundles "delete" (func $delete))
+    (alias export $environment "get-arguments" (func $get-arguments))
+
+    (core module $env
+        (memory (export "memory") 2)
+        (table (export "__indirect_function_table") 3 funcref)
+        (global (export "counter") (mut i32) (i32.const 7)))
+    (core module $libc
+        (import "env" "memory" (memory 1))
+        (global $free (mut i32) (i32.const 70000))
+        (func (export "free") (param i32) (global.set $free (local.get 0)))
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+            (global.get $free)
+            (global.set $free (i32.add (global.get $free) (local.get 3)))))
+    (core module $program
+        (import "env" "memory" (memory 1))
+        (import "env" "__indirect_function_table" (table $table 3 funcref))
+        (import "GOT.mem" "counter" (global $counter (mut i32)))
+        (import "skylark:state/bundles@0.1.0" "delete" (func $delete (param i32 i32 i32)))
+        (import "wasi:cli/environment@0.2.9" "get-arguments" (func $get-arguments (param i32)))
+        (func $size (export "functions") (result i32) (memory.size))
+        (func (export "functions-post") (param i32) (global.set $counter (local.get 0)))
+        (func (export "handle") (param i32 i32) (result i32)
+            (call $get-arguments (i32.const 2048))
+            (if (i32.eq (local.get 1) (i32.const 99))
+                (then (call $delete (local.get 0) (local.get 1) (i32.const 4096))))
+            (memory.grow (local.get 0)))
+        (func (export "handle-post") (param i32))
+        (elem (table $table) (i32.const 1) func $size))
+    (core module $init
+        (import "libpython3.14.so" "cabi_realloc" (func))
+        (import "libcomponentize_py_runtime.so" "handle" (func)))
+
+    (core instance $env (instantiate $env))
+    (alias core export $env "memory" (core memory $memory))
+    (alias core export $env "counter" (core global $counter))
+    (core instance $libc (instantiate $libc (with "env" (instance $env))))
+    (alias core export $libc "cabi_realloc" (core func $realloc))
+    (core func $delete (canon lower (func $delete) (memory $memory) (realloc $realloc)))
+    (core func $get-arguments (canon lower (func $get-arguments) (memory $memory) (realloc $realloc)))
+    (core instance $got (export "counter" (global $counter)))
+    (core instance $own (export "delete" (func $delete)))
+    (core instance $arguments (export "get-arguments" (func $get-arguments)))
+    (core instance $program (instantiate $program
+        (with "env" (instance $env)) (with "GOT.mem" (instance $got))
+        (with "skylark:state/bundles@0.1.0" (instance $own))
+        (with "wasi:cli/environment@0.2.9" (instance $arguments))))
+    (core instance (instantiate $init
+        (with "libpython3.14.so" (instance $libc)) (with "libcomponentize_py_runtime.so" (instance $program))))
+
+    (alias core export $program "functions" (core func $functions))
+    (alias core export $program "functions-post" (core func $functions-post))
+    (alias core export $program "handle" (core func $handle))
+    (alias core export $program "handle-post" (core func $handle-post))
+    (func $functions (result (list string))
+        (canon lift (core func $functions) (memory $memory) (post-return (core func $functions-post))))
+    (func $handle (param "body" (list u8)) (result (list u8))
+        (canon lift (core func $handle) (memory $memory) (realloc $realloc) (post-return (core func $handle-post))))
+    (instance $exported (export "functions" (func $functions)) (export "handle" (func $handle)))
+    (export "skylark:state/handler@0.1.0" (instance $exported)))
+"""
+"""A component of functions, with an import of its host's own, and one of WASI; its `handle` grows the memory."""

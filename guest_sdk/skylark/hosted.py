@@ -1,7 +1,9 @@
 """A component of the world `skylark:state/hosted`: the SDK over WIT imports. Imported only in the sandbox."""
 
 import encodings.idna  # noqa: F401  # a function that tries a socket is to see "not permitted", not a codec's absence
-from collections.abc import Collection, Mapping, Sequence
+import os
+import random
+from collections.abc import Collection, Mapping
 
 import wit_world.exports
 from componentize_py_types import Err
@@ -11,25 +13,15 @@ from wit_world.exports.handler import Outcome as WitOutcome
 from wit_world.exports.handler import Response as WitResponse
 from wit_world.imports import bundles, types
 
-from skylark import errors, exchange, output, wire
+from skylark import errors, output, wire
 from skylark.context import Request, Response
-from skylark.functions import REGISTRY, FunctionError, Invocation, run_contained
+from skylark.functions import NOTHING, REGISTRY, FunctionError, Invocation, run_contained
 from skylark.state import Ack, Bundle, Placement, Policy, Read, Staleness, Stored
 
 
-def _received(payload: types.Payload) -> memoryview:
-    match payload:
-        case types.Payload_Inline(value):
-            return memoryview(value.encode("latin-1"))
-        case types.Payload_File(value):
-            return exchange.read(value)
-
-
-def _sent(name: str, parts: Sequence[wire.Buffer]) -> types.Payload:
-    if sum(map(len, parts)) <= exchange.INLINE_LIMIT_BYTES:
-        return types.Payload_Inline(b"".join(parts).decode("latin-1"))
-    exchange.write(name, parts)
-    return types.Payload_File(name)
+def _bytes(value: wire.Buffer) -> bytes:
+    """Return what the bindings take for a `list<u8>`."""
+    return value if type(value) is bytes else bytes(value)
 
 
 def _raised(error: Err[types.Error]) -> errors.SkylarkError:
@@ -63,7 +55,7 @@ class WitBackend:
         except Err as error:
             raise _raised(error) from None
         return Bundle(
-            wire.decode(_received(fetched.contents)),
+            {field.name: memoryview(field.value) for field in fetched.contents},
             key=fetched.key,
             version=fetched.version,
             origin=fetched.origin,
@@ -73,7 +65,7 @@ class WitBackend:
         )
 
     def store(self, fields: Mapping[str, wire.Buffer], placement: Placement) -> Stored:
-        contents = _sent("bundle.out", wire.encode(fields))
+        contents = [types.Field(name, _bytes(value)) for name, value in fields.items()]
         try:
             stored = bundles.store(contents, _placed(placement))
         except Err as error:
@@ -120,7 +112,7 @@ def _placed(placement: Placement) -> bundles.Placement:
 def _responded(response: Response | None) -> WitResponse | None:
     if response is None:
         return None
-    return WitResponse(response.status, response.content_type, _sent("response", [response.body]))
+    return WitResponse(response.status, response.content_type, _bytes(response.body))
 
 
 def _failure(error: FunctionError) -> Failure:
@@ -135,6 +127,9 @@ class Handler(wit_world.exports.Handler):
 
     def handle(self, invocation: WitInvocation) -> WitOutcome:
         output.begin()
+        # A sandbox begins with the state that the generator had when the host made its image. Without an argument, seed
+        # would ask the host for 2,500 bytes.
+        random.seed(int.from_bytes(os.urandom(16)))
         try:
             outcome = run_contained(_invocation(invocation), WitBackend())
             return WitOutcome(outcome.key, _responded(outcome.response))
@@ -148,10 +143,10 @@ class Handler(wit_world.exports.Handler):
 
 def _invocation(invocation: WitInvocation) -> Invocation:
     return Invocation(
-        functions=tuple(invocation.functions),
+        functions=tuple(invocation.functions) or (NOTHING,),
         chain_id=invocation.chain_id,
         task_id=invocation.task_id,
         node=invocation.node,
-        request=Request(_received(invocation.body), invocation.content_type),
+        request=Request(memoryview(invocation.body), invocation.content_type),
         state_key=invocation.state,
     )

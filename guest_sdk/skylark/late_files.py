@@ -19,8 +19,8 @@ from typing import IO, Any, Self
 
 _HINT = "a component has no files but those of its packages; read it at the top of the function's file"
 _READ_ONLY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
-_REAL = ("/exchange/", "/dev/")
-"""Folders of the sandbox. A hint would be wrong there."""
+_REAL = ("/dev/",)
+"""Folders that no file of the build is in. A hint would be wrong there."""
 
 
 def stand_in(plain: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 import gc
 import importlib.machinery
+import io
 import linecache
 import os
 import selectors
@@ -10,7 +11,7 @@ import threading
 import time
 from typing import Any, SupportsIndex
 
-from skylark import exchange, json_names, output
+from skylark import json_names, output, settled
 from skylark.functions import REGISTRY
 from skylark.late_files import LateFiles
 from skylark.late_modules import LateModules, explain_absence
@@ -48,6 +49,8 @@ def seal(late: LateModules, files: LateFiles) -> None:
     elif "json" in sys.modules:
         json_names.bound_all()
     gc.collect()
+    if "skylark.hosted" in sys.modules:
+        settled.hold()
     _clear_free_memory()
     gc.freeze()
 
@@ -89,10 +92,23 @@ def _adapt_asyncio() -> None:
 
 
 def _adapt_tempfile() -> None:
-    """Let temporary files lie in the exchange directory, which is emptied after each call."""
+    """Let temporary files without a name lie in memory: a sandbox has no folder for them."""
     tempfile: Any = sys.modules["tempfile"]
-    plain = tempfile._candidate_tempdir_list
-    tempfile._candidate_tempdir_list = lambda: [*plain(), exchange.FOLDER]
+    tempfile.TemporaryFile = _temporary_file
+
+
+def _temporary_file(
+    mode: str = "w+b",
+    buffering: int = -1,
+    encoding: str | None = None,
+    newline: str | None = None,
+    *_place: object,
+    errors: str | None = None,
+    **_named_place: object,
+) -> io.BytesIO | io.TextIOWrapper:
+    """`tempfile.TemporaryFile`, in memory."""
+    content = io.BytesIO()
+    return content if "b" in mode else io.TextIOWrapper(content, encoding, errors, newline)
 
 
 class _SlicedSelector(selectors.SelectSelector):

@@ -1,4 +1,4 @@
-"""The bundle format: an index of fields, then their bytes: the body of `/bundles/{key}`, and a file of the exchange.
+"""The bundle format: an index of fields, then their bytes: the body of `/bundles/{key}`.
 
 All integers are little-endian:
 
@@ -9,7 +9,7 @@ All integers are little-endian:
     8             n times: u16 length of the name, u64 size in bytes, name in UTF-8
                   the bytes of all fields, in the order of the index, without padding
 
-A bundle's metadata (version, origin, …) is not in it: it travels beside it, in HTTP headers or in WIT records.
+A bundle's metadata (version, origin, …) is not in it: it travels beside it, in HTTP headers.
 """
 
 import struct

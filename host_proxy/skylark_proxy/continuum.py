@@ -15,8 +15,6 @@ from skylark_proxy.child import Child, launch
 from skylark_proxy.client import ProxyClient, ProxyError
 from skylark_proxy.errors import ConfigError, SkylarkError
 from skylark_proxy.model import Node
-from skylark_proxy.proxy import sweep
-from skylark_proxy.runtime.exchange import default_root
 from skylark_proxy.tls import TlsFiles
 from skylark_proxy.topology import Topology
 
@@ -157,7 +155,6 @@ def stop_nodes(running: Mapping[str, RunningNode]) -> None:
             one.process.wait(max(0.0, end_s - time.monotonic()))
         except subprocess.TimeoutExpired:
             one.kill()
-    sweep(default_root())
 
 
 def _free_address(node: Node) -> str:

@@ -1,24 +1,19 @@
 """Makes one core module of a component of the world `command`, once for each content."""
 
-import importlib
 import os
 import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 from skylark_proxy.private_folders import make_private
-from skylark_proxy.runtime.engine import digest
+from skylark_proxy.runtime.engine import digest, flattener_fingerprint
 from skylark_proxy.source import BuildError
 
 Report = Callable[[str], None]
 """Is told what is being done now."""
-
-_PACKAGE = "skylark_flatten"
-_PARTS = (".py", ".wasm")
 
 
 def silent(_step: str) -> None:
@@ -54,7 +49,7 @@ def flattened(
     Raises:
         BuildError: The component cannot be made a module, and why; or it was cancelled.
     """
-    made_by = _fingerprint()
+    made_by = flattener_fingerprint()
     module = cache_dir / f"{digest(f'{digest(component)} {made_by}'.encode())}.module.wasm"
     known = module.exists()
     if not known:
@@ -78,11 +73,3 @@ def _flatten(component: bytes, name: str, cancelled: threading.Event, report: Re
         return flatten(component, step).module
     except FlattenError as error:
         raise BuildError(f"{name}: cannot be made one core module: {error}") from error
-
-
-@cache
-def _fingerprint() -> str:
-    """Names all of the flattener that goes into a module."""
-    package = Path(str(importlib.import_module(_PACKAGE).__file__)).parent
-    files = sorted(file for file in package.rglob("*") if file.suffix in _PARTS)
-    return digest("\n".join(f"{file.relative_to(package)} {digest(file.read_bytes())}" for file in files).encode())

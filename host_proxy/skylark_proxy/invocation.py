@@ -7,7 +7,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from skylark.plan import Plan
 from skylark.session import MAX_VERSION, Session
@@ -31,6 +30,7 @@ from skylark_proxy.runtime import (
     Chains,
     Fetched,
     Functions,
+    Into,
     Invocation,
     Outcome,
     Placement,
@@ -61,7 +61,7 @@ class Call:
         ack: When stores are acknowledged; None: the node's default.
         plan: The chain's plan; None: that of the predecessor's bundle.
         fuse: Whether the functions that follow in the plan, on this node and in the same component, run too.
-        body: The request's body, or a file with it that may be taken.
+        body: The request's body.
     """
 
     functions: tuple[str, ...]
@@ -73,7 +73,7 @@ class Call:
     ack: Ack | None = None
     plan: Plan | None = None
     fuse: bool = True
-    body: Buffer | Path = b""
+    body: Buffer = b""
     content_type: str = ""
 
 
@@ -196,7 +196,7 @@ class ChainState:
         self._session = Session(str(call.state_key) if call.state_key is not None else None)
         self.failed: SkylarkError | None = None
 
-    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched:
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, into: Into | None = None) -> Fetched:
         """See `bundles.fetch` of the WIT."""
         with self._noting(key):
             return self._fetch(key, fields, read, min_version)
@@ -407,9 +407,9 @@ class Invoker:
 
 def _is_what_failed(error: SkylarkError, failure: FunctionFailed) -> bool:
     """Whether a function failed because of this error of a state call, which the SDK raised in it."""
-    case = error_case(error)
-    kind = "".join(part.capitalize() for part in case.name.split("-"))
-    return failure.cause == kind and (isinstance(case.value, tuple) or case.value == failure.detail)
+    case, value = error_case(error)
+    kind = "".join(part.capitalize() for part in case.split("-"))
+    return failure.cause == kind and (isinstance(value, tuple) or value == failure.detail)
 
 
 def _head_or_none(key: StateKey, head: Callable[[StateKey], BundleInfo]) -> BundleInfo | None:

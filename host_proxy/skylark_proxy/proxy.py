@@ -1,15 +1,10 @@
 """A proxy put together: everything that it opens when it starts and closes when it ends."""
 
 import contextlib
-import fcntl
 import logging
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from skylark_oci.settings import RegistrySettings
@@ -38,7 +33,6 @@ from skylark_proxy.redis_client import connect
 from skylark_proxy.redis_server import EmbeddedRedis
 from skylark_proxy.redis_wire import RedisWire
 from skylark_proxy.runtime import Engine, Functions, Workers
-from skylark_proxy.runtime.exchange import default_root
 from skylark_proxy.signatures import Signer
 from skylark_proxy.store import Store, no_room_needed
 from skylark_proxy.store_in_budget import StoreInBudget
@@ -46,7 +40,6 @@ from skylark_proxy.topology import address_of, endpoint
 from skylark_proxy.topology_source import Alone, FileSource, TopologySource
 
 _LOG = logging.getLogger(__name__)
-_ROOT_PREFIX = "skylark-exchange-"
 _GRACE_S = 5.0
 _SAVED = "node-info.json"
 """The last answer of the node-info service, in the data folder."""
@@ -67,7 +60,6 @@ class Proxy:
     propagation: Propagation
     invoker: Invoker
     workers: Workers
-    exchange_root: Path
     bulkheads: Bulkheads
     budget: Budget
 
@@ -102,10 +94,9 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         arrivals = Arrivals(config.arrival_wait_ms / 1000, waiting=elsewhere)
         in_budget, in_turn = _store(StoreInBudget, config, redis, room), peers.within(InTurn(bulkheads.peers))
         propagation = Propagation(in_budget, in_turn, topology, outbox, forwarder, arrivals, _defaults(config))
-        exchange_root = stack.enter_context(exchange_folder(default_root()))
         engine = Engine(config.cache_dir / "compiled")
         stack.callback(engine.close)
-        functions = Functions(engine, exchange_root)
+        functions = Functions(engine)
         stack.callback(functions.close)
         registries = RegistrySettings(plain_http=config.registry_plain_http)
         for path in component_files(config.functions, config.cache_dir, registries):
@@ -115,46 +106,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
         workers = Workers(config.workers)
         stack.callback(workers.close, _GRACE_S)
         invoker = Invoker(functions, propagation, workers, bulkheads.local, budget)
-        yield Proxy(
-            config, topology, redis, room, outbox, propagation, invoker, workers, exchange_root, bulkheads, budget
-        )
-
-
-@contextlib.contextmanager
-def exchange_folder(parent: Path) -> Iterator[Path]:
-    """A folder for this process's exchange directories; it goes in the end, after a crash when the next one starts."""
-    sweep(parent)
-    folder, lock = _locked_folder(parent)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-def _locked_folder(parent: Path) -> tuple[Path, int]:
-    """Make a folder and lock it; return both."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=_ROOT_PREFIX, dir=parent))
-        # until it is locked, another node that starts may take it for one that was left behind, and remove it
-        with contextlib.suppress(FileNotFoundError):
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if folder.exists():
-                return folder, lock
-            os.close(lock)
-
-
-def sweep(parent: Path) -> None:
-    """Removes the exchange folders of processes that have ended without doing so."""
-    for folder in parent.glob(f"{_ROOT_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
+        yield Proxy(config, topology, redis, room, outbox, propagation, invoker, workers, bulkheads, budget)
 
 
 def _provider(config: Config, stack: contextlib.ExitStack, progress: Progress) -> TopologySource:

@@ -8,13 +8,14 @@ from skylark_flatten.binary import Reader
 from skylark_flatten.errors import Malformed, Unsupported
 from skylark_flatten.glue import Glue, Wrapped
 from skylark_flatten.module import Kind, Module, read_module
-from skylark_flatten.plan import Definition, HostFunction, Plan, SystemFunction, Target, Unit
+from skylark_flatten.plan import SYSTEM, Definition, HostFunction, Plan, SystemFunction, Target, Unit
 
-SYSTEM = "wasi_snapshot_preview1"
 START = "_start"
 PAGE_BYTES = 1 << 16
 _STACK_BYTES = 1 << 16
 _MEMORY_INFO = 1
+_WASI = "wasi:"
+_NOW = "wasi:clocks/monotonic-clock#now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +62,33 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class SoftSize:
+    """The global that holds the memory's size in pages, and the function that raises it."""
+
+    size: Definition
+    grow: Definition
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """All that is linked, layer and glue included.
 
     Attributes:
         units: The modules; what they import is defined in another one, or is the system's.
-        start: The function to export as `_start`.
+        exports: The functions to export, by name.
         memory: The memory to export.
         memory_pages: Its size.
         table_elements: The size of the table.
+        soft: What stands for the memory's size and growth, and makes the module one that can be reset; None: neither.
     """
 
     units: tuple[Unit, ...]
-    start: Definition
+    exports: dict[str, Definition]
     memory: Definition
     memory_pages: int
     table: Definition
     table_elements: int
+    soft: SoftSize | None = None
 
 
 def built_layer() -> Layer:
@@ -98,15 +109,18 @@ def attach(plan: Plan, layer: Layer) -> Image:
     base = -(-stack_end // sizes.memory_alignment) * sizes.memory_alignment
     found = [[_found(unit, number, layer, place) for number in range(len(unit.targets))] for unit in plan.units]
     wrapped = list(dict.fromkeys(one for targets in found for one in targets if isinstance(one, Wrapped)))
-    glue = Glue(place + 1, stack_end, base, table, wrapped)
+    pages = -(-(base + sizes.memory) // PAGE_BYTES)
+    glue = Glue(place + 1, stack_end, base, table, wrapped, pages if plan.exports else None)
     units = [
         Unit(unit.module, tuple(glue.wrapper(one) if isinstance(one, Wrapped) else one for one in targets))
         for unit, targets in zip(plan.units, found, strict=True)
     ]
     units += [_layer_unit(plan, layer, glue), glue.build()]
-    pages = -(-(base + sizes.memory) // PAGE_BYTES)
-    start = Definition(place, Kind.FUNC, layer.function(START)[0])
-    return Image(tuple(units), start, plan.memory, pages, plan.table, table + sizes.table)
+    exported = {"now": _NOW} if plan.exports else {START: START}
+    exports = {name: Definition(place, Kind.FUNC, layer.function(one)[0]) for name, one in exported.items()}
+    grow = glue.grow()
+    soft = None if grow is None else SoftSize(glue.size(), grow)
+    return Image(tuple(units), plan.exports | exports, plan.memory, pages, plan.table, table + sizes.table, soft)
 
 
 def _found(unit: Unit, number: int, layer: Layer, place: int) -> Target | Wrapped:
@@ -114,6 +128,9 @@ def _found(unit: Unit, number: int, layer: Layer, place: int) -> Target | Wrappe
     target, wanted = unit.targets[number], unit.module.imports[number].type
     if not isinstance(target, HostFunction):
         return target
+    if not target.name.startswith(_WASI):
+        interface, _, name = target.name.partition("#")
+        return SystemFunction(name, interface)
     index, type_ = layer.function(target.name)
     if not isinstance(wanted, int) or wanted >= len(unit.module.types) or unit.module.types[wanted] != type_:
         raise Unsupported(f"it takes {target.name} for a function of another type")
@@ -127,7 +144,8 @@ def _layer_unit(plan: Plan, layer: Layer, glue: Glue) -> Unit:
         ("env", "memory"): plan.memory,
         ("env", "__indirect_function_table"): plan.table,
         ("component", "realloc"): glue.realloc(),
-        ("component", "run"): plan.run,
+        # Nothing calls the entry of a hosted component, so what it would call is not imported.
+        ("component", "run"): plan.run or SystemFunction("run", "component"),
     }
     imports = layer.module.imports
     targets = (

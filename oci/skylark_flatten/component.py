@@ -47,9 +47,16 @@ class Outer:
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """A function of the component that a core function implements."""
+    """A function of the component that a core function implements.
+
+    Attributes:
+        realloc: The core function that allocates the memory of its arguments; None: they need none.
+        post_return: The core function to call once its result has been read, if there is one.
+    """
 
     core_func: int
+    realloc: int | None
+    post_return: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,12 +142,12 @@ class _ComponentReader(Reader):
         match self.byte():
             case 0x00:
                 self.choice("a lifted function", 0)
-                self._add(Sort.FUNC, Lift(self.u32()))
-                self._realloc()
+                function = self.u32()
+                self._add(Sort.FUNC, Lift(function, *self._options()))
                 self.u32()
             case 0x01:
                 self.choice("a lowered function", 0)
-                self._add(Sort.CORE_FUNC, Lower(self.u32(), self._realloc()))
+                self._add(Sort.CORE_FUNC, Lower(self.u32(), self._options()[0]))
             case 0x03:
                 self._add(Sort.CORE_FUNC, Drop(self.u32()))
             case 0x02 | 0x04:
@@ -156,24 +156,26 @@ class _ComponentReader(Reader):
             case other:
                 raise Unsupported(f"it uses a canonical built-in of asynchronous components ({other:#04x})")
 
-    def _realloc(self) -> int | None:
-        """The only one of the canonical options (`canonopt`) that linking has to know; there is one memory."""
-        realloc = None
+    def _options(self) -> tuple[int | None, int | None]:
+        """Read the canonical options (`canonopt`); return `realloc` and `post-return`. There is one memory."""
+        realloc = post_return = None
         for _ in range(self.u32()):
             match self.byte():
                 case 0x00:
                     pass
                 case 0x01 | 0x02:
                     raise Unsupported("its strings are not UTF-8")
-                case 0x03 | 0x05:
+                case 0x03:
                     self.u32()
                 case 0x04:
                     realloc = self.u32()
+                case 0x05:
+                    post_return = self.u32()
                 case 0x06 | 0x07:
                     raise Unsupported("it has an asynchronous function, which needs WASI 0.3")
                 case other:
                     raise Unsupported(f"a function has an unknown canonical option ({other:#04x})")
-        return realloc
+        return realloc, post_return
 
     def _import(self) -> None:
         imported = self._extern_name()

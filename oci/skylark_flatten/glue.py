@@ -3,6 +3,9 @@
 A component has several allocators (libc, the bindings, the runtime), and each call into WASI says by which one its
 result is allocated. So a call whose result needs memory goes by a wrapper, which notes the allocator; the layer's
 `realloc` calls the one that is noted.
+
+Where instances are reset, the memory's size is a global, the *soft size*, and `memory.grow` a function that raises it:
+the host gives the memory all its pages at once, so that it never moves, and undoes growth by setting the global.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +19,14 @@ REALLOC_TYPE = bytes([0x60, 4, 0x7F, 0x7F, 0x7F, 0x7F, 1, 0x7F])
 _END = b"\x0b"
 _CONSTANT = b"\x7f\0"
 _VARIABLE = b"\x7f\x01"
-_ALLOCATOR, _STACK_POINTER, _MEMORY_BASE, _TABLE_BASE = range(4)
+_ALLOCATOR, _STACK_POINTER, _MEMORY_BASE, _TABLE_BASE, _SOFT_SIZE = range(5)
+_GROW_TYPE = bytes([0x60, 1, 0x7F, 1, 0x7F])
+_SIZE = b"\x23" + u32(_SOFT_SIZE)
+_GROW = (
+    b"\x20\x00\x3f\x00" + _SIZE + b"\x6b\x4b"  # more pages than memory.size - soft size, unsigned
+    b"\x04\x40\x41\x7f\x0f\x0b"  # if: return -1
+     + _SIZE + _SIZE + b"\x20\x00\x6a\x24" + u32(_SOFT_SIZE)  # the old size stays on the stack
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,7 @@ class Glue:
         memory_base: Where the layer's data lies.
         table_base: Where its functions lie in the table.
         wrapped: The functions that need a wrapper.
+        soft_size: The pages that the memory has at first, where its size is a global; None: it grows as usual.
     """
 
     unit: int
@@ -51,6 +62,7 @@ class Glue:
     memory_base: int
     table_base: int
     wrapped: list[Wrapped]
+    soft_size: int | None = None
     _bodies: list[bytes] = field(default_factory=list)
     _module: Module = field(default_factory=lambda: Module(b""))
 
@@ -66,6 +78,16 @@ class Glue:
     def wrapper(self, one: Wrapped) -> Definition:
         """The function that an import of the component is to be linked to."""
         return Definition(self.unit, Kind.FUNC, self._imported + 1 + self.wrapped.index(one))
+
+    def grow(self) -> Definition | None:
+        """The function to call in place of `memory.grow`, if there is one."""
+        if self.soft_size is None:
+            return None
+        return Definition(self.unit, Kind.FUNC, self._imported + 1 + len(self.wrapped))
+
+    def size(self) -> Definition:
+        """The global to read in place of `memory.size`."""
+        return Definition(self.unit, Kind.GLOBAL, _SOFT_SIZE)
 
     def build(self) -> Unit:
         """The module."""
@@ -83,6 +105,9 @@ class Glue:
             Global(_CONSTANT, i32(self.memory_base).encode() + _END),
             Global(_CONSTANT, i32(self.table_base).encode() + _END),
         ]
+        if self.soft_size is not None:
+            self._add(_GROW_TYPE, _GROW)
+            self._module.globals.append(Global(_VARIABLE, i32(self.soft_size).encode() + _END))
         self._place_bodies()
         return Unit(self._module, tuple(targets))
 

@@ -1,4 +1,4 @@
-"""Finds the instructions that name something by its index, which linking changes.
+"""Finds the instructions that linking changes: those that name something by its index, and those of memory's size.
 
 A component of Python has some three million instructions, and one in five names an index. Reading each in Python would
 take half a minute. So the grammar of all other instructions is one regular expression, and the engine of `re` passes
@@ -19,6 +19,7 @@ CALL, CALL_INDIRECT = 0x10, 0x11
 GLOBAL_GET, GLOBAL_SET = 0x23, 0x24
 TABLE_GET, TABLE_SET = 0x25, 0x26
 REF_FUNC = 0xD2
+MEMORY_SIZE, MEMORY_GROW = 0x3F, 0x40
 BLOCKS = (0x02, 0x03, 0x04)
 BULK = 0xFC
 
@@ -51,7 +52,6 @@ _PLAIN = rb"|".join(
         rb"\x42" + _S64,
         rb"\x44[\x00-\xff]{8}",
         rb"\x43[\x00-\xff]{4}",
-        rb"[\x3f\x40]\x00",  # memory.size, memory.grow
         rb"\xfc(?:[\x00-\x07]|\x0a\x00\x00|\x0b\x00)",  # saturating truncations, memory.copy, memory.fill
         rb"\x1c\x01" + _VALUE_TYPE,  # select with a type
         rb"\xd0[\x70\x6f]",  # ref.null
@@ -67,6 +67,7 @@ _NAMING = rb"|".join(
         rb"[\x02\x03\x04]" + _S33,  # a block with a type index
         rb"\xfc[\x08\x0c\x0e]" + _U32 + _U32,  # memory.init, table.init, table.copy
         rb"\xfc[\x09\x0d\x0f-\x11]" + _U32,  # data.drop, elem.drop, table.grow, table.size, table.fill
+        rb"[\x3f\x40]\x00",  # memory.size, memory.grow
         rb"\x0e" + _U32,  # br_table, whose labels follow
     ]
 )

@@ -35,7 +35,9 @@ def reach(image: Image, spaces: Spaces) -> Kept:
         Malformed: An index means nothing.
         Unsupported: A function has an instruction that is not in WebAssembly 2.0.
     """
-    pending: list[Function] = [image.start, *_listed(spaces)]
+    pending: list[Function] = [*image.exports.values(), *_listed(spaces)]
+    if image.soft is not None:
+        pending.append(image.soft.grow)
     seen = set(pending)
     called: list[dict[bytes, Function]] = [{} for _ in spaces.modules]
     bodies: dict[Definition, list[bytes]] = {}
@@ -50,9 +52,9 @@ def reach(image: Image, spaces: Spaces) -> Kept:
         new = _called(spaces, function.unit, instructions, called[function.unit]) - seen
         seen |= new
         pending += new
-    systems = sorted({one.name for one in seen if isinstance(one, SystemFunction)})
+    systems = sorted((one for one in seen if isinstance(one, SystemFunction)), key=lambda one: (one.module, one.name))
     return Kept(
-        {SystemFunction(name): _system_type(image, name) for name in systems},
+        {one: _system_type(image, one) for one in systems},
         dict(sorted(bodies.items(), key=lambda one: _place(one[0]))),
         tuple(sorted(written, key=_place)),
     )
@@ -88,12 +90,12 @@ def _written(spaces: Spaces, unit: int, instructions: set[bytes]) -> set[Definit
     return {spaces.definition(unit, Kind.GLOBAL, Reader(one, 1).u32()) for one in sets}
 
 
-def _system_type(image: Image, name: str) -> bytes:
+def _system_type(image: Image, function: SystemFunction) -> bytes:
     for unit in image.units:
         for one, target in zip(unit.module.imports, unit.targets, strict=True):
-            if target == SystemFunction(name) and isinstance(one.type, int) and one.type < len(unit.module.types):
+            if target == function and isinstance(one.type, int) and one.type < len(unit.module.types):
                 return unit.module.types[one.type]
-    raise Malformed(f"{name} has no type", 0)
+    raise Malformed(f"{function.name} has no type", 0)
 
 
 def _place(definition: Definition) -> tuple[int, int]:

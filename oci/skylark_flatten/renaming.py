@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from skylark_flatten.attach import SoftSize
 from skylark_flatten.binary import Reader, signed, u32
 from skylark_flatten.constants import Constant, Reference
 from skylark_flatten.instructions import (
@@ -11,6 +12,8 @@ from skylark_flatten.instructions import (
     CALL_INDIRECT,
     GLOBAL_GET,
     GLOBAL_SET,
+    MEMORY_GROW,
+    MEMORY_SIZE,
     REF_FUNC,
     TABLE_GET,
     TABLE_SET,
@@ -30,9 +33,13 @@ class Renaming:
 
     A global that nothing sets has none: where it is read, there is its value instead. So the addresses of a
     position-independent library become constants.
+
+    Args:
+        soft: What stands for the memory's size and growth; None: they stay.
     """
 
-    def __init__(self, spaces: Spaces, kept: Kept) -> None:
+    def __init__(self, spaces: Spaces, kept: Kept, soft: SoftSize | None = None) -> None:
+        self._soft = soft
         self._spaces = spaces
         self._functions: dict[Function, int] = _positions([*kept.systems, *kept.bodies])
         self._globals: dict[Function, int] = _positions(kept.written)
@@ -76,6 +83,8 @@ class Renaming:
 
     def _instruction(self, unit: int, instruction: bytes) -> bytes:
         opcode, operands = instruction[0], Reader(instruction, 1)
+        if opcode in (MEMORY_SIZE, MEMORY_GROW):
+            return self._memory_size(unit, instruction)
         if opcode == BULK:
             return self._bulk(unit, operands.byte(), operands)
         prefix, index = bytes([opcode]), operands.s33() if opcode in BLOCKS else operands.u32()
@@ -90,6 +99,14 @@ class Renaming:
         if opcode in (TABLE_GET, TABLE_SET):
             return prefix + self.table(unit, index)
         return prefix + signed(Reader(self.type(self._spaces.type(unit, index))).u32())
+
+    def _memory_size(self, unit: int, instruction: bytes) -> bytes:
+        """`memory.size` and `memory.grow`; only the function that stands for the latter looks at the memory itself."""
+        if self._soft is None or unit == self._soft.grow.unit:
+            return instruction
+        if instruction[0] == MEMORY_SIZE:
+            return self._global_get(self._soft.size)
+        return bytes([CALL]) + self.function(self._soft.grow)
 
     def _global_get(self, definition: Definition) -> bytes:
         if definition in self._globals:

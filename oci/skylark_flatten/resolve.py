@@ -19,14 +19,19 @@ from skylark_flatten.component import (
 )
 from skylark_flatten.errors import Malformed, Unsupported
 from skylark_flatten.module import Kind, Module, read_module
-from skylark_flatten.plan import Definition, HostFunction, Plan, Target, Unit
+from skylark_flatten.plan import Definition, HostFunction, Plan, Target, Unit, World
 from skylark_flatten.toolchain import check_toolchain
 
 RUN = "wasi:cli/run"
+HANDLER = "skylark:state/handler@0.1.0"
+BUNDLES = "skylark:state/bundles@0.1.0"
 _INTERFACE = re.compile(r"(wasi:[a-z0-9-]+/[a-z0-9-]+)@0\.2\.[0-9]+")
 _SHIM_TABLE = "$imports"
+_NESTED = "import-func-"
 _LONGEST_CHAIN = 200
 _RETURNS_I32 = bytes([0x60, 0, 1, 0x7F])
+_FREE_TYPE = bytes([0x60, 1, 0x7F, 0])
+_HANDLER_FUNCTIONS = ("functions", "handle")
 _KINDS = {
     Sort.CORE_FUNC: Kind.FUNC,
     Sort.CORE_TABLE: Kind.TABLE,
@@ -35,19 +40,20 @@ _KINDS = {
 }
 
 
-def resolve(component: Component) -> Plan:
-    """Says how a component is linked.
+def resolve(component: Component, world: World) -> Plan:
+    """Says how a component of a world is linked.
 
     Raises:
         Malformed: An index or a name means nothing.
         Unsupported: It is of a world, or made by a toolchain, that cannot be flattened.
     """
-    return _Resolver(component).plan()
+    return _Resolver(component, world).plan()
 
 
 class _Resolver:
-    def __init__(self, component: Component) -> None:
+    def __init__(self, component: Component, world: World) -> None:
         self._component = component
+        self._world = world
         self._read: dict[int, Module] = {}
         self._open: set[object] = set()
         self._shim, self._fixup = self._shims()
@@ -57,11 +63,14 @@ class _Resolver:
         self._units = {instance: unit for unit, instance in enumerate(kept)}
 
     def plan(self) -> Plan:
-        run = self._run()
+        run = self._run() if self._world is World.COMMAND else None
+        handler = self._handler() if self._world is World.HOSTED else {}
         check_toolchain(self._module(instance) for instance in self._units)
         units = tuple(self._unit(instance) for instance in self._units)
         memory = self._only(Sort.CORE_MEMORY)
         table = self._only_table(units)
+        if run is None:
+            return Plan(units, memory, table, exports=handler | {"free": self._free()})
         if units[run.unit].module.function_type(run.index) != _RETURNS_I32:
             raise Unsupported(f"its {RUN} does not return an i32")
         return Plan(units, memory, table, run)
@@ -131,6 +140,8 @@ class _Resolver:
             case Imported(name):
                 if known := _INTERFACE.fullmatch(name):
                     return known[1]
+                if name == BUNDLES and self._world is World.HOSTED:
+                    return name
                 raise Unsupported(f"it imports {name}, and only WASI 0.2 can be had on core modules")
         raise Unsupported("it calls a function of a component that is nested in it")
 
@@ -139,30 +150,75 @@ class _Resolver:
         exports = self._component.exports
         exported = next((one for name, one in exports.items() if re.fullmatch(rf"{RUN}@0\.2\.[0-9]+", name)), None)
         if exported is None:
-            named = ", ".join(exports) or "nothing"
             raise Unsupported(
-                f"it exports {named}, not {RUN}@0.2: only a component of wasi:cli/command can be flattened"
+                f"it exports {self._exported()}, not {RUN}@0.2: only a component of wasi:cli/command can be flattened"
             )
-        lift = self._component.get(Sort.FUNC, self._run_function(exported[1]))
-        if not isinstance(lift, Lift):
-            raise Unsupported(f"its {RUN} is not a core function")
-        return self._own(self._core((Sort.CORE_FUNC, lift.core_func)))
+        functions = self._functions(exported[1])
+        if list(functions) != ["run"]:
+            raise Unsupported(f"its {RUN} has {len(functions)} functions")
+        return self._own(self._core((Sort.CORE_FUNC, self._lift(functions["run"]).core_func)))
 
-    def _run_function(self, instance: int) -> int:
+    def _handler(self) -> dict[str, Definition]:
+        """The core functions of the exported handler, with their post-returns (`NAME:post`) and allocator (`realloc`).
+
+        The host calls them as the canonical ABI says.
+        """
+        exported = self._component.exports.get(HANDLER)
+        if exported is None:
+            raise Unsupported(
+                f"it exports {self._exported()}, not {HANDLER}: it is not of the world {self._world.value}"
+            )
+        functions = self._functions(exported[1])
+        if sorted(functions) != sorted(_HANDLER_FUNCTIONS):
+            raise Unsupported(f"its handler has the functions {', '.join(functions) or 'none'}")
+        lifts = {name: self._lift(index) for name, index in functions.items()}
+        found = {name: lift.core_func for name, lift in lifts.items()}
+        found |= {f"{name}:post": one.post_return for name, one in lifts.items() if one.post_return is not None}
+        reallocs = {one.realloc for one in lifts.values() if one.realloc is not None} | set(self._reallocs_of_bundles())
+        core = {name: self._own(self._core((Sort.CORE_FUNC, index))) for name, index in found.items()}
+        allocators = {self._own(self._core((Sort.CORE_FUNC, index))) for index in reallocs}
+        if len(allocators) != 1:
+            raise Unsupported(f"its handler and imports have {len(allocators)} allocators, not one")
+        return core | {"realloc": allocators.pop()}
+
+    def _reallocs_of_bundles(self) -> Iterator[int]:
+        """The allocators of the results of the host's own functions."""
+        for index, one in enumerate(self._component.spaces[Sort.CORE_FUNC]):
+            if isinstance(one, Lower) and one.realloc is not None:
+                target = self._core((Sort.CORE_FUNC, index))
+                if isinstance(target, HostFunction) and target.name.startswith(BUNDLES):
+                    yield one.realloc
+
+    def _free(self) -> Definition:
+        """The function that gives back what any allocator of the component took: libc's."""
+        for instance in self._units:
+            kind, index = self._module(instance).exports.get("free", (None, 0))
+            if kind is Kind.FUNC and self._module(instance).function_type(index) == _FREE_TYPE:
+                return self._own(self._export(instance, "free"))
+        raise Unsupported("it has no function `free`, by which its host gives back memory")
+
+    def _exported(self) -> str:
+        return ", ".join(self._component.exports) or "nothing"
+
+    def _lift(self, index: int) -> Lift:
+        lift = self._component.get(Sort.FUNC, index)
+        if not isinstance(lift, Lift):
+            raise Unsupported("a function that it exports is not a core function")
+        return lift
+
+    def _functions(self, instance: int) -> dict[str, int]:
+        """The functions of an exported instance, by name."""
         definition = self._component.get(Sort.INSTANCE, instance)
         with self._entered((Sort.INSTANCE, instance)):
             match definition:
                 case Same(other):
-                    return self._run_function(other)
+                    return self._functions(other)
                 case Bag(exports):
-                    functions = [exports["run"]] if "run" in exports else []
-                case Instantiation(_, arguments):  # a nested component that gives the function its type
-                    functions = [one for one in arguments.values() if one[0] is Sort.FUNC]
-                case _:
-                    functions = []
-        if len(functions) != 1:
-            raise Unsupported(f"its {RUN} has {len(functions)} functions")
-        return functions[0][1]
+                    return {name: index for name, (sort, index) in exports.items() if sort is Sort.FUNC}
+                case Instantiation(_, arguments):  # a nested component that gives the functions their types
+                    named = ((name.removeprefix(_NESTED), one) for name, one in arguments.items())
+                    return {name: index for name, (sort, index) in named if sort is Sort.FUNC}
+        return {}
 
     def _only(self, sort: Sort) -> Definition:
         """The one memory that the component has under all its indices."""

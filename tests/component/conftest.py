@@ -1,7 +1,6 @@
 """Real components, built once for each content, and a node's runtime to run them on."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from component.nodes import Node, Run
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
 from skylark_proxy.runtime import Engine, Functions, Manifest
-from skylark_proxy.runtime.exchange import default_root
 
 FUNCTIONS = Path(__file__).parent / "functions"
 
@@ -31,15 +29,12 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def run(engine: Engine, components: Mapping[str, Path]) -> Run:
-    """Runs a component: `with run("stateful", Manifest(...)) as node`. By default no sandbox is ready ahead of need."""
+    """Runs a component: `with run("stateful", Manifest(...)) as node`. By default no sandbox is made ahead of need."""
 
     @contextlib.contextmanager
-    def running(component: str, manifest: Manifest | None = None, parent: Path | None = None) -> Iterator[Node]:
-        with tempfile.TemporaryDirectory(prefix="skylark-test-", dir=parent or default_root()) as folder:
-            functions = Functions(engine, Path(folder))
-            with contextlib.closing(functions):
-                functions.load(components[component], manifest or Manifest(ready=0))
-                yield Node(functions, Path(folder))
-            assert list(Path(folder).iterdir()) == []
+    def running(component: str, manifest: Manifest | None = None) -> Iterator[Node]:
+        with contextlib.closing(Functions(engine)) as functions:
+            functions.load(components[component], manifest or Manifest(ready=0))
+            yield Node(functions)
 
     return running

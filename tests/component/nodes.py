@@ -4,14 +4,13 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from msgspec.structs import replace
 
 from skylark.wire import Buffer
 from skylark_proxy.errors import Conflict, NotFound
 from skylark_proxy.model import Read, StateKey
-from skylark_proxy.runtime import Fetched, Functions, Invocation, Manifest, Outcome, Placement, Stored
+from skylark_proxy.runtime import Fetched, Functions, Into, Invocation, Manifest, Outcome, Placement, Stored
 
 NODE = "node-1"
 
@@ -19,7 +18,7 @@ NODE = "node-1"
 class MemoryState:
     """The state calls of invocations, in a dict, with every call noted. `failure` is raised instead, if set.
 
-    `age_ms` and `stale` are said of all that is fetched.
+    `age_ms` and `stale` are said of all that is fetched. If it `lands`, another thread writes it to the guest.
     """
 
     def __init__(self) -> None:
@@ -28,14 +27,18 @@ class MemoryState:
         self.failure: Exception | None = None
         self.age_ms: int | None = None
         self.stale: str | None = None
+        self.lands = False
         self._lock = threading.Lock()
 
-    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched:
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, into: Into) -> Fetched:
         self._note("fetch", key, tuple(fields), read, min_version)
         if key not in self.bundles:
             raise NotFound("bundle", key, (NODE, "cloud"))
         version, held = self.bundles[key]
-        wanted = {name: held[name] for name in fields or held if name in held}
+        wanted: dict[str, Buffer] = {name: held[name] for name in fields or held if name in held}
+        if self.lands:
+            into("tried", 10)  # as if another bundle had been tried first
+            wanted = {name: _landed(into(name, len(value)), value) for name, value in wanted.items()}
         return Fetched(key, version, "origin-7", 2, wanted, self.age_ms, self.stale)
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
@@ -59,31 +62,33 @@ class MemoryState:
             raise self.failure
 
 
-class Node:
-    """One component on a runtime of its own, whose exchange directories lie in `root` alone."""
+def _landed(view: memoryview, value: Buffer) -> memoryview:
+    thread = threading.Thread(target=lambda: view.__setitem__(slice(None), value))
+    thread.start()
+    thread.join()
+    return view
 
-    def __init__(self, functions: Functions, root: Path) -> None:
+
+class Node:
+    """One component on a runtime of its own."""
+
+    def __init__(self, functions: Functions) -> None:
         self.functions = functions
-        self.root = root
         self.state = MemoryState()
 
     def invoke(
-        self, *functions: str, body: Buffer | Path | str = b"", key: str | None = None, content_type: str = ""
+        self, *functions: str, body: Buffer | str = b"", key: str | None = None, content_type: str = ""
     ) -> Outcome:
         """Runs functions of chain `chain-1`; the deadline is the manifest's."""
         sent = body.encode() if isinstance(body, str) else body
         invocation = Invocation(functions, "chain-1", "task-1", NODE, key, sent, content_type)
         return self.functions.invoke(invocation, self.state)
 
-    def answer(self, *functions: str, body: Buffer | Path | str = b"", key: str | None = None) -> bytes:
+    def answer(self, *functions: str, body: Buffer | str = b"", key: str | None = None) -> bytes:
         """The bytes that functions answer with."""
         response = self.invoke(*functions, body=body, key=key).response
         assert response is not None
         return bytes(response.body)
-
-    def left(self) -> list[Path]:
-        """What lies in the folder of the exchange directories."""
-        return list(self.root.iterdir())
 
 
 Run = Callable[..., AbstractContextManager[Node]]

@@ -74,11 +74,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return build(folder / "app.py", folder / "app.wasm", Config.load({}).cache_dir / "components")
 
 
-def test_what_is_found_late_and_without_its_extension_works(built: Built, engine: Engine, tmp_path: Path) -> None:
+def test_what_is_found_late_and_without_its_extension_works(built: Built, engine: Engine) -> None:
     """Syntax of the sandbox's Python, data, plugins, late imports, and a package whose accelerator is optional."""
-    functions = Functions(engine, tmp_path)
+    functions = Functions(engine)
     functions.load(built.component, Manifest(ready=0))
-    node = Node(functions, tmp_path)
+    node = Node(functions)
     try:
         assert node.answer("all_of_it") == b"['1', 'one', b'hello', 'late', {'a': 1}]"
         assert {*node.answer("library").decode().split()} - {"LICENSE"} <= guest_library.LIBRARY | {"__pycache__"}

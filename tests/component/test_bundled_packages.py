@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from skylark_proxy import build as building
 from skylark_proxy.build import Built, build
 from skylark_proxy.config import Config
 from skylark_proxy.runtime import Engine, Functions, Manifest
-from skylark_proxy.runtime.exchange import default_root
 from skylark_proxy.source import BuildError
 
 OWN: Mapping[str, str] = {
@@ -138,11 +136,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 @pytest.fixture(scope="module")
 def node(built: Built, engine: Engine) -> Iterator[Node]:
-    with tempfile.TemporaryDirectory(prefix="skylark-test-", dir=default_root()) as folder:
-        functions = Functions(engine, Path(folder))
-        with contextlib.closing(functions):
-            functions.load(built.component, Manifest(ready=0))
-            yield Node(functions, Path(folder))
+    with contextlib.closing(Functions(engine)) as functions:
+        functions.load(built.component, Manifest(ready=0))
+        yield Node(functions)
 
 
 def outcomes(node: Node, calls: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import re
 import threading
 import time
@@ -14,8 +13,6 @@ from typing import Any
 import pytest
 
 from component.nodes import NODE, Node, Run, limited
-from mounts import small_tmpfs
-from servers import wait_for
 from skylark_proxy.errors import (
     Forbidden,
     FunctionFailed,
@@ -38,10 +35,9 @@ from skylark_proxy.errors import (
 from skylark_proxy.model import Policy, Read
 from skylark_proxy.propagation import LOST, UNREACHABLE
 from skylark_proxy.runtime import Manifest, Placement
-from skylark_proxy.runtime.exchange import default_root
 
 MEGABYTE = 1 << 20
-TIGHT = {"memory_bytes": 128 * MEGABYTE, "exchange_bytes": 8 * MEGABYTE, "deadline_ms": 20_000}
+TIGHT = {"memory_bytes": 128 * MEGABYTE, "deadline_ms": 20_000}
 FRESH = Manifest(ready=0)
 SECRET = "SKYLARK_TEST_SECRET"
 
@@ -66,16 +62,8 @@ def stateful(run: Run) -> Iterator[Node]:
 
 
 def unharmed(node: Node) -> None:
-    """Another invocation works, no exchange directory is left, and no file is open in one."""
+    """Another invocation works."""
     assert node.answer("good", body=b"still here") == b"still here"
-    assert node.left() == []
-    assert [path for path in open_files() if node.root in path.parents] == []
-
-
-def open_files() -> list[Path]:
-    """What this process has open. The descriptor that lists them is among them and gone afterwards."""
-    links = list(Path("/proc/self/fd").iterdir())
-    return [link.readlink() for link in links if link.is_symlink()]
 
 
 def fails(node: Node, function: str, body: bytes | str = b"", error: type[FunctionFailed] = FunctionFailed) -> Any:
@@ -123,37 +111,23 @@ def test_a_failure_of_any_length_is_told_in_short(hostile: Node) -> None:
 def test_lists_and_texts_of_any_length_are_refused(hostile: Node) -> None:
     """What a guest hands to the host past its SDK is bounded before anything is made of it."""
     act = """
-try: bundles.fetch('chain-1:t', ['f'] * 100_000, types.Read.NEAREST, 0)
-except Exception as error: first = repr(error)
-try: bundles.fetch('chain-1:' + 'x' * 5_000_000, [], types.Read.NEAREST, 0)
-except Exception as error: second = repr(error)
-try: bundles.store(types.Payload_Inline('x' * 5_000_000), hosted._placed(skylark.state.Placement()))
-except Exception as error: third = repr(error)
-answer = skylark.Response(f'{first[:200]}|{second[:200]}|{third[:200]}'.encode())
+def told(call):
+    try: call()
+    except Exception as error: return repr(error)[:200]
+read = types.Read.NEAREST
+first = told(lambda: bundles.fetch('chain-1:t', ['f'] * 100_000, read, 0))
+second = told(lambda: bundles.fetch('chain-1:' + 'x' * 5_000_000, [], read, 0))
+third = told(lambda: storing([('f', b'')] * 100_000))
+fourth = told(lambda: storing([('x' * 5_000_000, b'')]))
+answer = skylark.Response(f'{first}|{second}|{third}|{fourth}'.encode())
 """
-    first, second, third = hostile.answer("attack", body=act).decode().split("|")
-    assert "at most 4096" in first
-    assert "NotFound" in second
-    assert "TooLarge" in third
+    first, second, third, fourth = hostile.answer("attack", body=act).decode().split("|")
+    assert "list: 100000 is not valid; expected at most 4096" in first
+    assert "text: 5000008 is not valid; expected at most 1048576" in second
+    assert "list: 100000 is not valid; expected at most 65535" in third
+    assert "text: 5000000 is not valid; expected at most 1048576" in fourth
+    assert hostile.state.calls == []
     unharmed(hostile)
-
-
-DEEPER = """
-os.makedirs('/exchange/a/' + '/'.join(['d' * 200] * 15))
-for _ in range(4):
-    os.makedirs('/exchange/b/' + '/'.join(['d' * 200] * 15))
-    os.rename('/exchange/a', '/exchange/b/' + '/'.join(['d' * 200] * 15) + '/x')
-    os.rename('/exchange/b', '/exchange/a')
-"""
-
-
-@pytest.mark.parametrize("after", ["", "time.sleep(0.3)", "raise ValueError", "ctx.state.store({'f': bytes(100_000)})"])
-def test_folders_deeper_than_a_path_can_say(hostile: Node, after: str) -> None:
-    """A guest that moves folders into folders is told what it did, without a word of the host's paths, and all that
-    it made goes."""
-    error = fails(hostile, "attack", DEEPER + after)
-    assert error.cause in ("quota", "ValueError")
-    assert str(hostile.root) not in f"{error.message}{error.traceback}"
 
 
 WAITS = {
@@ -212,20 +186,21 @@ def test_a_function_that_eats_memory_is_stopped(hostile: Node) -> None:
         ("open('/etc/passwd')", "FileNotFoundError"),
         ("os.listdir('/')", "FileNotFoundError"),
         ("open('/proc/self/environ')", "FileNotFoundError"),
-        ("open('/exchange/../../etc/passwd')", "PermissionError"),
-        ("os.listdir('/exchange/..')", "PermissionError"),
-        ("os.open('..', os.O_RDONLY, dir_fd=os.open('/exchange', os.O_RDONLY))", "PermissionError"),
+        ("open('/exchange/f', 'w')", "FileNotFoundError"),
+        ("os.listdir('..')", "FileNotFoundError"),
         ("open('/new', 'w')", "FileNotFoundError"),
-        ("os.symlink('/etc/passwd', '/exchange/link')", "PermissionError"),
-        ("os.symlink('../../../../etc/passwd', '/exchange/link'); open('/exchange/link')", "PermissionError"),
-        ("os.symlink('..', '/exchange/link'); os.listdir('/exchange/link')", "PermissionError"),
-        ("os.rename('/exchange', '/exchange/../stolen')", "PermissionError"),
-        ("os.link('/etc/passwd', '/exchange/link')", "FileNotFoundError"),
-        ("socket.create_connection(('127.0.0.1', 22), timeout=5)", "gaierror"),
+        ("os.mkdir('/new')", "FileNotFoundError"),
+        ("os.symlink('/etc/passwd', '/link')", "FileNotFoundError"),
+        ("os.rename('/etc', '/stolen')", "FileNotFoundError"),
+        ("os.link('/etc/passwd', '/link')", "FileNotFoundError"),
+        ("open(3)", "OSError"),
+        ("os.pipe()", "AttributeError"),
+        ("import tempfile; tempfile.mkstemp()", "FileNotFoundError"),
+        ("socket.create_connection(('127.0.0.1', 22), timeout=5)", "PermissionError"),
         ("socket.socket().connect(('127.0.0.1', 22))", "PermissionError"),
         ("socket.create_server(('127.0.0.1', 0))", "PermissionError"),
         ("socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))", "PermissionError"),
-        ("socket.getaddrinfo('localhost', 80)", "gaierror"),
+        ("socket.getaddrinfo('localhost', 80)", "PermissionError"),
         ("input()", "EOFError"),
         ("os.fork()", "AttributeError"),
         ("os.kill(1, 9)", "AttributeError"),
@@ -246,128 +221,19 @@ def test_sockets_are_denied_to_a_function_of_a_file(hostile: Node, function: str
     assert fails(hostile, function, b"127.0.0.1 22").cause in ("gaierror", "PermissionError")
 
 
-@pytest.mark.parametrize("function", ["fill_exchange", "fill_deleted_file", "make_many_files"])
-def test_the_exchange_directory_cannot_be_filled(hostile: Node, function: str) -> None:
-    """10 GB, 10 GB in a file without a name, and 100,000 files are stopped near the quota; the memory is given back."""
-    free_bytes = [free()]
-    peak = threading.Thread(target=lambda: wait_for(lambda: watched(free_bytes), "the end", 60))
-    peak.start()
-    error = fails(hostile, function)
-    free_bytes.append(-1)
-    peak.join()
-    assert error.cause == "quota"
-    assert f"more than {8 * MEGABYTE} bytes, or too many files" in error.detail
-    assert free_bytes[0] - min(free_bytes[:-1]) < 200 * MEGABYTE
-
-
-class TestFullFileSystem:
-    @pytest.mark.parametrize(
-        "act",
-        [
-            "answer = {'f': bytes(2 << 20)}",
-            "answer = skylark.Response(bytes(2 << 20))",
-            "ctx.state.store({'f': bytes(2 << 20)})",
-        ],
-        ids=["bundle", "answer", "store"],
-    )
-    def test_what_a_function_gives_and_does_not_fit(self, run: Run, tmp_path: Path, act: str) -> None:
-        """The function fails with a reason that its caller understands; the node's others still work."""
-        with small_tmpfs(tmp_path, MEGABYTE) as root, run("hostile", FRESH, root) as node:
-            error = fails(node, "attack", act)
-            assert "the exchange directory /exchange took" in error.detail
-            assert "the node's file system for exchange directories is full" in error.detail
-
-    def test_what_it_is_given_and_does_not_fit(self, run: Run, tmp_path: Path) -> None:
-        """A body that does not fit is an error of the node; a bundle is one of the fetch, as any other."""
-        with small_tmpfs(tmp_path, MEGABYTE) as root, run("hostile", FRESH, root) as node:
-            node.state.bundles["chain-1:large"] = (1, {"f": bytes(2 * MEGABYTE)})
-            full = r"no room for .*: the file system of .* is full"
-            with pytest.raises(StoreUnavailable, match=full):
-                node.invoke("good", body=bytes(2 * MEGABYTE))
-            with pytest.raises(FunctionFailed, match=full) as raised:
-                node.invoke("good", key="chain-1:large")
-            assert raised.value.cause == "Unavailable"
-            unharmed(node)
-
-
-def free() -> int:
-    """The free bytes of the folder of exchange directories."""
-    status = os.statvfs(default_root())
-    return status.f_bavail * status.f_frsize
-
-
-def watched(free_bytes: list[int]) -> bool:
-    """Notes how much is free; whether the list's end says that it is over."""
-    if free_bytes[-1] == -1:
-        return True
-    free_bytes.insert(-1, free())
-    return False
-
-
-def test_descriptors_cannot_be_taken_from_the_host(hostile: Node) -> None:
-    """One file that is opened without end is stopped at some hundreds, long before the proxy has no descriptor left."""
-    act = "open('/exchange/f', 'w').close()\nkept = [os.open('/exchange/f', os.O_RDONLY) for _ in range(100_000)]"
-    started = time.monotonic()
-    assert fails(hostile, "attack", act).cause == "quota"
-    assert time.monotonic() - started < 10
-
-
-@pytest.mark.parametrize("kind", ["Directory", "missing"])
-def test_a_refused_file_costs_the_host_no_descriptor(hostile: Node, kind: str) -> None:
-    """A guest that has folders stored as bundles, again and again, leaves nothing open in the host."""
-    make = "os.mkdir('/exchange/f')\n" if kind == "Directory" else ""
-    before = len(open_files())
-    act = "for _ in range(50):\n    try: storing('f')\n    except Exception: pass\n    else: raise SystemExit"
-    hostile.invoke("attack", body=make + act)
-    assert len(open_files()) <= before + 5
-    unharmed(hostile)
-
-
-NEST = """
-chain = "/d" * 300
-for _ in range(5):
-    os.makedirs("/exchange/new" + chain)
-    if os.path.exists("/exchange/deep"):
-        os.rename("/exchange/deep", "/exchange/new" + chain + "/deep")
-    os.rename("/exchange/new", "/exchange/deep")
-"""
-
-
-@pytest.mark.parametrize("reuse", [False, True])
-def test_deep_folders_are_removed(run: Run, reuse: bool) -> None:
-    """1,500 nested folders, more than Python's stack has room for, are removed like all the rest; so they are before
-    a sandbox is used again."""
-    with run("hostile", Manifest(ready=0, reuse=reuse)) as node:
-        node.invoke("attack", body=NEST)
-        assert [list(folder.iterdir()) for folder in node.left()] == ([[]] if reuse else [])
-        assert node.answer("good", body=b"x") == b"x"
-
-
-def test_a_link_is_not_a_body(hostile: Node) -> None:
-    """An answer that names a link out of the folder does not give the host's file to the caller."""
-    act = "os.symlink('../../../../etc/passwd', '/exchange/l'); responding(200, 'text/plain', 'file', 'l')"
-    assert fails(hostile, "attack", act).cause == "response"
-
-
 @pytest.mark.parametrize(
     ("response", "detail"),
     [
-        ("200, '', 'file', '../x'", "plain name of a file"),
-        ("200, '', 'file', 'missing'", "No such file"),
-        ("200, '', 'file', 'a\\0b'", "plain name of a file"),
-        ("200, '', 'file', 'folder'", "a regular file"),
-        ("200, '', 'file', 'sparse'", f"has {1 << 40} bytes, the limit is"),
-        ("200, '', 'inline', '\\u221e'", "characters below U+0100"),
-        ("99, '', 'inline', ''", "status: 99 is not valid; expected 200 to 599"),
-        ("65535, '', 'inline', ''", "expected 200 to 599"),
-        ("200, 'a\\r\\nSet-Cookie: b', 'inline', ''", "content-type"),
-        ("200, '\\u706b', 'inline', ''", "content-type"),
+        ("99, ''", "status: 99 is not valid; expected 200 to 599"),
+        ("65535, ''", "expected 200 to 599"),
+        ("200, 'a\\r\\nSet-Cookie: b'", "content-type"),
+        ("200, '\\u706b'", "content-type"),
+        ("200, 'x' * 5_000_000", "text of 5000000, at most 1048576"),
     ],
 )
 def test_the_host_does_not_trust_an_answer(hostile: Node, response: str, detail: str) -> None:
-    """A guest that goes past the SDK's checks is checked again: status, content type, file and size."""
-    act = "os.mkdir('/exchange/folder')\nopen('/exchange/sparse', 'wb').truncate(1 << 40)\n"
-    error = fails(hostile, "attack", f"{act}responding({response})")
+    """A guest that goes past the SDK's checks is checked again: status and content type."""
+    error = fails(hostile, "attack", f"responding({response})")
     assert error.cause == "response"
     assert detail in error.detail
 
@@ -477,17 +343,37 @@ def test_an_unknown_function_is_not_invoked(hostile: Node) -> None:
     unharmed(hostile)
 
 
-def test_a_body_beyond_the_quota_is_refused(hostile: Node) -> None:
+def test_a_body_that_does_not_fit_is_refused(hostile: Node) -> None:
     """The caller is told the size and the limit before the function runs."""
     with pytest.raises(TooLarge) as raised:
-        hostile.invoke("good", body=bytes(8 * MEGABYTE + 1))
-    assert (raised.value.size_bytes, raised.value.limit_bytes) == (8 * MEGABYTE + 1, 8 * MEGABYTE)
+        hostile.invoke("good", body=bytes(100 * MEGABYTE))
+    assert (raised.value.size_bytes, raised.value.limit_bytes) == (100 * MEGABYTE, TIGHT["memory_bytes"])
     unharmed(hostile)
+
+
+def test_a_bundle_that_does_not_fit_is_an_error_of_the_fetch(hostile: Node) -> None:
+    """The function gets an exception with the numbers, and can go on."""
+    hostile.state.bundles["chain-1:large"] = (1, {"f": bytes(100 * MEGABYTE)})
+    act = "try: ctx.state.fetch('chain-1:large')\n"
+    act += "except skylark.TooLarge as error: answer = skylark.Response(str(error).encode())"
+    assert hostile.answer("attack", body=act).decode() == f"{100 * MEGABYTE} bytes, the limit is {128 * MEGABYTE}"
+    hostile.state.bundles.clear()
+    hostile.state.calls.clear()
+    unharmed(hostile)
+
+
+def test_a_thousand_stores_do_not_grow_a_sandbox(hostile: Node) -> None:
+    """What the bindings copy for each store is given back: a sandbox of 128 MB stores 1 MB a thousand times."""
+    act = "data = bytes(1 << 20)\nfor _ in range(1000): ctx.state.store({'f': data})"
+    hostile.invoke("attack", body=act)
+    assert len(hostile.state.calls) == 1000
+    hostile.state.bundles.clear()
+    hostile.state.calls.clear()
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 255, 16_384, 16_385, 5_000_000])
 def test_bytes_of_every_size_cross_unchanged(stateful: Node, size_bytes: int) -> None:
-    """Body, answer, stored and fetched fields are the same bytes, inline (up to 16,384) and as files."""
+    """Body, answer, stored and fetched fields are the same bytes, whatever their size."""
     body = (bytes(range(256)) * (size_bytes // 256 + 1))[:size_bytes]
     produced = stateful.invoke("produce", body=str(size_bytes))
     assert produced.key is not None
@@ -498,16 +384,32 @@ def test_bytes_of_every_size_cross_unchanged(stateful: Node, size_bytes: int) ->
     assert (relayed.response.status, relayed.response.content_type) == (200, "text/plain; x=1")
     assert relayed.key is not None
     assert stateful.state.bundles[relayed.key] == (1, {"produce": body})
-    assert stateful.left() == []
 
 
-def test_a_body_may_be_a_file(stateful: Node) -> None:
-    """A body that was spooled to the exchange directories' file system is taken from there, whatever its size."""
-    for size_bytes in (0, 1, 100_000):
-        spooled = stateful.root / "spooled"
-        spooled.write_bytes(b"x" * size_bytes)
-        assert stateful.answer("relay", body=spooled) == b"x" * size_bytes
-        assert stateful.left() == []
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("size_bytes", [0, 1, 256, 257, 100_000, 5_000_000])
+def test_what_the_host_writes_to_the_guest_is_what_it_gets(run: Run, size_bytes: int, reuse: bool) -> None:
+    """A field that another thread has put into the guest's memory arrives as one that is copied, call after call."""
+    body = (bytes(range(256)) * (size_bytes // 256 + 1))[:size_bytes]
+    with run("stateful", Manifest(ready=0, reuse=reuse)) as node:
+        node.state.lands = True
+        for number in range(3):
+            node.state.bundles[f"c:{number}"] = (1, {"own": body, "other": b"x"})
+            outcome = node.invoke("relay", body=body, key=f"c:{number}")
+            assert outcome.key is not None
+            assert node.state.bundles[outcome.key] == (1, {"own": body, "other": b"x"})
+
+
+def test_what_does_not_fit_when_it_lands(hostile: Node) -> None:
+    """The function is told as it is of what is copied."""
+    hostile.state.bundles["chain-1:large"] = (1, {"f": bytes(100 * MEGABYTE)})
+    hostile.state.lands = True
+    act = "try: ctx.state.fetch('chain-1:large')\n"
+    act += "except skylark.TooLarge as error: answer = skylark.Response(str(error).encode())"
+    assert hostile.answer("attack", body=act).decode() == f"{100 * MEGABYTE} bytes, the limit is {128 * MEGABYTE}"
+    hostile.state.lands = False
+    hostile.state.bundles.clear()
+    hostile.state.calls.clear()
 
 
 def test_fused_functions_fetch_and_store_once(stateful: Node) -> None:
@@ -650,37 +552,18 @@ def test_a_bug_of_the_host_is_no_trap(stateful: Node, call: str, caplog: pytest.
     assert "a bug" in caplog.text
 
 
-def test_a_bundle_that_is_none_is_refused(hostile: Node) -> None:
-    """A guest that stores other bytes as a bundle is told so, and the store is not called."""
-    hostile.state.calls.clear()
-    error = fails(hostile, "attack", "open('/exchange/f', 'w').write('x' * 20_000); storing('f')")
-    assert "the bundle format (not a bundle" in error.detail
-    assert "store" not in [call for call, *_ in hostile.state.calls]
-
-
-def test_the_host_does_not_write_through_a_link(hostile: Node, tmp_path: Path) -> None:
-    """Where a guest puts a link or folder in place of the bundle that it fetches, the fetch fails."""
-    hostile.state.bundles["c:t"] = (1, {"f": bytes(20_000)})
-    for act in ("os.symlink('../x', '/exchange/bundle.in')", "os.mkdir('/exchange/bundle.in')"):
-        error = fails(hostile, "attack", f"{act}; ctx.state.fetch('c:t')")
-        assert error.cause == "InvalidArgument"
-    hostile.state.bundles.clear()
-    hostile.state.calls.clear()
-
-
 def test_a_fresh_sandbox_knows_nothing_of_the_last(stateful: Node) -> None:
     """Without `reuse` every invocation begins with the globals as they were built."""
     assert [stateful.answer("counts_calls") for _ in range(3)] == [b"1", b"1", b"1"]
 
 
-def test_a_reused_sandbox_keeps_its_globals_and_not_its_files(run: Run) -> None:
-    """With `reuse` the interpreter stays, also after an exception; the exchange directory is emptied each time."""
+def test_a_reused_sandbox_keeps_its_globals(run: Run) -> None:
+    """With `reuse` the interpreter stays, also after an exception."""
     with run("stateful", Manifest(ready=0, reuse=True)) as node:
         assert [node.answer("counts_calls") for _ in range(3)] == [b"1", b"2", b"3"]
         with pytest.raises(FunctionFailed):
             node.invoke("raises")
         assert node.answer("counts_calls", body=bytes(100_000)) == b"4"
-        assert [list(folder.iterdir()) for folder in node.left()] == [[]]
 
 
 def test_a_sandbox_that_was_ended_is_not_reused(run: Run) -> None:
@@ -696,16 +579,8 @@ def test_a_sandbox_that_was_ended_is_not_reused(run: Run) -> None:
             node.invoke("attack", body="hosted.mark = 1")
 
 
-def test_sandboxes_are_ready_ahead_of_need(run: Run) -> None:
-    """As many as the manifest says, and again after one was used."""
-    with run("stateful", Manifest(ready=3)) as node:
-        wait_for(lambda: len(node.left()) == 3, "three sandboxes are ready")
-        node.invoke("counts_calls")
-        wait_for(lambda: len(node.left()) == 3, "three sandboxes are ready again")
-
-
 def test_many_threads_do_not_mix_up_their_bytes(run: Run) -> None:
-    """Eight threads with 25 invocations each, inline and as files, with state, get what is their own."""
+    """Eight threads with 25 invocations each, with state, get what is their own."""
     with run("stateful", Manifest(ready=4)) as node:
 
         def chain(number: int) -> None:
@@ -727,7 +602,6 @@ def test_failures_do_not_disturb_the_others(run: Run) -> None:
     """Good and bad invocations at the same time: each bad one has its own error, each good one its answer."""
     acts: list[tuple[Callable[[Node], object], str]] = [
         (lambda node: node.invoke("loop_for_ever"), "deadline"),
-        (lambda node: node.invoke("fill_exchange"), "quota"),
         (lambda node: node.invoke("call_os_exit"), "exit"),
         (lambda node: node.invoke("nonsense", body="3"), "TypeError"),
         (lambda node: node.invoke("attack", body="os.abort()"), "trap"),
@@ -765,19 +639,18 @@ def test_what_is_no_component_is_refused(
 
 
 def test_a_function_has_one_component(stateful: Node, components: dict[str, Path]) -> None:
-    """A second component with a function of the same name is refused, and leaves no sandbox behind."""
+    """A second component with a function of the same name is refused."""
     with pytest.raises(InvalidArgument, match="one component with it"):
         stateful.functions.load(components["stateful"], Manifest(ready=0))
-    assert stateful.left() == []
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
         ("unknown = 1", "unknown"),
-        ("ready = -1", "ready from 0 to"),
+        ("ready = -1", "ready from 0 to 256"),
         ("ready = 'x'", r"Expected `int`.*ready"),
-        ("[limits]\nmemory_bytes = 0", "limits.memory_bytes from 1 to"),
+        ("[limits]\nmemory_bytes = 0", "limits.memory_bytes from 1"),
         pytest.param("[limits]\ndeadline = 1", "deadline"),
         ("environment = {A = 1}", "environment"),
         ("not toml", "valid manifest"),

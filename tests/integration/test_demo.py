@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from continuum import exchange_folders_of, processes_of
+from continuum import processes_of
 from servers import wait_for
 
 pytestmark = pytest.mark.usefixtures("components")
@@ -38,7 +38,6 @@ class Demo:
         self.folder = folder
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
-        self.exchange_folders: set[Path] = set()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SKYLARK_")}
         with (folder / "stdout").open("wb") as stdout, (folder / "stderr").open("wb") as stderr:
             self.process = subprocess.Popen(
@@ -59,7 +58,6 @@ class Demo:
         status = self.process.wait()
         assert processes_of(str(self.temporary)) == []
         assert list(self.temporary.rglob("*")) == []
-        assert self.left_behind() == []
         assert "Traceback" not in self.stderr
         return status
 
@@ -73,18 +71,9 @@ class Demo:
         self._wait_for(lambda: text in self.stderr, f"the demo says {text!r}", 60)
         assert self.process.poll() is None, self.stderr
 
-    def left_behind(self) -> list[Path]:
-        """Return those exchange folders of its nodes that are still there; other nodes of this machine have theirs."""
-        return [path for path in self.exchange_folders if path.exists()]
-
     def _wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
-        """Wait until it holds or the demo has ended. Remember the exchange folders that the demo's nodes have."""
-
-        def so() -> bool:
-            self.exchange_folders |= exchange_folders_of(str(self.temporary))
-            return self.process.poll() is not None or condition()
-
-        wait_for(so, what, timeout_s)
+        """Wait until it holds or the demo has ended."""
+        wait_for(lambda: self.process.poll() is not None or condition(), what, timeout_s)
 
 
 def sample(name: str) -> Path:
@@ -200,11 +189,9 @@ class TestInterrupts:
         demo = Demo(folder, "--stay")
         demo.wait_until("the nodes run until Ctrl-C")
         assert len(processes_of(str(demo.temporary))) >= 1 + 2 * len(NODES)
-        assert len(demo.exchange_folders) == len(NODES)
         demo.process.kill()
         demo.process.wait()
         wait_for(lambda: processes_of(str(demo.temporary)) == [], "all processes of the demo have ended")
-        wait_for(lambda: demo.left_behind() == [], "the nodes have removed their exchange folders")
 
     def test_a_demo_that_stays(self, folder: Path) -> None:
         """With `--stay` the nodes can be asked until Ctrl-C; then the result is printed as always."""

@@ -55,11 +55,10 @@ DRAIN_S = 90.0
 
 SOURCE = textwrap.dedent(
     '''
-    """A function whose state can be foretold, and one that fills its exchange directory."""
+    """A function whose state can be foretold, and one that fills its memory."""
 
     import binascii
     import json
-    import pathlib
     import random
 
     import skylark
@@ -76,12 +75,12 @@ SOURCE = textwrap.dedent(
 
     @skylark.function
     def fill(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
-        with pathlib.Path("/exchange/big").open("wb", buffering=0) as file:
-            for _ in range(10_000):
-                file.write(bytes(1 << 20))
+        kept = []
+        while True:
+            kept.append(bytearray(1 << 20))
     '''
 )
-MANIFEST = "ready = 1\n[limits]\ndeadline_ms = 15000\nexchange_bytes = 16000000\n"
+MANIFEST = "ready = 1\n[limits]\ndeadline_ms = 15000\nmemory_bytes = 128000000\n"
 
 
 @dataclass(frozen=True)
@@ -488,7 +487,7 @@ class Injector:
             self.cut_a_transfer,
             self.black_hole,
             self.fill_redis,
-            self.fill_exchange,
+            self.fill_memory,
             self.lose_the_elected_node,
         ]
         while not self.stop.is_set():
@@ -578,11 +577,11 @@ class Injector:
                         client.config_set("maxmemory", 0)
             return mine
 
-    def fill_exchange(self) -> bool:
-        """A function fills its exchange directory: it is ended, and harms nobody."""
+    def fill_memory(self) -> bool:
+        """A function fills its memory: it fails, and harms nobody."""
         answer = self.invoke_fill(self.some_node())
         if answer is not None:
-            self.ledger.found(f"a function that fills its exchange directory was answered with {answer.status}")
+            self.ledger.found(f"a function that fills its memory was answered with {answer.status}")
         return True
 
     def invoke_fill(self, node: LiveNode) -> Answer | None:
@@ -590,7 +589,7 @@ class Injector:
             return node.client.request("POST", "/functions/fill", body=b"")
         except ProxyError as error:
             if error.status not in (None, 422, 429, 503, 504):
-                self.ledger.found(f"a function that fills its exchange directory: {error.status} {error}")
+                self.ledger.found(f"a function that fills its memory: {error.status} {error}")
             return None
 
     def lose_the_elected_node(self) -> bool:

@@ -14,7 +14,6 @@ from skylark_proxy.build import build
 from skylark_proxy.config import Config
 from skylark_proxy.errors import SkylarkError
 from skylark_proxy.runtime import Engine, Functions, Manifest
-from skylark_proxy.runtime.exchange import default_root
 
 _FUNCTION = """
 
@@ -78,11 +77,10 @@ def in_a_sandbox(source: Path, folder: Path) -> str:
         build(source, output, Config.load({}).cache_dir / "components", (folder,))
         # A hundred compiled components of 40 MB would stay in the cache of the proxy.
         with (
-            tempfile.TemporaryDirectory(prefix="skylark-test-", dir=default_root()) as exchange,
             contextlib.closing(Engine(source.parent / "compiled")) as engine,
-            contextlib.closing(Functions(engine, Path(exchange))) as functions,
+            contextlib.closing(Functions(engine)) as functions,
         ):
             functions.load(output, Manifest(ready=0))
-            return Node(functions, Path(exchange)).answer("answer").decode()
+            return Node(functions).answer("answer").decode()
     except SkylarkError as error:
         raise DoesNotWork(str(error)) from error

@@ -42,7 +42,7 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
     limit = proxy.config.max_bundle_bytes
     bulkheads = proxy.bulkheads
     routes = [
-        *FunctionsApi(proxy.invoker, limit, proxy.exchange_root).routes(),
+        *FunctionsApi(proxy.invoker, limit).routes(),
         *BundlesApi(proxy.propagation, PeerApi(proxy.propagation), limit, bulkheads.local).routes(),
         *StateApi(SingleStates(proxy.propagation), limit, bulkheads.local).routes(),
         *ElectionsApi(proxy.propagation, proxy.topology, bulkheads.others).routes(),

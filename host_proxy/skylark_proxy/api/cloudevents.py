@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from skylark import cloudevents, http_routes
 from skylark.cloudevents import STRUCTURED, media_type
@@ -12,7 +11,7 @@ from skylark_proxy.invocation import Call
 from skylark_proxy.model import StateKey
 
 
-def unwrap(headers: Mapping[str, str], call: Call, body: bytearray | Path) -> Call:
+def unwrap(headers: Mapping[str, str], call: Call, body: bytearray) -> Call:
     """The call with the event's data as body; where the request is no event, with the request's body.
 
     Raises:
@@ -22,7 +21,7 @@ def unwrap(headers: Mapping[str, str], call: Call, body: bytearray | Path) -> Ca
     if not cloudevents.is_event(headers, call.content_type):
         return replace(call, body=body)
     structured = media_type(call.content_type) == STRUCTURED
-    data = memoryview((body.read_bytes() if isinstance(body, Path) else body) if structured else b"").toreadonly()
+    data = memoryview(body if structured else b"").toreadonly()
     asked = http_routes.Call(
         functions=call.functions,
         state_key=str(call.state_key) if call.state_key is not None else None,

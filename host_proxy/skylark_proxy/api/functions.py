@@ -1,7 +1,6 @@
 """`/functions` and `/tasks`: invoking functions, and what invocations did."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 from starlette.requests import Request
@@ -27,11 +26,10 @@ _MAX_FUNCTIONS = 64
 
 @dataclass(frozen=True)
 class FunctionsApi:
-    """The functions of a node. `spool` is a folder on the exchange directories' file system for large bodies."""
+    """The functions of a node."""
 
     invoker: Invoker
     max_body_bytes: int
-    spool: Path
 
     def routes(self) -> list[Route]:
         """The routes."""
@@ -59,12 +57,8 @@ class FunctionsApi:
         functions = check_names("functions", request.path_params["functions"].split("+"), _MAX_FUNCTIONS)
         self.invoker.functions.component(functions)
         call = _call(request, functions)
-        body = await parameters.body_or_file(request, self.max_body_bytes, self.spool)
-        try:
-            outcome, report = await self.invoker.invoke(cloudevents.unwrap(request.headers, call, body))
-        finally:
-            if isinstance(body, Path):
-                body.unlink(missing_ok=True)
+        body = await parameters.body(request, self.max_body_bytes)
+        outcome, report = await self.invoker.invoke(cloudevents.unwrap(request.headers, call, body))
         if outcome.response is not None:
             hold_here(len(outcome.response.body))
         return _answer(outcome, report, is_event(request.headers))

@@ -147,7 +147,7 @@ _SCHEMAS: Json = {
             "name": NAME,
             "component": TEXT,
             "reuse": {"type": "boolean"},
-            "limits": record({"memory_bytes": COUNT, "deadline_ms": COUNT, "exchange_bytes": COUNT}),
+            "limits": record({"memory_bytes": COUNT, "deadline_ms": COUNT}),
         }
     ),
     "Neighbor": record(

@@ -1,9 +1,6 @@
 """Parameters and bodies of requests, parsed once, with errors that name them."""
 
-import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from starlette.requests import Request
 
@@ -14,9 +11,7 @@ from skylark_proxy.election import MAX_SIZE_BYTES, parse_policy
 from skylark_proxy.errors import InvalidArgument, TooLarge
 from skylark_proxy.model import Ack, Policy, Read, StateKey, check_name, parse_plan
 from skylark_proxy.name_lists import distinct_names
-from skylark_proxy.runtime.exchange import room_for
 
-_SPOOL_OVER_BYTES = 1 << 20
 _NODES_PARAMETERS = ("asker", "keeper", "copy_at", "below", "write")
 _NODES_HEADERS = (bundle_http.OWNER, bundle_http.VERSION, bundle_http.KNOWN)
 _MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000
@@ -195,33 +190,6 @@ async def body(request: Request, limit_bytes: int, frame_bytes: int = 0) -> byte
             raise TooLarge("body", len(data) + len(chunk), limit_bytes)
         data += chunk
     return data
-
-
-async def body_or_file(request: Request, limit_bytes: int, folder: Path) -> bytearray | Path:
-    """The whole body; one of more than 1 MiB as a file in `folder`, which the caller has to remove.
-
-    Raises:
-        TooLarge: It exceeds the limit.
-        StoreUnavailable: The folder's file system is full.
-    """
-    if int(request.headers.get("content-length") or _SPOOL_OVER_BYTES + 1) <= _SPOOL_OVER_BYTES:
-        return await body(request, limit_bytes)
-    _check_length(request, limit_bytes)
-    size = 0
-    with room_for("the request's body", folder):
-        descriptor, name = tempfile.mkstemp(dir=folder, prefix="body-")
-        path = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size > limit_bytes:
-                        raise TooLarge("body", size, limit_bytes)
-                    file.write(chunk)
-        except BaseException:
-            path.unlink()
-            raise
-    return path
 
 
 def _check_length(request: Request, limit_bytes: int, frame_bytes: int = 0) -> None:

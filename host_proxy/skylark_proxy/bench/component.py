@@ -29,6 +29,6 @@ def bench_source(folder: Path, *, name: str = "bench_functions", reuse: bool = F
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.py"
     shutil.copyfile(_FUNCTIONS / source.name, source)
-    limits = "memory_bytes = 1073741824\ndeadline_ms = 300000\nexchange_bytes = 536870912"
+    limits = "memory_bytes = 1073741824\ndeadline_ms = 300000"
     source.with_suffix(".toml").write_text(f"reuse = {str(reuse).lower()}\nready = 8\n\n[limits]\n{limits}\n")
     return source

@@ -1,19 +1,20 @@
-"""The wasmtime engine of a proxy, and the disk cache of compiled components."""
+"""The wasmtime engine of a proxy, and the disk cache of compiled modules."""
 
 import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import os
 import tempfile
 import threading
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from wasmtime import Config, WasmtimeError
+from wasmtime import Config, Module, WasmtimeError
 from wasmtime import Engine as WasmtimeEngine
 from wasmtime import _ffi as ffi
-from wasmtime.component import Component
 
 from skylark_proxy.errors import InvalidArgument
 from skylark_proxy.private_folders import check_private, make_private
@@ -21,21 +22,22 @@ from skylark_proxy.runtime.stacks import GUEST_STACK_BYTES
 from skylark_proxy.runtime.world import check_world
 
 TICK_MS = 10
-"""How often running guests look at their deadline and quota."""
+"""How often running guests look at their deadline."""
 
 
 class Engine:
-    """Compiles components, once for each content and wasmtime version, and makes running guests look up every tick.
+    """Compiles components, once for each content and version of what does it, and makes running guests look up often.
+
+    A component is flattened into one core module first; see `skylark_flatten`.
 
     Args:
-        cache_dir: Where compiled components are kept. Whoever can write there can run native code in the proxy: it is
+        cache_dir: Where compiled modules are kept. Whoever can write there can run native code in the proxy: it is
             made accessible to its owner only.
     """
 
     def __init__(self, cache_dir: Path) -> None:
         config = Config()
         config.epoch_interruption = True
-        config.wasm_component_model = True
         config.max_wasm_stack = GUEST_STACK_BYTES
         # wasmtime refuses less than that, although our guests never run on such a stack.
         ffi.wasmtime_config_async_stack_size_set(config.ptr(), GUEST_STACK_BYTES + (1 << 20))
@@ -50,30 +52,36 @@ class Engine:
         self._ended.set()
         self._ticker.join()
 
-    def load(self, wasm: Path) -> Component:
-        """The compiled component of a file, from the cache where it can be. Compiling takes seconds.
+    def load(self, wasm: Path) -> Module:
+        """The compiled module of a component's file, from the cache where it can be. Compiling takes seconds.
 
         Raises:
-            InvalidArgument: The file cannot be read, is no component of the hosted world, or this wasmtime version
-                cannot compile it.
+            InvalidArgument: The file cannot be read, is no component of the hosted world, cannot be flattened, or
+                this wasmtime version cannot compile it.
             ConfigError: Others can write to the cache.
         """
         content = self._read(wasm)
-        cached = self._cache_dir / f"{digest(content)}-wasmtime-{version('wasmtime')}.cwasm"
+        cached = (
+            self._cache_dir / f"{digest(content)}-{flattener_fingerprint()[:16]}-wasmtime-{version('wasmtime')}.cwasm"
+        )
         make_private(self._cache_dir)
         check_private(self._cache_dir, "SKYLARK_CACHE_DIR")
         with _locked(cached.with_suffix(".lock")):
             if cached.exists():
                 with contextlib.suppress(WasmtimeError):
-                    return Component.deserialize_file(self.wasmtime, str(cached))
+                    return Module.deserialize_file(self.wasmtime, str(cached))
             check_world(content, str(wasm))
-            component = self._compile(wasm, content)
-            _write_atomically(cached, bytes(component.serialize()))
-        return component
+            module = self._compile(wasm, content)
+            _write_atomically(cached, bytes(module.serialize()))
+        return module
 
-    def _compile(self, wasm: Path, content: bytes) -> Component:
+    def _compile(self, wasm: Path, content: bytes) -> Module:
+        from skylark_flatten import FlattenError, World, flatten  # here: nobody waits for it whose modules are cached
+
         try:
-            return Component(self.wasmtime, content)
+            return Module(self.wasmtime, flatten(content, world=World.HOSTED).module)
+        except FlattenError as error:
+            raise InvalidArgument("component", str(wasm), f"one that can be made a core module: {error}") from error
         except WasmtimeError as error:
             raise InvalidArgument("component", str(wasm), f"a WebAssembly component ({_first_line(error)})") from error
 
@@ -92,6 +100,16 @@ class Engine:
 def digest(content: bytes) -> str:
     """The name of a content: its SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+@cache
+def flattener_fingerprint() -> str:
+    """Names all of the flattener that goes into a module, without importing it."""
+    found = importlib.util.find_spec("skylark_flatten")
+    assert found is not None and found.origin is not None
+    package = Path(found.origin).parent
+    files = sorted(file for file in package.rglob("*") if file.suffix in (".py", ".wasm"))
+    return digest("\n".join(f"{file.relative_to(package)} {digest(file.read_bytes())}" for file in files).encode())
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The functions of a node: which component has which, its manifest, and the invocation in a sandbox of its pool."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,10 +11,10 @@ from msgspec.structs import asdict
 from skylark_oci.metadata import Metadata
 from skylark_proxy.errors import InvalidArgument, NotFound
 from skylark_proxy.runtime.engine import Engine
-from skylark_proxy.runtime.exchange import default_root
-from skylark_proxy.runtime.imports import link
+from skylark_proxy.runtime.image import Image
 from skylark_proxy.runtime.interface import State
-from skylark_proxy.runtime.pool import Preparer, SandboxPool
+from skylark_proxy.runtime.module import HostedModule
+from skylark_proxy.runtime.pool import SandboxPool
 from skylark_proxy.runtime.sandbox import Invocation, Limits, Outcome, Sandbox, SandboxConfig
 
 Chains = Literal["own", "any"]
@@ -21,10 +22,9 @@ Chains = Literal["own", "any"]
 
 
 _BOUNDS = {
-    "ready": (0, 256),  # each has the interpreter's 40 MB
+    "ready": (0, 256),
     "limits.memory_bytes": (1, 1 << 32),
     "limits.deadline_ms": (1, 24 * 3600 * 1000),
-    "limits.exchange_bytes": (1, 1 << 40),
 }
 """What the numbers of a manifest may be."""
 
@@ -33,8 +33,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file `NAME.toml` beside `NAME.wasm`; every member may be missing.
 
     Attributes:
-        ready: How many sandboxes to keep ready.
-        reuse: Whether a sandbox serves more than one invocation.
+        ready: How many sandboxes to make at the start, and to keep.
+        reuse: Whether a sandbox serves more than one invocation without being reset.
         limits: What a sandbox may use.
         environment: The environment variables of the guest. There are no others.
         chains: Whose bundles it may name.
@@ -72,26 +72,33 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A component of this node."""
+    """A component of this node.
+
+    Attributes:
+        module: What its sandboxes are made of.
+        image: What they begin with; None where they cannot be reset.
+    """
 
     path: Path
     functions: tuple[str, ...]
     manifest: Manifest
     pool: SandboxPool
+    module: HostedModule
+    image: Image | None
+
+    def close(self) -> None:
+        """Frees its sandboxes, and what they are made of."""
+        self.pool.close()
+        self.module.close()
+        if self.image is not None:
+            self.image.close()
 
 
 class Functions:
-    """What this node can run.
+    """What this node can run."""
 
-    Args:
-        exchange_root: Where exchange directories are made; a folder on tmpfs.
-    """
-
-    def __init__(self, engine: Engine, exchange_root: Path | None = None) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._linker = link(engine)
-        self._preparer = Preparer()
-        self._exchange_root = exchange_root or default_root()
         self._by_name: dict[str, Loaded] = {}
 
     def load(self, wasm: Path, manifest: Manifest | None = None) -> tuple[str, ...]:
@@ -104,23 +111,31 @@ class Functions:
             InvalidArgument: It is no component of functions, its manifest is wrong, or another one has that name.
         """
         manifest = manifest or Manifest.beside(wasm)
-        component = self._engine.load(wasm)
-        config = SandboxConfig(self._exchange_root, manifest.limits, manifest.environment)
+        loaded = self._loaded(wasm, manifest, HostedModule(self._engine.wasmtime, self._engine.load(wasm), str(wasm)))
+        self._by_name.update(dict.fromkeys(loaded.functions, loaded))
+        return loaded.functions
 
-        def make() -> Sandbox:
-            return Sandbox(self._engine, self._linker, component, config)
-
-        sandbox = make()
-        try:
-            names = tuple(sandbox.functions())
-        finally:
-            sandbox.close()
-        for name in names:
-            if name in self._by_name:
-                raise InvalidArgument("function", name, f"one component with it; {self._by_name[name].path} has it too")
-        pool = SandboxPool(make, self._preparer, manifest.ready, manifest.reuse)
-        self._by_name.update(dict.fromkeys(names, Loaded(wasm, names, manifest, pool)))
-        return names
+    def _loaded(self, wasm: Path, manifest: Manifest, module: HostedModule) -> Loaded:
+        config = SandboxConfig(manifest.limits, manifest.environment, manifest.reuse)
+        with contextlib.ExitStack() as undo:
+            undo.callback(module.close)
+            first = Sandbox(module, config)
+            undo.callback(first.close)
+            names = tuple(first.functions())
+            for name in names:
+                if name in self._by_name:
+                    other = self._by_name[name].path
+                    raise InvalidArgument("function", name, f"one component with it; {other} has it too")
+            pristine = first.warm_up()
+            image = pristine.image
+            if image is not None:
+                undo.callback(image.close)
+            pool = SandboxPool(
+                lambda: Sandbox(module, config, pristine if image is not None else None), manifest.ready, manifest.reuse
+            )
+            undo.pop_all()
+        first.close()
+        return Loaded(wasm, names, manifest, pool, module, image)
 
     def all(self) -> dict[str, Loaded]:
         """The functions by name."""
@@ -149,6 +164,5 @@ class Functions:
 
     def close(self) -> None:
         """Frees all sandboxes."""
-        self._preparer.close()
-        for loaded in self._by_name.values():
-            loaded.pool.close()
+        for loaded in {id(one): one for one in self._by_name.values()}.values():
+            loaded.close()

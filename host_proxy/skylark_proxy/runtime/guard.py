@@ -1,17 +1,14 @@
-"""Ends a guest that runs too long or fills its exchange directory.
+"""Ends a guest that runs too long.
 
-Every tick of the engine's epoch, a running guest calls back into the host, which looks at this sandbox's own deadline
-and quota. The C API has the callback (`wasmtime_store_epoch_deadline_callback`, store.h); wasmtime-py's classes do not.
-A guest that is blocked in a call to WASI (a sleep, say) does not come by here: see `waits`.
+Every tick of the engine's epoch, a running guest calls back into the host, which looks at this sandbox's own deadline.
+The C API has the callback (`wasmtime_store_epoch_deadline_callback`, store.h); wasmtime-py's classes do not. A guest
+that waits for a clock is in the host, which wakes it up at its deadline (`wasi`).
 """
 
-import contextlib
 import ctypes
 import itertools
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from wasmtime import Store
@@ -20,35 +17,17 @@ from wasmtime import _ffi as ffi
 from skylark_proxy.runtime import capi
 
 _LOG = logging.getLogger(__name__)
-_QUOTA_EVERY_TICKS = 2
 
 _guards: dict[int, "Guard"] = {}
 _ids = itertools.count(1)
 
 
-_LEEWAY_NS = 1_000_000
-"""A wait that ends a little after the deadline: the tick that follows it ends the guest."""
-
-
-class _Here(threading.local):
-    guard: "Guard | None" = None
-
-
-_HERE = _Here()
-
-
 class Guard:
-    """Watches one sandbox. `reason` says why it ended the guest, if it did.
+    """Watches one sandbox. `reason` says why it ended the guest, if it did."""
 
-    `adapter` is what `waits` keeps for this sandbox.
-    """
-
-    def __init__(self, store: Store, over_quota: Callable[[], bool]) -> None:
+    def __init__(self, store: Store) -> None:
         self.reason: str | None = None
-        self.adapter: dict[str, Any] | None = None
         self._deadline_s = float("inf")
-        self._over_quota = over_quota
-        self._ticks = 0
         self._id = next(_ids)
         _guards[self._id] = self
         self._context = store._context()
@@ -56,36 +35,18 @@ class Guard:
 
     def start(self, deadline_ms: int) -> None:
         """Begins an invocation that has to end within `deadline_ms`."""
-        self.reason, self._ticks = None, 0
+        self.reason = None
         self._deadline_s = time.monotonic() + deadline_ms / 1000
         capi.set_epoch_deadline(self._context, 2)
 
-    @classmethod
-    def here(cls) -> "Guard":
-        """The guard of the guest that this thread runs."""
-        assert _HERE.guard is not None
-        return _HERE.guard
-
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
-        """Makes it the guard of what this thread runs."""
-        before, _HERE.guard = _HERE.guard, self
-        try:
-            yield
-        finally:
-            _HERE.guard = before
-
-    def left_ns(self) -> int:
-        """How long the guest may still wait, in nanoseconds."""
-        return max(0, int((self._deadline_s - time.monotonic()) * 1e9)) + _LEEWAY_NS
+    def left_s(self) -> float:
+        """How long the guest may still run or wait."""
+        return max(0.0, self._deadline_s - time.monotonic())
 
     def check(self) -> str | None:
         """The reason to end the guest now, or None."""
-        self._ticks += 1
         if time.monotonic() >= self._deadline_s:
             self.reason = "deadline"
-        elif self._ticks % _QUOTA_EVERY_TICKS == 0 and self._over_quota():
-            self.reason = "quota"
         return self.reason
 
 

@@ -1,114 +1,100 @@
-"""The interface `bundles` that components import, linked once for all sandboxes of an engine.
+"""The interface `bundles` that hosted modules import."""
 
-Calls are told apart by thread: a guest runs in the worker thread that invoked it, and so do its calls to the host.
-"""
-
-import ctypes
 import logging
-import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from wasmtime import WasmtimeError
-from wasmtime import _ffi as ffi
-from wasmtime.component import Linker
-
-from skylark import wire
-from skylark_proxy.errors import InvalidArgument, SkylarkError
+from skylark_proxy.errors import InvalidArgument, SkylarkError, TooLarge
 from skylark_proxy.model import Read
-from skylark_proxy.runtime import interface, values
-from skylark_proxy.runtime.engine import Engine
-from skylark_proxy.runtime.exchange import ExchangeDirectory
-from skylark_proxy.runtime.values import Case, Lower
-from skylark_proxy.runtime.waits import Waits
+from skylark_proxy.runtime import interface
+from skylark_proxy.runtime.abi import BrokenAbi, NoRoom, Record, TooMuch, Variant
+from skylark_proxy.runtime.host_functions import HostFunction, Slots, arguments
+from skylark_proxy.runtime.instance import Ended, Instance
 
 _LOG = logging.getLogger(__name__)
 
 
-class Current(threading.local):
-    """The invocation that this thread runs."""
+class Import(NamedTuple):
+    """A function of the interface: the core types of its parameters, and what it does."""
 
-    state: interface.State | None = None
-    exchange: ExchangeDirectory | None = None
-
-
-CURRENT = Current()
+    core: tuple[str, ...]
+    function: HostFunction
 
 
-def _active() -> tuple[interface.State, ExchangeDirectory]:
-    if CURRENT.state is None or CURRENT.exchange is None:
-        raise InvalidArgument("bundles", "call", "a call during an invocation, not while the component is loaded")
-    return CURRENT.state, CURRENT.exchange
+def _fetch(instance: Instance, key: str, fields: list[str], read: str, min_version: int) -> object:
+    fetched = _state(instance).fetch(key, fields, Read(read), min_version, instance.land)
+    about = fetched.key, fetched.version, fetched.origin, fetched.hops, fetched.age_ms, fetched.stale
+    return *about, list(fetched.fields.items())
 
 
-def _fetch(key: str, fields: Sequence[str], read: str, min_version: int) -> object:
-    state, exchange = _active()
-    fetched = state.fetch(key, fields, Read(read), min_version)
-    contents = exchange.send("bundle.in", wire.encode(fetched.fields))
-    about = (fetched.key, fetched.version, fetched.origin, fetched.hops)
-    return (*about, fetched.age_ms, fetched.stale, contents)
-
-
-def _store(contents: Case, placement: dict[str, object]) -> object:
-    state, exchange = _active()
+def _store(instance: Instance, contents: list[tuple[str, Any]], placement: tuple[Any, ...]) -> object:
+    given = [(address, len(view)) for _, (address, view) in contents]
     try:
-        fields = wire.decode(exchange.receive(contents))
-    except wire.FormatError as error:
-        raise InvalidArgument("contents", "bundle", f"the bundle format ({error})") from error
-    stored = state.store(fields, interface.placement(placement))
-    return (stored.key, stored.version)
+        fields = {name: view for name, (_, view) in contents}
+        stored = _state(instance).store(fields, interface.placement(placement))
+    finally:
+        for _, (_, view) in contents:
+            view.release()  # who has kept it gets an error, not what is in that memory next
+        # componentize-py makes a copy of each `list<u8>` that goes to an import, and never frees it.
+        for address, size in given:
+            if size:
+                instance.free(address)
+    return stored.key, stored.version
 
 
-def _delete(key: str) -> object:
-    state, _ = _active()
-    return state.delete(key)
+def _delete(instance: Instance, key: str) -> object:
+    return _state(instance).delete(key)
 
 
-def _callback(function: Callable[..., object], lower: Lower) -> Any:
-    """A host function for the C API. No exception leaves it: what is unexpected becomes the error `internal`."""
+def _state(instance: Instance) -> interface.State:
+    if instance.state is None:
+        raise InvalidArgument("bundles", "call", "a call during an invocation, not while the component is loaded")
+    state: interface.State = instance.state
+    return state
 
-    def call(_data: Any, _context: Any, _type: Any, arguments: Any, count: int, results: Any, _results: int) -> int:
+
+def _import(parameters: Record, result: Variant, act: Callable[..., object]) -> Import:
+    """The core function of a function of WIT, whose result goes to memory: its last parameter says where."""
+    core = (*parameters.core, "i32")
+
+    def function(instance: Instance, slots: Slots) -> None:
+        memory, given = instance.memory, list(arguments(slots, len(core)))
+        at = memory.check(given[-1] & 0xFFFFFFFF, result.size, result.align)
+        answer = _answer(instance, parameters, act, given)
         try:
-            answer = Case("ok", function(*(values.lift(arguments[i]) for i in range(count))))
-        except SkylarkError as error:
-            answer = Case("err", interface.error_case(error))
-        except Exception as error:
-            _LOG.exception("a call of a guest to %s failed", function.__name__)
-            answer = Case("err", Case("internal", f"{type(error).__name__}; the node's log says more"))
-        lower(results[0], answer)
-        return 0
+            result.store(memory, at, answer)
+        except NoRoom as error:
+            result.store(memory, at, ("err", _too_large(error)))
+        for address in memory.left_over():
+            instance.free(address)
 
-    return ffi.wasmtime_component_func_callback_t(call)
+    return Import(core, function)
 
 
-_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _data: None)
+def _answer(instance: Instance, parameters: Record, act: Callable[..., object], given: list[int]) -> tuple[str, Any]:
+    """What a function of WIT returns: a case of its result, and the value."""
+    try:
+        return "ok", act(instance, *parameters.lift(instance.memory, iter(given)))
+    except TooMuch as error:
+        return "err", interface.error_case(InvalidArgument(error.what, error.size, f"at most {error.limit}"))
+    except SkylarkError as error:
+        return "err", interface.error_case(error)
+    except NoRoom as error:
+        return "err", _too_large(error)
+    except (BrokenAbi, Ended):
+        raise
+    except Exception as error:
+        _LOG.exception("a call of a guest to %s failed", act.__name__)
+        return "err", ("internal", f"{type(error).__name__}; the node's log says more")
 
-_CALLBACKS = {
-    "fetch": _callback(_fetch, interface.FETCH_RESULT),
-    "store": _callback(_store, interface.STORE_RESULT),
-    "delete": _callback(_delete, interface.DELETE_RESULT),
+
+def _too_large(error: NoRoom) -> tuple[str, Any]:
+    return interface.error_case(TooLarge("a bundle for a function", error.size, error.limit))
+
+
+IMPORTS = {
+    "fetch": _import(interface.FETCH, interface.FETCHED, _fetch),
+    "store": _import(interface.STORE, interface.STORED, _store),
+    "delete": _import(interface.DELETE, interface.DELETED, _delete),
 }
-
-
-class GuestLinker(Linker):
-    """A linker that gives components WASI, with waits that end at their deadline, and the interface `bundles`."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine.wasmtime)
-        self.add_wasip2()
-        self._waits = Waits(engine)
-        self._waits.shadow(self)
-
-
-def link(engine: Engine) -> Linker:
-    """The linker of all sandboxes of an engine."""
-    linker = GuestLinker(engine)
-    with linker.root() as root, root.add_instance(interface.BUNDLES) as instance:
-        for name, callback in _CALLBACKS.items():
-            encoded = name.encode()
-            error = ffi.wasmtime_component_linker_instance_add_func(
-                instance.ptr(), encoded, len(encoded), callback, None, _FINALIZER
-            )
-            if error:
-                raise WasmtimeError._from_ptr(error)
-    return linker
+"""The functions of the interface, by name."""

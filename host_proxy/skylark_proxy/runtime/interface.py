@@ -1,21 +1,25 @@
-"""The WIT package `skylark:state` as the host sees it: types of its calls, and how their values are lowered."""
+"""The WIT package `skylark:state` as the host sees it: types of its calls, and what crosses with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 from skylark.wire import Buffer
 from skylark_proxy.errors import Conflict, SkylarkError, TooLarge
 from skylark_proxy.model import Ack, Policy, Read
-from skylark_proxy.runtime import values
-from skylark_proxy.runtime.values import Case
+from skylark_proxy.runtime import abi
+from skylark_proxy.runtime.abi import U16, U32, U64, Bool, Bytes, Enum, ListOf, Option, Record, Tail, Text, Variant
 from skylark_proxy.target import Target
-
-T = TypeVar("T")
 
 BUNDLES = "skylark:state/bundles@0.1.0"
 HANDLER = Target.HOSTED.component.export
 WORLD = Target.HOSTED.component.qualified_world
+
+MAX_FIELDS = 65_535
+"""Fields that a bundle may have; the bundle format counts them with 16 bits."""
+
+_MAX_TOLD = 1 << 16
+"""Bytes of what a guest says of its failure that its caller is told: the last ones, where the reason is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,53 +61,89 @@ class Stored:
     version: int
 
 
-class State(Protocol):
-    """What the host does when a guest calls `bundles`: bound to one invocation, called in its worker thread."""
+Into = Callable[[str, int], memoryview]
+"""Return memory of the guest's for the contents of a field, by its name and size in bytes. Any thread may write to it.
 
-    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched: ...
+A field of what was fetched that is such a view is where it belongs already; any other one is copied. What it raises
+(`NoRoom`) has to reach the caller of `State.fetch`.
+"""
+
+
+class State(Protocol):
+    """What the host does when a guest calls `bundles`: bound to one invocation, called in its worker thread.
+
+    The fields of a store are views of the guest's memory, and end with the call: what is to outlive it has to be
+    copied.
+    """
+
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, into: Into) -> Fetched: ...
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored: ...
 
     def delete(self, key: str) -> bool: ...
 
 
-_PAYLOAD = values.variant({"inline": values.string, "file": values.string})
-_NUMBERS_OF = {
-    "conflict": values.record({"expected": values.number("u64"), "actual": values.number("u64")}),
-    "too-large": values.record({"size-bytes": values.number("u64"), "limit-bytes": values.number("u64")}),
-}
-_TEXT_OF = dict.fromkeys(
-    ("not-found", "invalid-key", "invalid-argument", "forbidden", "unavailable", "timed-out", "internal"), values.string
-)
-_ERROR = values.variant({**_TEXT_OF, **_NUMBERS_OF})
+class GivenBytes(Bytes):
+    """A `list<u8>` that the guest gives away: a pair of its address and a view. The host has to free it."""
 
-INVOCATION = values.record(
-    {
-        "functions": values.list_of(values.string),
-        "chain-id": values.string,
-        "task-id": values.string,
-        "node": values.string,
-        "state": values.option(values.string),
-        "content-type": values.string,
-        "body": _PAYLOAD,
-    }
+    def _loaded(self, memory: abi.Memory, at: int, size: int) -> Any:
+        return at, memory.read(at, size)
+
+
+_CONFLICT = Record(expected=U64, actual=U64)
+_SIZE_LIMIT = Record(size_bytes=U64, limit_bytes=U64)
+_ERROR = Variant(
+    not_found=Text(),
+    conflict=_CONFLICT,
+    too_large=_SIZE_LIMIT,
+    invalid_key=Text(),
+    invalid_argument=Text(),
+    forbidden=Text(),
+    unavailable=Text(),
+    timed_out=Text(),
+    internal=Text(),
 )
-FETCH_RESULT = values.result(
-    values.record(
-        {
-            "key": values.string,
-            "version": values.number("u64"),
-            "origin": values.string,
-            "hops": values.number("u32"),
-            "age-ms": values.option(values.number("u64")),
-            "stale": values.option(values.enum),
-            "contents": _PAYLOAD,
-        }
+_PLACEMENT = Record(
+    key=Option(Text()),
+    destination=Option(Text()),
+    policy=Option(Enum(*Policy)),
+    ttl_ms=Option(U64),
+    expected_version=Option(U64),
+    ack=Option(Enum(*Ack)),
+)
+
+INVOCATION = Record(
+    functions=ListOf(Text()),
+    chain_id=Text(),
+    task_id=Text(),
+    node=Text(),
+    state=Option(Text()),
+    content_type=Text(),
+    body=Bytes(),
+)
+_RESPONSE = Record(status=U16, content_type=Text(), body=Bytes())
+_OUTCOME = Record(key=Option(Text()), response=Option(_RESPONSE))
+_FAILURE = Record(function=Tail(_MAX_TOLD), kind=Tail(_MAX_TOLD), message=Tail(_MAX_TOLD), traceback=Tail(_MAX_TOLD))
+HANDLED = Variant(ok=_OUTCOME, err=_FAILURE)
+NAMES = ListOf(Text())
+
+FETCH = Record(key=Text(), fields=ListOf(Text()), read=Enum(*Read), min_version=U64)
+FETCHED = Variant(
+    ok=Record(
+        key=Text(),
+        version=U64,
+        origin=Text(),
+        hops=U32,
+        age_ms=Option(U64),
+        stale=Option(Enum("owner-unreachable", "owner-lost-it")),
+        contents=ListOf(Record(name=Text(), value=Bytes())),
     ),
-    _ERROR,
+    err=_ERROR,
 )
-STORE_RESULT = values.result(values.record({"key": values.string, "version": values.number("u64")}), _ERROR)
-DELETE_RESULT = values.result(values.boolean, _ERROR)
+STORE = Record(contents=ListOf(Record(name=Text(), value=GivenBytes()), MAX_FIELDS), placement=_PLACEMENT)
+STORED = Variant(ok=Record(key=Text(), version=U64), err=_ERROR)
+DELETE = Record(key=Text())
+DELETED = Variant(ok=Bool(), err=_ERROR)
 
 _CASE_OF_CODE = {
     "unknown-node": "invalid-argument",
@@ -114,30 +154,24 @@ _CASE_OF_CODE = {
 }
 
 
-def error_case(error: SkylarkError) -> Case:
-    """The WIT `error` of an error of the proxy."""
+def error_case(error: SkylarkError) -> tuple[str, Any]:
+    """The case of the WIT `error` of an error of the proxy, and its value."""
     if isinstance(error, Conflict):
-        return Case("conflict", (error.expected, error.actual))
+        return "conflict", (error.expected, error.actual)
     if isinstance(error, TooLarge):
-        return Case("too-large", (error.size_bytes, error.limit_bytes))
+        return "too-large", (error.size_bytes, error.limit_bytes)
     case = _CASE_OF_CODE.get(error.code, error.code)
-    return Case(case if case in _TEXT_OF else "internal", error.message)
+    return case if case in _ERROR else "internal", error.message
 
 
-def placement(lifted: Mapping[str, object]) -> Placement:
+def placement(lifted: Sequence[Any]) -> Placement:
     """The WIT `placement` of a call."""
-    policy, ack = lifted["policy"], lifted["ack"]
+    key, destination, policy, ttl_ms, expected_version, ack = lifted
     return Placement(
-        key=_optional(str, lifted["key"]),
-        destination=_optional(str, lifted["destination"]),
-        policy=None if policy is None else Policy(str(policy)),
-        ttl_ms=_optional(int, lifted["ttl-ms"]),
-        expected_version=_optional(int, lifted["expected-version"]),
-        ack=None if ack is None else Ack(str(ack)),
+        key=key,
+        destination=destination,
+        policy=None if policy is None else Policy(policy),
+        ttl_ms=ttl_ms,
+        expected_version=expected_version,
+        ack=None if ack is None else Ack(ack),
     )
-
-
-def _optional(kind: type[T], value: object) -> T | None:
-    if value is None or isinstance(value, kind):
-        return value
-    raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")

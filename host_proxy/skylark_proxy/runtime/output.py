@@ -22,16 +22,16 @@ class GuestOutput:
         self._function, self._chain_id = function, chain_id
 
     def write(self, data: bytes) -> None:
-        """Takes what the guest printed; called by wasmtime."""
+        """Takes what the guest printed."""
         if self._lines >= _LINES_LIMIT:
             self._lines += data.count(b"\n")
             return
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > _LINE_LIMIT_BYTES:
-            lines.append(self._rest)
-            self._rest = b""
         for line in lines:
-            self._log(line)
+            self._log_in_pieces(line)
+        if len(self._rest) > _LINE_LIMIT_BYTES:
+            self._log_in_pieces(self._rest)
+            self._rest = b""
 
     def flush(self) -> None:
         """Log a last line that has no end, and how many lines were left out."""
@@ -40,6 +40,11 @@ class GuestOutput:
             self._rest = b""
         if self._lines > _LINES_LIMIT:
             self._tell(f"({self._lines - _LINES_LIMIT:,} further lines are not logged)")
+
+    def _log_in_pieces(self, line: bytes) -> None:
+        """Log a line; one that is too long as several."""
+        for start in range(0, max(1, len(line)), _LINE_LIMIT_BYTES):
+            self._log(line[start : start + _LINE_LIMIT_BYTES])
 
     def _log(self, line: bytes) -> None:
         self._lines += 1

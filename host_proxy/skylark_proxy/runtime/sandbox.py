@@ -1,29 +1,24 @@
-"""One sandbox: an instance of a component with its store, exchange directory, limits and guards."""
+"""One sandbox: an instance of a hosted module with its limits and output, and an invocation in it."""
 
-import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
-from wasmtime import ExitTrap, Store, WasiConfig, WasmtimeError
-from wasmtime import _ffi as ffi
-from wasmtime.component import Component, Func, Instance, Linker
+from wasmtime import WasmtimeError
 
+from skylark.functions import MARKED, NOTHING, SETTLE
 from skylark.wire import Buffer
 from skylark_proxy.errors import FunctionFailed, FunctionTimeout, InvalidArgument, TooLarge
-from skylark_proxy.runtime import capi, interface, values
-from skylark_proxy.runtime.engine import Engine
-from skylark_proxy.runtime.exchange import ExchangeDirectory
-from skylark_proxy.runtime.guard import Guard
-from skylark_proxy.runtime.imports import CURRENT
+from skylark_proxy.runtime import interface
+from skylark_proxy.runtime.abi import BrokenAbi, Memory, NoRoom, TooMuch
+from skylark_proxy.runtime.immortal import ADDRESS_BYTES, make_immortal
+from skylark_proxy.runtime.instance import Ended, Pristine
+from skylark_proxy.runtime.module import HostedModule
 from skylark_proxy.runtime.output import GuestOutput
 from skylark_proxy.runtime.stacks import on_guest_stack
-from skylark_proxy.runtime.values import Case
 
-_MAX_TOLD = 1 << 16
-"""Characters of what a guest says of its failure that its caller is told: the last ones, where the reason is."""
+_WARM_UP_CALLS = 30
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,27 +27,22 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         memory_bytes: Its linear memory, the Python interpreter's 40 MB included.
         deadline_ms: The time of one invocation.
-        exchange_bytes: Its exchange directory: request, response and bundles on their way.
     """
 
     memory_bytes: int = 512 << 20
     deadline_ms: int = 30_000
-    exchange_bytes: int = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One execution: `functions` run one after the other and share the sandbox and the bundle `state_key`.
-
-    `body` is the request's body, or a file on the exchange directories' file system that the sandbox may take.
-    """
+    """One execution: `functions` run one after the other and share the sandbox and the bundle `state_key`."""
 
     functions: tuple[str, ...]
     chain_id: str
     task_id: str
     node: str
     state_key: str | None = None
-    body: Buffer | Path = b""
+    body: Buffer = b""
     content_type: str = ""
 
 
@@ -75,172 +65,196 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
-    """How the sandboxes of a component are made: limits, environment, the folder of the exchange directories."""
+    """How the sandboxes of a component are made: limits and environment.
 
-    exchange_root: Path
+    Attributes:
+        reuse: Whether a sandbox serves more than one invocation without being reset.
+    """
+
     limits: Limits = field(default_factory=Limits)
     environment: Mapping[str, str] = field(default_factory=dict)
+    reuse: bool = False
 
 
 class Sandbox:
     """An instance. It runs one invocation at a time, in the thread that calls.
 
+    Args:
+        pristine: What the instance begins with and is reset to; None: with the module's own data, and it cannot be.
+
     Raises:
-        InvalidArgument: The component is not of the world `skylark:state/hosted`, or needs more than its limits.
+        InvalidArgument: The component needs more than its limits.
     """
 
-    def __init__(self, engine: Engine, linker: Linker, component: Component, config: SandboxConfig) -> None:
+    def __init__(self, module: HostedModule, config: SandboxConfig, pristine: Pristine | None = None) -> None:
         self._limits = config.limits
-        self._exchange = ExchangeDirectory(config.exchange_root, config.limits.exchange_bytes)
+        self._ends_in_reset = pristine is not None and not config.reuse
         self._outputs = (GuestOutput("stdout"), GuestOutput("stderr"))
-        self._store = Store(engine.wasmtime)
         try:
-            self._store.set_limits(memory_size=config.limits.memory_bytes)
-            self._store.set_wasi(self._wasi(config.environment))
-            self._guard = Guard(self._store, self._exchange.over_quota)
-            self._guard.start(config.limits.deadline_ms)
-            instance = on_guest_stack(lambda: self._instantiate(linker, component))
-            self._functions, self._handle = (self._export(instance, name) for name in ("functions", "handle"))
+            self._instance = on_guest_stack(
+                lambda: module.instantiate(config.limits.memory_bytes, config.environment, pristine)
+            )
         except WasmtimeError as error:
-            self.close()
-            raise InvalidArgument("component", "its imports", f"those of {interface.WORLD} ({error})") from error
-        except BaseException:
-            self.close()
-            raise
+            raise InvalidArgument("component", "its memory", f"within {config.limits} ({error})") from error
+        self._instance.outputs = self._outputs
 
     def functions(self) -> list[str]:
-        """The names of the component's functions."""
-        names: list[str] = on_guest_stack(lambda: self._call(self._functions))
-        return names
+        """The names of the component's functions.
+
+        Raises:
+            FunctionFailed: The component did not answer.
+        """
+        try:
+            return on_guest_stack(self._names)
+        except Ended as ended:
+            raise self._failed("functions", ended) from ended
 
     def invoke(self, invocation: Invocation, state: interface.State) -> Outcome:
         """Runs an invocation.
 
         Raises:
             FunctionTimeout: It did not end before the deadline.
-            FunctionFailed: It raised, was ended by the host, trapped, or answered with what is not an answer. The
-                sandbox must not be used again unless the function raised.
-            TooLarge: The request's body exceeds the quota of the exchange directory.
+            FunctionFailed: It raised, was ended by the host, trapped, or answered with what is not an answer.
+            TooLarge: The request's body does not fit into its memory.
         """
         return on_guest_stack(lambda: self._invoke(invocation, state))
 
-    def _invoke(self, invocation: Invocation, state: interface.State) -> Outcome:
-        name = "+".join(invocation.functions)
-        body = self._send_body(invocation.body)
-        for output in self._outputs:
-            output.start(name, invocation.chain_id)
-        CURRENT.state, CURRENT.exchange = state, self._exchange
-        self._guard.start(self._limits.deadline_ms)
-        try:
-            answer = self._call(self._handle, _argument(invocation, body))
-            if self._exchange.was_written() and self._exchange.over_quota():
-                raise self._over_quota(name)
-            return self._outcome(name, answer)
-        except WasmtimeError as error:
-            raise self._ended(name, error) from error
-        finally:
-            CURRENT.state = CURRENT.exchange = None
-            for output in self._outputs:
-                output.flush()
+    def warm_up(self) -> Pristine:
+        """Let the interpreter come to rest, without running a function; return what it then is.
 
-    def clear(self) -> None:
-        """Makes the sandbox ready for another invocation: what the last one left in the exchange directory goes."""
-        self._exchange.clear()
+        The sandbox must not be used any more.
+
+        Raises:
+            FunctionFailed: The component's SDK did not do what each invocation begins with.
+        """
+        state = _Marking(self._instance.memory)
+        # The deadline is for functions: a short one must not keep the component from being loaded.
+        self._limits, limits = Limits(self._limits.memory_bytes), self._limits
+        for name in (SETTLE, *[NOTHING] * _WARM_UP_CALLS):
+            self.invoke(Invocation((name,), "", "", ""), state)
+        self._limits = limits
+        return on_guest_stack(lambda: self._instance.pristine(state.marked))
+
+    @property
+    def can_be_reset(self) -> bool:
+        """True if `reset` makes it as good as new."""
+        return self._instance.can_be_reset
+
+    def reset(self) -> None:
+        """Make it as good as new, after whatever ended the last invocation.
+
+        Raises:
+            OSError: It cannot be; it has to be closed.
+        """
+        self._instance.reset()
 
     def close(self) -> None:
-        """Frees the instance and removes its exchange directory."""
-        self._store.close()
-        self._exchange.close()
+        """Frees the instance."""
+        self._instance.close()
 
-    def _export(self, instance: Instance, name: str) -> Func:
-        handler = instance.get_export_index(self._store, interface.HANDLER)
-        index = instance.get_export_index(self._store, name, handler) if handler else None
-        function = instance.get_func(self._store, index) if index else None
-        if function is None:
-            raise InvalidArgument("component", "its exports", f"those of {interface.WORLD}: {interface.HANDLER}")
-        return function
+    def _names(self) -> list[str]:
+        instance = self._instance
+        instance.begin(self._limits.deadline_ms)
+        at = instance.call("functions")
+        try:
+            names: list[str] = interface.NAMES.load(instance.memory, instance.memory.check(at, 8, 4))
+        except (BrokenAbi, TooMuch) as error:
+            raise Ended("trap", str(error)) from error
+        instance.finish("functions", at)
+        return names
 
-    def _wasi(self, environment: Mapping[str, str]) -> WasiConfig:
-        wasi = WasiConfig()
-        wasi.env = list(environment.items())
-        wasi.preopen_dir(str(self._exchange.path), "/exchange")
-        wasi.stdout_custom = self._outputs[0].write
-        wasi.stderr_custom = self._outputs[1].write
-        return wasi
-
-    def _instantiate(self, linker: Linker, component: Component) -> Instance:
-        with self._guard.watching():
-            return linker.instantiate(self._store, component)
-
-    def _send_body(self, body: Buffer | Path) -> Case:
-        return (
-            self._exchange.adopt("request", body) if isinstance(body, Path) else self._exchange.send("request", [body])
-        )
-
-    def _call(self, function: Func, argument: values.Value | None = None) -> Any:
-        """Calls an export that takes one argument or none, and returns one value."""
-        result, count = values.Value(), 0 if argument is None else 1
-        with self._guard.watching():
-            error = ffi.wasmtime_component_func_call(
-                ctypes.byref(function._func), self._store._context(), argument, count, ctypes.byref(result), 1
-            )
-        if argument is not None:
-            capi.val_delete(ctypes.byref(argument))
-        if error:
-            raise WasmtimeError._from_ptr(error)
-        answer = values.lift(result)
-        capi.val_delete(ctypes.byref(result))
+    def _invoke(self, invocation: Invocation, state: interface.State) -> Outcome:
+        name, instance = "+".join(invocation.functions), self._instance
+        for output in self._outputs:
+            output.start(name, invocation.chain_id)
+        instance.begin(self._limits.deadline_ms)
+        instance.state = state
+        try:
+            at = instance.call("handle", *interface.INVOCATION.lower(instance.memory, _members(invocation)))
+            answer = self._answer(name, at)
+            if not self._ends_in_reset:
+                instance.finish("handle", at)
+        except Ended as ended:
+            raise self._failed(name, ended) from ended
+        except BrokenAbi as error:
+            raise self._failed(name, Ended("trap", str(error))) from error
+        except NoRoom as error:
+            raise TooLarge("the request's body", error.size, error.limit) from error
+        finally:
+            instance.state = None
+            for output in self._outputs:
+                output.flush()
         return answer
 
-    def _outcome(self, name: str, answer: Case) -> Outcome:
-        if answer.name == "err":
-            failure = answer.value
-            kind, message, trace = (failure[part][-_MAX_TOLD:] for part in ("kind", "message", "traceback"))
-            raise FunctionFailed(failure["function"][:_MAX_TOLD] or name, kind, message, trace)
-        response = answer.value["response"]
-        if response is None:
-            return Outcome(answer.value["key"], None)
+    def _answer(self, name: str, at: int) -> Outcome:
+        memory, type_ = self._instance.memory, interface.HANDLED
         try:
-            return Outcome(answer.value["key"], self._response(response))
-        except (InvalidArgument, TooLarge) as error:
+            case, value = type_.load(memory, memory.check(at, type_.size, type_.align))
+            if case == "err":
+                function, kind, message, trace = value
+                raise FunctionFailed(function or name, kind, message, trace)
+            key, response = value
+            return Outcome(key, None if response is None else _response(*response))
+        except InvalidArgument as error:
             raise FunctionFailed(name, "response", error.message) from error
+        except TooMuch as error:
+            raise FunctionFailed(name, "response", str(error)) from error
 
-    def _response(self, response: Mapping[str, Any]) -> Response:
-        """The guest's answer, of which no word is trusted: its SDK's checks are the guest's to pass by."""
-        status, content_type = response["status"], response["content-type"]
-        if not 200 <= status <= 599:
-            raise InvalidArgument("status", status, "200 to 599")
-        if not (content_type.isascii() and content_type.isprintable()):
-            raise InvalidArgument("content-type", content_type[:100], "printable ASCII")
-        return Response(status, content_type, self._exchange.receive(response["body"]))
-
-    def _over_quota(self, name: str) -> FunctionFailed:
-        limit = self._limits.exchange_bytes
-        return FunctionFailed(name, "quota", f"it put more than {limit} bytes, or too many files, into /exchange")
-
-    def _ended(self, name: str, error: WasmtimeError) -> FunctionFailed:
+    def _failed(self, name: str, ended: Ended) -> FunctionFailed:
         """What to tell the caller of a guest that did not come back."""
-        if self._guard.reason == "deadline":
+        if ended.cause == "deadline":
             return FunctionTimeout(name, "deadline", f"it did not end within {self._limits.deadline_ms} ms")
-        if self._guard.reason == "quota":
-            return self._over_quota(name)
-        if isinstance(error, ExitTrap):
-            return FunctionFailed(name, "exit", f"it ended its process with status {error.code}")
-        lines = [line.strip() for line in str(error).splitlines() if line.strip() and "wasm function" not in line]
+        if ended.cause == "exit":
+            return FunctionFailed(name, "exit", ended.reason)
         memory = f"its memory limit is {self._limits.memory_bytes} bytes"
-        return FunctionFailed(name, "trap", f"{lines[-1] if lines else 'no reason given'} ({memory})")
+        return FunctionFailed(name, "trap", f"{ended.reason} ({memory})")
 
 
-def _argument(invocation: Invocation, body: Case) -> values.Value:
-    members = (
+def _response(status: int, content_type: str, body: memoryview) -> Response:
+    """Validate the guest's answer. The guest is untrusted and can bypass its SDK's checks."""
+    if not 200 <= status <= 599:
+        raise InvalidArgument("status", status, "200 to 599")
+    if not (content_type.isascii() and content_type.isprintable()):
+        raise InvalidArgument("content-type", content_type[:100], "printable ASCII")
+    return Response(status, content_type, bytes(body))
+
+
+def _members(invocation: Invocation) -> tuple[Any, ...]:
+    return (
         invocation.functions,
         invocation.chain_id,
         invocation.task_id,
         invocation.node,
         invocation.state_key,
         invocation.content_type,
-        body,
+        invocation.body,
     )
-    slot = values.Value()
-    interface.INVOCATION(slot, members)
-    return slot
+
+
+class _Marking:
+    """The state of a warm-up. What is stored are addresses of objects that are to be immortal.
+
+    Attributes:
+        marked: Those addresses.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self.marked: bytes = b""
+        self._memory = memory
+
+    def fetch(self, key: str, fields: object, read: object, min_version: int, into: object) -> interface.Fetched:
+        raise InvalidArgument("bundles", "call", "a call of a function")
+
+    def store(self, fields: Mapping[str, Buffer], placement: interface.Placement) -> interface.Stored:
+        """Mark the first object at once, which shows the guest whether that works; all others in the image.
+
+        There no page has to be copied for it.
+        """
+        addresses = bytes(fields[MARKED])
+        if len(addresses) <= ADDRESS_BYTES:
+            make_immortal(self._memory.view, addresses)
+        self.marked += addresses
+        return interface.Stored("", 0)
+
+    def delete(self, key: str) -> bool:
+        raise InvalidArgument("bundles", "call", "a call of a function")

@@ -117,10 +117,7 @@ class ProxySection(_Section, frozen=True):
     """The proxy of each node."""
 
     memory: Size = "1536Mi"
-    """The container's limit, with the exchange directories. A proxy takes 0.5 GB while it compiles a function, and
-    40 MB for each ready sandbox."""
-    exchange: Size = "256Mi"
-    """The size of the file system in memory for the exchange directories."""
+    """The container's limit. A proxy takes 0.5 GB while it compiles a function."""
     cache: Size = "2Gi"
     """The size of the folder for compiled components."""
     cpu: Cpu = "250m"

@@ -230,11 +230,6 @@ def secret_env(name: str, secret: str, key: str) -> Document:
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
-def memory_volume(name: str, size: str) -> Document:
-    """A file system in memory."""
-    return {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": size}}
-
-
 def empty_volume(name: str, size: str) -> Document:
     """A folder that ends with the pod."""
     return {"name": name, "emptyDir": {"sizeLimit": size}}

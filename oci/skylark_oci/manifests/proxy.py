@@ -18,7 +18,6 @@ from skylark_oci.manifests.documents import (
     environment,
     field_env,
     http_probe,
-    memory_volume,
     network_policy,
     node_port_service,
     peer_key_volume,
@@ -135,7 +134,6 @@ def _pod(config: ClusterConfig, pool: Pool) -> Document:
         "securityContext": pod_security(),
         "containers": [_container(config, pool)],
         "volumes": [
-            memory_volume("exchange", proxy.exchange),
             empty_volume("cache", proxy.cache),
             empty_volume("tmp", "256Mi"),
             peer_key_volume(proxy.peer_key_secret),
@@ -168,7 +166,6 @@ def _container(config: ClusterConfig, pool: Pool) -> Document:
         "resources": resources(proxy.cpu, proxy.memory),
         "securityContext": container_security(),
         "volumeMounts": [
-            {"name": "exchange", "mountPath": "/dev/shm"},  # noqa: S108
             {"name": "cache", "mountPath": _CACHE},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
             PEER_KEY_MOUNT,

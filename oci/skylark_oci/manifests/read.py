@@ -41,7 +41,7 @@ _EXPECTED = {
     "functions": "a list of functions",
     "namespace": "at most 63 of a-z 0-9 -, with a letter or digit at both ends",
     "node": "the name of a node: at most 253 of a-z 0-9 - ., with a letter or digit around each dot",
-} | dict.fromkeys(("memory", "exchange", "cache"), "a size, such as 512Mi")
+} | dict.fromkeys(("memory", "cache"), "a size, such as 512Mi")
 _EXPECTED |= dict.fromkeys(
     ("name", "after", "broker"),
     "at most 40 of a-z 0-9 -, from a letter on",

@@ -95,19 +95,12 @@ def _wrong_sizes(file: ClusterFile) -> Wrong:
     sizes = {
         "redis.memory": file.redis.memory,
         "proxy.memory": file.proxy.memory,
-        "proxy.exchange": file.proxy.exchange,
         "proxy.cache": file.proxy.cache,
         "node_info.memory": file.node_info.memory,
     } | {f"functions[{index}].memory": one.memory_limit for index, one in enumerate(file.functions)}
     for field, size in sizes.items():
         if size_bytes(size) < _LEAST_BYTES:
             yield field, size, "a size of 1Mi or more, with its unit, such as 512Mi"
-    if size_bytes(file.proxy.exchange) >= size_bytes(file.proxy.memory):
-        yield (
-            "proxy.exchange",
-            file.proxy.exchange,
-            f"less than proxy.memory, {file.proxy.memory}, of which it is a part",
-        )
 
 
 def _wrong_function(function: FunctionSection, names: list[str], index: int) -> Wrong:

@@ -1,12 +1,12 @@
 """Functions that do what a function should not: none of them may harm its node, or another function."""
 
 import asyncio
+import json  # noqa: F401
 import os
 import select
 import socket
 import sys
 import time
-from pathlib import Path
 from typing import Any, NoReturn
 
 import skylark
@@ -15,9 +15,6 @@ from skylark import hosted
 
 sdk: Any = hosted
 bundles, types, WitResponse = sdk.bundles, sdk.types, sdk.WitResponse
-
-EXCHANGE = Path("/exchange")
-BLOCK = bytes(1 << 20)
 
 
 @skylark.function
@@ -60,27 +57,6 @@ def eat_memory(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
     kept = []
     while True:
         kept.append(bytearray(1 << 20))
-
-
-@skylark.function
-def fill_exchange(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
-    with (EXCHANGE / "big").open("wb", buffering=0) as file:
-        for _ in range(10_240):
-            file.write(BLOCK)
-
-
-@skylark.function
-def fill_deleted_file(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
-    with (EXCHANGE / "big").open("wb", buffering=0) as file:
-        (EXCHANGE / "big").unlink()
-        for _ in range(10_240):
-            file.write(BLOCK)
-
-
-@skylark.function
-def make_many_files(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
-    for number in range(100_000):
-        (EXCHANGE / str(number)).touch()
 
 
 @skylark.function
@@ -127,13 +103,13 @@ def nonsense(bundle: skylark.Bundle, ctx: skylark.Context) -> Any:
     return eval(bytes(ctx.request.body).decode(), {"skylark": skylark})
 
 
-def responding(status: int, content_type: str, kind: str, value: str) -> None:
+def responding(status: int, content_type: str, body: bytes = b"") -> None:
     """Makes the SDK answer with this response, past its own checks: a guest may call WIT as it likes."""
-    payload = types.Payload_Inline(value) if kind == "inline" else types.Payload_File(value)
-    response = WitResponse(status, content_type, payload)
+    response = WitResponse(status, content_type, body)
     vars(hosted)["_responded"] = lambda _response: response
 
 
-def storing(name: str) -> None:
-    """Stores an exchange file as a bundle, past the SDK's checks."""
-    bundles.store(types.Payload_File(name), hosted._placed(skylark.state.Placement()))
+def storing(fields: list[tuple[str, bytes]]) -> None:
+    """Stores these fields as a bundle, past the SDK's checks."""
+    contents = [types.Field(name, value) for name, value in fields]
+    bundles.store(contents, hosted._placed(skylark.state.Placement()))

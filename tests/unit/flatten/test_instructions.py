@@ -59,6 +59,8 @@ NAMING = [
     b"\xfc\x0f\x01",
     b"\xfc\x10\x01",
     b"\xfc\x11\x01",
+    b"\x3f\x00",
+    b"\x40\x00",
 ]
 
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from skylark_flatten.attach import START, SYSTEM, built_layer
+from skylark_flatten.attach import START, built_layer
 from skylark_flatten.binary import sections
 from skylark_flatten.module import Kind
+from skylark_flatten.plan import SYSTEM
 from wit_signatures import Core, core_functions
 
 WIT = Path(__file__).parents[3] / "wit" / "deps"

@@ -22,7 +22,7 @@ def beside(folder: Path, text: str) -> Manifest:
         ("[limits]\nmemory_bytes = 99999999999", "limits.memory_bytes"),
         ("[limits]\ndeadline_ms = 0", "limits.deadline_ms"),
         ("[limits]\ndeadline_ms = 9223372036854775807", "limits.deadline_ms from 1 to 86400000"),
-        ("[limits]\nexchange_bytes = 0", "limits.exchange_bytes"),
+        ("[limits]\nexchange_bytes = 1000", "unknown field `exchange_bytes`"),
         ("environment = " + "[" * 100_000, "a valid manifest"),
         ("environment = " + "{a = " * 2_000, "a valid manifest"),
         ("a." * 5_000 + "a = 1", "a valid manifest"),

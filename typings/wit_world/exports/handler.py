@@ -11,7 +11,7 @@ from abc import abstractmethod
 import weakref
 
 from componentize_py_types import Result, Ok, Err, Some
-from ..imports import types
+
 
 @dataclass
 class Invocation:
@@ -24,7 +24,7 @@ class Invocation:
     node: str
     state: Optional[str]
     content_type: str
-    body: types.Payload
+    body: bytes
 
 @dataclass
 class Response:
@@ -33,7 +33,7 @@ class Response:
     """
     status: int
     content_type: str
-    body: types.Payload
+    body: bytes
 
 @dataclass
 class Outcome:

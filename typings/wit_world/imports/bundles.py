@@ -27,7 +27,7 @@ class Fetched:
     hops: int
     age_ms: Optional[int]
     stale: Optional[types.Staleness]
-    contents: types.Payload
+    contents: List[types.Field]
 
 @dataclass
 class Placement:
@@ -65,7 +65,7 @@ def fetch(key: str, fields: List[str], read: types.Read, min_version: int) -> Fe
     Raises: `componentize_py_types.Err(wit_world.imports.types.Error)`
     """
     raise NotImplementedError
-def store(contents: types.Payload, placement: Placement) -> Stored:
+def store(contents: List[types.Field], placement: Placement) -> Stored:
     """
     Replaces a bundle as a whole and returns the key of where it was put.
     

@@ -3,8 +3,7 @@
 """
 The words that the interfaces of this package share.
 
-No signature in this package carries bytes: keys, names, sizes, policies and errors cross the sandbox as values,
-contents cross in files of the exchange directory (see `payload`).
+Contents are `list<u8>`: the host copies them between its sockets and the guest's memory.
 """
 from typing import TypeVar, Generic, Union, Optional, Protocol, Tuple, List, Any, Self, Callable
 from types import TracebackType
@@ -47,24 +46,13 @@ class Staleness(Enum):
     OWNER_UNREACHABLE = 0
     OWNER_LOST_IT = 1
 
-
 @dataclass
-class Payload_Inline:
-    value: str
-
-
-@dataclass
-class Payload_File:
-    value: str
-
-
-Payload = Union[Payload_Inline, Payload_File]
-"""
-Contents on their way across the sandbox boundary.
-
-The receiver must have read a `file` before it makes the next call: either side may then reuse it.
-"""
-
+class Field:
+    """
+    A field of a bundle.
+    """
+    name: str
+    value: bytes
 
 @dataclass
 class VersionConflict:
