@@ -199,7 +199,7 @@ class ChainState:
     def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, into: Into | None = None) -> Fetched:
         """See `bundles.fetch` of the WIT."""
         with self._noting(key):
-            return self._fetch(key, fields, read, min_version)
+            return self._fetch(key, fields, read, min_version, into)
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
         """See `bundles.store` of the WIT."""
@@ -224,7 +224,7 @@ class ChainState:
                 self._session.note(key, error.deleted_version if isinstance(error, NotFound) else error.actual)
             raise
 
-    def _fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int) -> Fetched:
+    def _fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, into: Into | None) -> Fetched:
         wanted, names = self._allowed(key), distinct_names("fields", fields)
         if min_version > MAX_VERSION:
             raise InvalidArgument("min_version", min_version, f"a version, at most {MAX_VERSION}, or 0")
@@ -232,7 +232,7 @@ class ChainState:
             self._look_at_predecessor()
         floor = max(min_version, self._session.version(key))
         with self._budget.share_here():
-            fetched = self._propagation.fetch(wanted, names, read, floor)
+            fetched = self._propagation.fetch(wanted, names, read, floor, into=into)
         self._report.note_fetch(fetched)
         info = fetched.info
         self._see(info)
