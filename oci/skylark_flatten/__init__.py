@@ -1,6 +1,4 @@
-"""Makes a WebAssembly component of Python one core module, for runtimes that load no components."""
+"""Makes a WebAssembly component of Python one core module, for runtimes that load no components: see `flatten`.
 
-from skylark_flatten.errors import FlattenError, Malformed, Unsupported
-from skylark_flatten.flatten import Flattened, flatten
-
-__all__ = ["FlattenError", "Flattened", "Malformed", "Unsupported", "flatten"]
+Nothing is imported here: those who only read the binary format need not wait for the rest.
+"""
