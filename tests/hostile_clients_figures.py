@@ -1,4 +1,4 @@
-"""Measures how long another client waits while strangers are at a node: `python tests/strangers_figures.py`.
+"""Measures how long another client waits while strangers are at a node: `python tests/hostile_clients_figures.py`.
 
 Each line is an attack; the times are of one client that asks for the node's health and puts and gets bundles of 1 kB
 at the node, one request after the other, for `SECONDS`.

@@ -37,6 +37,7 @@ class Operation:
         floor: The highest version that was acknowledged when it began.
         ended_s: When it was acknowledged, refused or given up; for ever until then.
         version: Its version, once that is known.
+        copied: True if the cloud was promised a copy.
     """
 
     content: bytes | None
@@ -48,6 +49,7 @@ class Operation:
     version: int | None = None
     acknowledged: bool = False
     refused: bool = False
+    copied: bool = False
 
     def told(self) -> str:
         """Return it as a line."""
@@ -95,11 +97,18 @@ class Checker:
         return [key for key, history in self._histories.items() if history.newest is not None]
 
     def begin(
-        self, key: StateKey, content: bytes | None, now_s: float, *, expected: int | None = None, expires: bool = False
+        self,
+        key: StateKey,
+        content: bytes | None,
+        now_s: float,
+        *,
+        expected: int | None = None,
+        expires: bool = False,
+        copied: bool = False,
     ) -> Operation:
         """A write, or a deletion, of a key begins."""
         history = self._histories[key]
-        operation = Operation(content, expected, expires, now_s, history.floor)
+        operation = Operation(content, expected, expires, now_s, history.floor, copied=copied)
         history.operations.append(operation)
         if content is not None:
             history.by_content[content] = operation
@@ -164,6 +173,11 @@ class Checker:
                 raise Violation(
                     f"{key} at {where}: a write that was given up came over version {later.version}", history
                 )
+
+    def promised(self, key: StateKey) -> bytes | None:
+        """Return the contents that the cloud was promised, if these are the last ones that were acknowledged."""
+        newest = self._histories[key].newest
+        return newest.content if newest is not None and newest.copied else None
 
     def settled(self, key: StateKey, where: str, content: bytes | None, version: int) -> None:
         """Once all is quiet: what the owner has."""

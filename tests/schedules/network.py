@@ -40,7 +40,7 @@ class Rates:
     lost: float = 0.004
     answer_lost: float = 0.004
     broken: float = 0.004
-    late: float = 0.004
+    late: float = 0.01
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ class SimulatedNode:
         Commands that take no time are as good a schedule as others, and cheaper.
         """
         chance, sleep = self._scheduler.random.random, self._scheduler.sleep
-        if chance() < 0.6:
+        if chance() < 0.3:
             sleep(chance() * 0.001)
         if self.redis_away:
             raise StoreUnavailable("Redis is away")
@@ -156,6 +156,6 @@ class SimulatedNode:
         replies = do()
         if chance() < self.fails:
             raise StoreBrokenOff("the connection to Redis broke") if chance() < 0.5 else StoreTimeout("Redis is slow")
-        if chance() < 0.3:
+        if chance() < 0.2:
             sleep(chance() * 0.001)
         return replies

@@ -19,13 +19,14 @@ from skylark_proxy.errors import (
     StoreUnavailable,
     UnknownNode,
 )
-from skylark_proxy.model import Ack, Read, StateKey
+from skylark_proxy.model import Ack, Read, StateKey, Tier
 from skylark_proxy.placement import Defaults, Write
 from skylark_proxy.propagation import Propagation
 
 T = TypeVar("T")
 
 NAMES = tuple(node.name for node in NODES)
+CLOUD = next(node.name for node in NODES if node.tier is Tier.CLOUD)
 LARGE_BYTES = 70_000
 """More than what is forwarded without an announcement."""
 
@@ -203,6 +204,8 @@ class Schedule:
                 copy = self.nodes[name].peek(key)
                 if copy is not None:
                     self._compare(key, name, copy, (content, version))
+                elif name == CLOUD and content is not None and content == self.checker.promised(key):
+                    raise Violation(f"{key}: the cloud was promised a copy, and has none", self.checker.history(key))
         for key, content, life in self._abandoned:
             if life.ended:  # while its Redis is away, a process refuses a late write only as long as it runs
                 continue
@@ -257,7 +260,7 @@ class Client:
             self._increment: 12,
             self._read: 16,
             self._read_stored: 10,
-            self._delete: 5,
+            self._delete: 8,
             self._delete_stored: 3,
         }
         while not self._schedule.quiet:
@@ -286,7 +289,8 @@ class Client:
         except (SkylarkError, Lost):
             # Whoever has it now: it is nobody's yet, and may come to be read nowhere, since nobody knows its key.
             return
-        operation = self._checker.begin(placed.key, content, began_s, expires=write.ttl_ms is not None)
+        copied = write.replicate or write.ack is Ack.CLOUD
+        operation = self._checker.begin(placed.key, content, began_s, expires=write.ttl_ms is not None, copied=copied)
         self._checker.acknowledge(placed.key, operation, placed.version, now.now_s)
         self._see(placed.key, placed.version)
         self._schedule.stored(placed.key)
@@ -316,11 +320,12 @@ class Client:
             {"f": content},
             expected_version=expected,
             replicate=self._random.random() < 0.3,
-            ack=Ack.CLOUD if self._random.random() < 0.1 else None,
+            ack=Ack.CLOUD if self._random.random() < 0.15 else None,
             ttl_ms=2000 if expires else None,
         )
         now = self._schedule.scheduler
-        operation = self._checker.begin(key, content, now.now_s, expected=expected, expires=expires)
+        copied = write.replicate or write.ack is Ack.CLOUD
+        operation = self._checker.begin(key, content, now.now_s, expected=expected, expires=expires, copied=copied)
         placed = self._change(node, operation, lambda propagation: propagation.place(write))
         if placed is not None:
             self._checker.acknowledge(key, operation, placed.version, now.now_s)
