@@ -54,24 +54,13 @@ class Budget:
         """What is held now."""
         return self._used_bytes
 
-    @contextlib.contextmanager
-    def share(self) -> Iterator["Share"]:
-        """A share of the bytes, empty at first. What it holds is given back in the end."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            share.hold(0)
+    def share(self) -> "Share":
+        """A share of the bytes, empty at first. What it holds is given back at the end of its `with`."""
+        return Share(self)
 
-    @contextlib.contextmanager
-    def share_here(self) -> Iterator["Share"]:
+    def share_here(self) -> "Share":
         """The same; it is the one that `share_here` returns in this task or thread, and in threads of this task."""
-        with self.share() as share:
-            token = _HERE.set(share)
-            try:
-                yield share
-            finally:
-                _HERE.reset(token)
+        return _ShareHere(self)
 
     def _take(self, share: "Share", size_bytes: int, beyond: bool = True) -> bool:
         with self._lock:
@@ -121,6 +110,12 @@ class Share:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self.size_bytes = 0
+
+    def __enter__(self) -> "Share":
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.hold(0)
 
     async def add(self, size_bytes: int) -> None:
         """Takes further bytes; to be called in the event loop.
@@ -178,6 +173,18 @@ class Share:
             yield note
         finally:
             self.hold(read_bytes)
+
+
+class _ShareHere(Share):
+    """A share that `share_here` returns."""
+
+    def __enter__(self) -> Share:
+        self._before = _HERE.set(self)
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        _HERE.reset(self._before)
+        self.hold(0)
 
 
 _HERE: ContextVar[Share | None] = ContextVar("share", default=None)
