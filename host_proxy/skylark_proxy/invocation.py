@@ -2,11 +2,13 @@
 
 import contextlib
 import logging
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import replace
 
 from skylark.plan import Plan
 from skylark.session import MAX_VERSION, Session
@@ -22,6 +24,7 @@ from skylark_proxy.errors import (
     NotFound,
     SkylarkError,
 )
+from skylark_proxy.ids import new_id
 from skylark_proxy.model import Ack, BundleInfo, Policy, Read, StateKey, check_name
 from skylark_proxy.name_lists import distinct_names
 from skylark_proxy.placement import FetchedBundle, PlacedBundle, Write
@@ -31,6 +34,7 @@ from skylark_proxy.runtime import (
     Fetched,
     Functions,
     Invocation,
+    Loaded,
     Outcome,
     Placement,
     Room,
@@ -47,8 +51,7 @@ _MESSAGE_CHARACTERS = 4096
 _GRACE_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What a caller asks for.
 
     Attributes:
@@ -306,8 +309,11 @@ class Invoker:
         self._workers = workers
         self._reports: OrderedDict[str, Report] = OrderedDict()
 
-    async def invoke(self, call: Call) -> tuple[Outcome, Report]:
+    async def invoke(self, call: Call, loaded: Loaded) -> tuple[Outcome, Report]:
         """Runs a call in a worker thread.
+
+        Args:
+            loaded: The component of its functions.
 
         Raises:
             NotFound: There is no such function here, or its predecessor's bundle is nowhere.
@@ -315,19 +321,17 @@ class Invoker:
             Overloaded: Too many calls wait already.
             UnknownNode: The destination is not in the topology.
         """
-        loaded = self.functions.component(call.functions)
-        for node in (call.destination, *(step.node for step in (call.plan.steps if call.plan else ()))):
-            if node is not None:
-                self._propagation.topology().node(node)
+        self._check_nodes(call)
         if call.fuse and call.plan is None and call.state_key is not None and len(loaded.functions) > 1:
             call = replace(call, plan=await self._local.run(self._plan_here, call.state_key))
-        call = replace(call, functions=self._fused(call, loaded.functions))
+        if call.plan is not None and call.fuse:
+            call = replace(call, functions=self._fused(call.functions, call.plan, loaded.functions))
         report = self._begin(call)
         started = time.perf_counter()
         deadline_ms = loaded.manifest.limits.deadline_ms
         try:
             outcome = await self._workers.run(
-                lambda: self._run(call, report, loaded.manifest.chains),
+                lambda: self._run(call, report, loaded),
                 deadline_ms / 1000 + _GRACE_S,
                 lambda: FunctionTimeout("+".join(call.functions), "deadline", f"it is blocked since {deadline_ms} ms"),
                 call.functions[0],
@@ -340,6 +344,12 @@ class Invoker:
             report.duration_ms = (time.perf_counter() - started) * 1000
         return outcome, report
 
+    def _check_nodes(self, call: Call) -> None:
+        named = [call.destination, *(step.node for step in call.plan.steps)] if call.plan else [call.destination]
+        for node in named:
+            if node is not None:
+                self._propagation.topology().node(node)
+
     def report(self, task_id: str) -> Report:
         """What an invocation did.
 
@@ -351,14 +361,13 @@ class Invoker:
         except KeyError:
             raise NotFound("task", task_id) from None
 
-    def _fused(self, call: Call, together: Collection[str]) -> tuple[str, ...]:
-        """The functions of a call with those that the plan has follow them here, in the same component."""
-        functions = list(call.functions)
-        if call.plan is not None and call.fuse:
-            for step in call.plan.after(functions[-1]):
-                if step.node != self._propagation.node or step.function not in together:
-                    break
-                functions.append(step.function)
+    def _fused(self, called: tuple[str, ...], plan: Plan, together: Collection[str]) -> tuple[str, ...]:
+        """Extend the functions of a call with the next ones of its plan that run here, in the same component."""
+        functions = list(called)
+        for step in plan.after(functions[-1]):
+            if step.node != self._propagation.node or step.function not in together:
+                break
+            functions.append(step.function)
         return tuple(functions)
 
     def _plan_here(self, key: StateKey) -> Plan | None:
@@ -379,7 +388,7 @@ class Invoker:
             self._reports.popitem(last=False)
         return report
 
-    def _run(self, call: Call, report: Report, chains: Chains) -> Outcome:
+    def _run(self, call: Call, report: Report, loaded: Loaded) -> Outcome:
         invocation = Invocation(
             functions=call.functions,
             chain_id=report.chain_id,
@@ -389,10 +398,10 @@ class Invoker:
             body=call.body,
             content_type=call.content_type,
         )
-        state = ChainState(self._propagation, call, report, chains, self._budget)
+        state = ChainState(self._propagation, call, report, loaded.manifest.chains, self._budget)
         started = time.perf_counter()
         try:
-            return self.functions.invoke(invocation, state)
+            return loaded.invoke(invocation, state)
         except FunctionFailed as failure:
             if state.failed is not None and _is_what_failed(state.failed, failure):
                 raise state.failed from failure
@@ -415,8 +424,3 @@ def _head_or_none(key: StateKey, head: Callable[[StateKey], BundleInfo]) -> Bund
     except SkylarkError as error:
         _LOG.info("the plan of %s is not known, nor what its chain has seen: %s", key, error)
         return None
-
-
-def new_id() -> str:
-    """A name for a chain or a task: 128 random bits in hexadecimal."""
-    return os.urandom(16).hex()

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from skylark.plan import Plan
 from skylark.session import MAX_VERSION
@@ -174,28 +175,40 @@ def header_number(request: Request, header: str, maximum: int) -> int | None:
     return None if value is None else _number(header, value, 0, maximum)
 
 
-async def body(request: Request, limit_bytes: int, frame_bytes: int = 0) -> bytearray:
-    """The whole body.
+async def body(request: Request, limit_bytes: int, frame_bytes: int = 0) -> bytes | bytearray:
+    """The whole body of a request; see `read_body`."""
+    return await read_body(request.headers, request.receive, limit_bytes, frame_bytes)
+
+
+async def read_body(
+    headers: Mapping[str, str], receive: Receive, limit_bytes: int, frame_bytes: int = 0
+) -> bytes | bytearray:
+    """The whole body, without a copy where it comes in one piece.
 
     Args:
         frame_bytes: What may come on top of the limit, for what is around the contents that the limit is for.
 
     Raises:
         TooLarge: It exceeds the limit; what comes after is not read.
+        ClientDisconnect: The client went away before it was whole.
     """
-    data = bytearray()
-    _check_length(request, limit_bytes, frame_bytes)
-    async for chunk in request.stream():
-        if len(data) + len(chunk) > limit_bytes + frame_bytes:
-            raise TooLarge("body", len(data) + len(chunk), limit_bytes)
-        data += chunk
-    return data
-
-
-def _check_length(request: Request, limit_bytes: int, frame_bytes: int = 0) -> None:
-    length = request.headers.get("content-length")
+    length = headers.get("content-length")
     if length is not None and int(length) > limit_bytes + frame_bytes:
         raise TooLarge("body", int(length), limit_bytes)
+    data: bytes | bytearray = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        if len(data) + len(piece) > limit_bytes + frame_bytes:
+            raise TooLarge("body", len(data) + len(piece), limit_bytes)
+        if not data:
+            data = piece if not more else bytearray(piece)
+        else:
+            data += piece
+    return data
 
 
 def _number(parameter: str, value: str, minimum: int, maximum: int) -> int:

@@ -8,8 +8,12 @@ from skylark_proxy.placement import PlacedBundle
 from skylark_proxy.topology_source import TopologySource
 
 
-def report_json(report: Report) -> dict[str, Any]:
-    """A report; the names of its timings are those of design and tables: f, ex, dr, dm."""
+def report_json(report: Report, timings: dict[str, float] | None = None) -> dict[str, Any]:
+    """A report; the names of its timings are those of design and tables: f, ex, dr, dm.
+
+    Args:
+        timings: Its timings, where they are known already.
+    """
     return {
         "functions": list(report.functions),
         "node": report.node,
@@ -17,7 +21,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "task_id": report.task_id,
         "key": str(report.key) if report.key else None,
         "started_ms": report.started_ms,
-        "timings_ms": timings_ms(report),
+        "timings_ms": timings or timings_ms(report),
         "fetches": [_fetch_json(fetched) for fetched in report.fetches],
         "placements": [placement_json(placed) for placed in report.placements],
         "left_out": report.left_out,
@@ -35,9 +39,9 @@ def timings_ms(report: Report) -> dict[str, float]:
     }
 
 
-def server_timing(report: Report) -> str:
+def server_timing(timings: dict[str, float]) -> str:
     """The header `Server-Timing`."""
-    return ", ".join(f"{name};dur={value}" for name, value in timings_ms(report).items())
+    return ", ".join([f"{name};dur={value}" for name, value in timings.items()])
 
 
 def placement_json(placed: PlacedBundle) -> dict[str, Any]:
