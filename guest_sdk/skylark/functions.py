@@ -8,6 +8,7 @@ from typing import TypeVar, overload
 
 from skylark.context import Context, Execution, Request, Response, entered
 from skylark.names import NAME
+from skylark.settled import settle
 from skylark.state import Backend, Bundle, Placement, State
 from skylark.wire import Buffer
 
@@ -21,8 +22,12 @@ REGISTRY: dict[str, Function] = {}
 NEEDS: dict[str, frozenset[str]] = {}
 """The fields of the predecessor's bundle that a function has declared to need; one that has not needs all."""
 
-NOTHING = ""
-"""The name of what does nothing; no function can have it. A host runs it to let the interpreter come to rest."""
+NOTHING, SETTLE = "", " settle"
+"""The names of what does nothing, and of what lets a host mark all objects (see `settled`). No function can have them.
+A host runs them to let the interpreter come to rest, before it makes an image of it."""
+
+MARKED = "objects"
+"""The field that `SETTLE` stores."""
 
 _MESSAGE_LIMIT = 8192
 _TRACEBACK_LIMIT = 65536
@@ -192,9 +197,16 @@ def _nothing(_bundle: Bundle, _ctx: Context) -> Response:
     return Response()
 
 
+def _settle(_bundle: Bundle, ctx: Context) -> None:
+    settle(lambda addresses: ctx.state.store({MARKED: addresses}))
+
+
+_RESERVED: dict[str, Function] = {NOTHING: _nothing, SETTLE: _settle}
+
+
 def _look_up(name: str) -> Function:
-    if name == NOTHING:
-        return _nothing
+    if name in _RESERVED:
+        return _RESERVED[name]
     try:
         return REGISTRY[name]
     except KeyError:

@@ -105,6 +105,8 @@ class HttpBackend:
     def fetch(self, key: str, fields: Collection[str], read: Read = Read.NEAREST, min_version: int = 0) -> Bundle:
         """See `State.fetch`."""
         started = time.perf_counter()
+        if key != self._terms.state_key:
+            self._look_at_predecessor()
         wanted = {"fields": ",".join(fields) or None, "read": None if read is Read.NEAREST else read.value}
         reply = self._read("GET", key, wanted, min_version)
         with self._of_a_proxy():

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any, SupportsIndex
 
-from skylark import json_names, output
+from skylark import json_names, output, settled
 from skylark.functions import REGISTRY
 from skylark.late_files import LateFiles
 from skylark.late_modules import LateModules, explain_absence
@@ -49,6 +49,8 @@ def seal(late: LateModules, files: LateFiles) -> None:
     elif "json" in sys.modules:
         json_names.bound_all()
     gc.collect()
+    if "skylark.hosted" in sys.modules:
+        settled.hold()
     _clear_free_memory()
     gc.freeze()
 

@@ -231,6 +231,8 @@ class ChainState:
         wanted, names = self._allowed(key), distinct_names("fields", fields)
         if min_version > MAX_VERSION:
             raise InvalidArgument("min_version", min_version, f"a version, at most {MAX_VERSION}, or 0")
+        if wanted != self._call.state_key:
+            self._look_at_predecessor()
         floor = max(min_version, self._session.version(key))
         with self._budget.share_here():
             fetched = self._propagation.fetch(wanted, names, read, floor)
@@ -248,18 +250,20 @@ class ChainState:
             self._session.note(str(key), version)
         self._session.note_read(str(info.key), info.version)
 
-    def _look_at_predecessor(self, key: StateKey) -> None:
-        """Take from the predecessor what travels with a chain, where its bundle was not fetched."""
+    def _look_at_predecessor(self) -> None:
+        """Take from the predecessor what travels with a chain, where its bundle was not fetched. It is asked once."""
+        key = self._call.state_key
+        if key is None or self._fetched:
+            return
+        self._fetched = True
         info = _head_or_none(key, lambda key: self._propagation.head(key)[0])
         if info is not None:
             self._see(info)
             self._plan = self._plan or info.meta.plan
-        self._fetched = True
 
     def _store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
         own = StateKey(self._report.chain_id, self._report.task_id)
-        if not self._fetched and self._call.state_key is not None:
-            self._look_at_predecessor(self._call.state_key)
+        self._look_at_predecessor()
         destination, named_by = self._destination(placement)
         write = Write(
             key=self._allowed(placement.key) if placement.key is not None else own,

@@ -3,6 +3,8 @@
 from skylark_flatten import binary
 from skylark_flatten.attach import Image
 from skylark_flatten.binary import u32
+from skylark_flatten.constants import Number, i32
+from skylark_flatten.density import zeros_between
 from skylark_flatten.errors import Malformed, Unsupported
 from skylark_flatten.module import PREAMBLE, Data, Elements, Limits
 from skylark_flatten.plan import Definition, SystemFunction
@@ -42,6 +44,7 @@ class _Writer:
 
     def module(self) -> bytes:
         """The module. Its types are known once all else is encoded."""
+        data = self._data()
         sections = [
             binary.section(2, binary.vector([self._import(*one) for one in self._kept.systems.items()])),
             binary.section(3, binary.vector([self._function(one) for one in self._kept.bodies])),
@@ -50,9 +53,9 @@ class _Writer:
             binary.section(6, binary.vector([self._global(one) for one in self._kept.written])),
             binary.section(7, binary.vector(self._exports())),
             binary.section(9, binary.vector(self._elements())),
-            self._data_count(),
+            self._data_count(len(data)),
             binary.section(10, binary.vector([self._body(*one) for one in self._kept.bodies.items()])),
-            binary.section(11, binary.vector(self._data())),
+            binary.section(11, binary.vector(data)),
         ]
         return PREAMBLE + binary.section(1, binary.vector(self._renaming.types)) + b"".join(sections)
 
@@ -127,17 +130,30 @@ class _Writer:
     def _expression(self, unit: int, expression: bytes) -> bytes:
         return self._renaming.constant(unit, self._spaces.evaluate(unit, expression)) + _END
 
-    def _data_count(self) -> bytes:
+    def _data_count(self, count: int) -> bytes:
         if not any(module.counts_data for module in self._spaces.modules):
             return b""
-        return binary.section(12, u32(sum(len(module.data) for module in self._spaces.modules)))
+        return binary.section(12, u32(count))
 
     def _body(self, function: Definition, parts: list[bytes]) -> bytes:
         body = self._renaming.body(function.unit, parts)
         return u32(len(body)) + body
 
     def _data(self) -> list[bytes]:
-        return [self._placed(unit, one) for unit, module in enumerate(self._spaces.modules) for one in module.data]
+        segments = [(unit, one) for unit, module in enumerate(self._spaces.modules) for one in module.data]
+        placed = [self._placed(*one) for one in segments]
+        return [*placed, *self._zeros(segments)] if self._image.soft is not None else placed
+
+    def _zeros(self, segments: list[tuple[int, Data]]) -> list[bytes]:
+        """Segments of zeros where there are zeros anyway; see `density`."""
+        extents = []
+        for unit, one in segments:
+            start = self._spaces.evaluate(unit, one.offset) if one.offset is not None else None
+            if isinstance(start, Number):
+                address = start.value % (1 << 32)
+                extents.append((address, address + len(one.contents)))
+        zeros = ((i32(start).encode(), stop - start) for start, stop in zeros_between(extents))
+        return [b"\0" + offset + _END + u32(size) + bytes(size) for offset, size in zeros]
 
     def _placed(self, unit: int, data: Data) -> bytes:
         size = u32(len(data.contents))

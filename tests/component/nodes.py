@@ -18,7 +18,7 @@ NODE = "node-1"
 class MemoryState:
     """The state calls of invocations, in a dict, with every call noted. `failure` is raised instead, if set.
 
-    `age_ms` and `stale` are said of all that is fetched. If it `lands`, another thread writes that to the guest's memory.
+    `age_ms` and `stale` are said of all that is fetched. If it `lands`, another thread writes it to the guest.
     """
 
     def __init__(self) -> None:

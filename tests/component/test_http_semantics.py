@@ -27,8 +27,12 @@ from cloud_events import (
     with_data,
 )
 from continuum import LiveNode, Nodes, check_error, four_nodes, run_nodes
+from skylark import wire
+from skylark.session import parse_seen
+from skylark_proxy import bundle_http
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
+from skylark_proxy.model import Metadata
 from wasi_http import RUNTIMES
 
 SOURCE = Path(__file__).parent / "functions" / "everything.py"
@@ -47,10 +51,10 @@ class Server:
     def call(self, functions: str, body: bytes = b"", **query: str) -> httpx.Response:
         return self.http.post(f"/functions/{functions}", params=query, content=body)
 
-    def ask(self, functions: str, body: object) -> Any:
+    def ask(self, functions: str, body: object, chain: str | None = None) -> Any:
         """The JSON that a function answers with."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return own(self.call(functions, content)).json()
+        return own(self.call(functions, content, **({"chain": chain} if chain is not None else {}))).json()
 
     def event(self, functions: str, event: object, query: str = "") -> httpx.Response:
         """Sends a CloudEvent in structured mode."""
@@ -61,6 +65,16 @@ class Server:
     def fields(self, key: str) -> dict[str, bytes]:
         fields, _ = self.node.client.get_bundle(key)
         return {name: bytes(value) for name, value in fields.items()}
+
+
+def put_copy(node: LiveNode, key: str, version: int, content: bytes, age_ms: int) -> None:
+    """Puts a copy at a node, of which its owner does not know."""
+    chain, owner, task = key.split(":")
+    meta = Metadata(owner, 1, bundle_http.checksum({"f": content}), "0123456789abcdef-1")
+    said = {bundle_http.OWNER: owner, bundle_http.VERSION: str(version), bundle_http.AGE_MS: str(age_ms)}
+    path = f"/bundles/{chain}:{node.node.name}:{task}?scope=local"
+    headers = bundle_http.meta_headers(meta) | said
+    own(node.http.put(path, content=b"".join(wire.encode({"f": content})), headers=headers))
 
 
 def own(answer: httpx.Response) -> httpx.Response:
@@ -331,6 +345,68 @@ class TestState:
         """A function catches the same classes, whatever brings its calls to the proxy."""
         body = json.dumps(call).replace("%s", chain).encode()
         assert own(server.call("calls_state", body, chain=chain)).json()["raised"] == raised
+
+    def fetched(self, server: Server, key: str, **arguments: object) -> Any:
+        """What a fetch gives a function, or the error that it gets."""
+        return server.ask("calls_state", {"call": "fetch", "key": key, "arguments": arguments}, key.split(":")[0])
+
+    def test_what_a_fetch_is_content_with(self, server: Server, chain: str) -> None:
+        """A copy says its age; a function that wants the owner's bundle, or has seen a later one, gets that."""
+        key, owner = f"{chain}:sat2:t1", server.nodes["sat2"]
+        first = owner.client.put_bundle(key, {"f": b"1"})["version"]
+        put_copy(server.node, key, first, b"1", age_ms=5000)
+        confirmed = self.fetched(server, key, read="latest")
+        assert (confirmed["fields"], confirmed["age_ms"], confirmed["stale"]) == ({"f": "1"}, 0, None)
+        second = owner.client.put_bundle(key, {"f": b"2"})["version"]
+        nearest = self.fetched(server, key, read="nearest")
+        assert (nearest["version"], nearest["key"], nearest["stale"]) == (first, key, None)
+        assert nearest["age_ms"] >= 5000
+        present = {"fields": {"f": "2"}, "key": key, "version": second, "age_ms": None, "stale": None}
+        assert self.fetched(server, key, min_version=second) == present
+        assert self.fetched(server, key, read="owner") == self.fetched(server, key, read="latest") == present
+
+    @pytest.mark.parametrize(("owner", "stale"), [("gone", "owner-unreachable"), ("sat2", "owner-lost-it")])
+    def test_a_copy_whose_owner_does_not_have_it(self, server: Server, chain: str, owner: str, stale: str) -> None:
+        """It will do, with the reason, unless the function wants the owner's or has seen a later version."""
+        key = f"{chain}:{owner}:t1"
+        put_copy(server.node, key, 1000, b"1", age_ms=7)
+        for read, reason in (("nearest", None), ("latest", stale)):
+            found = self.fetched(server, key, read=read)
+            assert (found["fields"], found["version"], found["stale"]) == ({"f": "1"}, 1000, reason)
+            assert found["age_ms"] >= 7
+        assert self.fetched(server, key, read="owner")["raised"] == "NotFound"
+        older = self.fetched(server, key, min_version=1001)
+        assert (older["raised"], "1000" in older["message"], "1001" in older["message"]) == ("Unavailable", True, True)
+
+    @pytest.mark.parametrize(
+        ("arguments", "named"), [({"read": "newest"}, "one of nearest, latest, owner"), ({"min_version": -1}, "or 0")]
+    )
+    def test_a_choice_that_there_is_not(
+        self, server: Server, chain: str, arguments: dict[str, object], named: str
+    ) -> None:
+        """It is refused and not taken for the default."""
+        refused = self.fetched(server, f"{chain}:sat2:t1", **arguments)
+        assert (refused["raised"], named in refused["message"]) == ("InvalidArgument", True)
+
+    def test_what_a_chain_has_seen_goes_on(self, server: Server, chain: str) -> None:
+        """A function has what its chain has seen, and passes it on with what it has read, written and deleted itself,
+        also if it does not look at the predecessor's bundle."""
+        keys = [f"{chain}:sat2:{name}" for name in ("a", "b", "c")]
+        client = server.nodes["sat2"].client
+        first, *_ = (client.put_bundle(key, {"f": b"1"})["version"] for key in keys)
+        put_copy(server.node, keys[0], first, b"1", age_ms=0)
+        second = client.put_bundle(keys[0], {"f": b"2"})["version"]
+        path, seen = f"/bundles/{chain}:cloud1:before", {"Skylark-Seen": f"{keys[0]}={second}"}
+        before = server.node.http.put(path, content=b"".join(wire.encode({"first": b""})), headers=seen)
+        looked = own(server.call("looks", f"{keys[0]} {keys[1]}".encode(), key=before.headers["skylark-key"]))
+        versions = json.loads(server.fields(looked.headers["skylark-key"])["versions"])
+        assert versions[0] == second
+        deleted = own(server.call("deletes", keys[2].encode(), key=looked.headers["skylark-key"]))
+        last = own(server.call("needs_nothing", key=deleted.headers["skylark-key"])).headers["skylark-key"]
+        given = server.node.http.head(f"/bundles/{last}").headers["skylark-seen"]
+        gone = server.nodes["sat2"].http.get(f"/bundles/{keys[2]}").headers["skylark-deleted-version"]
+        expected = dict(zip(keys, [*versions, int(gone)], strict=True))
+        assert {key: parse_seen(given).get(key) for key in keys} == expected
 
     def test_the_published_library(self, server: Server, chain: str) -> None:
         """`skylark.compat` stores and reads."""

@@ -65,7 +65,7 @@ def pod(runtime: Runtime, component: Path, node: LiveNode, environment: Mapping[
 
 def _from_a_pod(data: bytes) -> bytes:
     """Add to the head of a request what a reverse proxy in front of the node would say."""
-    begins = data.startswith((b"GET ", b"PUT ", b"DELETE "))
+    begins = data.startswith((b"GET ", b"HEAD ", b"PUT ", b"DELETE "))
     return data.replace(b"\r\n", b"\r\nX-Forwarded-For: 10.1.0.9\r\n", 1) if begins else data
 
 

@@ -3,6 +3,7 @@
 sat, edge and cloud are three nodes, each pair with a link of its own. edge keeps what it fetches.
 """
 
+import contextlib
 import itertools
 import json
 import textwrap
@@ -23,6 +24,8 @@ from skylark_proxy import bundle_http
 from skylark_proxy.build import build
 from skylark_proxy.config import Config
 from skylark_proxy.model import Metadata, StateKey
+from skylark_proxy.target import Target
+from wasi_http import serve_wasmtime
 
 NAMES = ("sat", "edge", "cloud")
 SETTINGS = {"SKYLARK_PEER_CONNECT_TIMEOUT_MS": "500", "SKYLARK_PEER_TIMEOUT_MS": "1500"}
@@ -50,6 +53,21 @@ SOURCE = textwrap.dedent(
     def look(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
         found = ctx.state.fetch(bytes(ctx.request.body).decode())
         return skylark.Response(bytes(found["f"]), "text/plain")
+
+
+    @skylark.function(needs=[])
+    def glance(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
+        return look(bundle, ctx)
+
+
+    @skylark.function(needs=[])
+    def rest(bundle: skylark.Bundle, ctx: skylark.Context) -> dict[str, bytes]:
+        return {"rested": b""}
+
+
+    @skylark.function
+    def drop(bundle: skylark.Bundle, ctx: skylark.Context) -> dict[str, bytes]:
+        return {"dropped": str(ctx.state.delete(bytes(ctx.request.body).decode())).encode()}
 
 
     @skylark.function
@@ -153,6 +171,15 @@ def peer_headers(owner: str, content: bytes, known: int) -> dict[str, str]:
     """The headers of a write as another node sends it, which knew of a version when it began."""
     meta = Metadata("sat", 1, bundle_http.checksum({"f": content}), "0123456789abcdef-1")
     return bundle_http.meta_headers(meta) | {bundle_http.OWNER: owner, bundle_http.KNOWN: str(known)}
+
+
+def put_copy(node: LiveNode, key: str, version: int) -> None:
+    """Put a copy at a node, of which the owner does not know."""
+    owned, content = StateKey.parse(key), b"0"
+    meta = Metadata(str(owned.node), 1, bundle_http.checksum({"f": content}), "0123456789abcdef-2")
+    headers = {bundle_http.OWNER: str(owned.node), bundle_http.VERSION: str(version)} | bundle_http.meta_headers(meta)
+    path = f"/bundles/{owned.at(node.node.name)}?scope=local"
+    assert node.http.put(path, content=body(content), headers=headers).status_code == 200
 
 
 class TestLateWrites:
@@ -651,35 +678,88 @@ class TestSessions:
         assert look().text == "2"
 
 
-class TestChains:
-    """The next function of a chain sees what the ones before it have seen."""
+Step = Callable[..., httpx.Response]
+"""Runs a function at a node: `step("sat", "bump", "c:cloud:counter", chain="c")`."""
 
-    def step(self, node: LiveNode, name: str, counter: str, **query: str) -> httpx.Response:
-        return node.http.post(f"/functions/{name}", params=query, content=counter.encode())
+
+@pytest.fixture(scope="module", params=["hosted", "http"])
+def step(
+    request: pytest.FixtureRequest,
+    running: tuple[Nodes, Relays],
+    counters: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Step]:
+    """The functions as nodes run them, and as servers of their own whose state is at these nodes."""
+    nodes, _ = running
+    with contextlib.ExitStack() as stack:
+        called = {name: nodes[name].http for name in ("sat", "edge")}
+        if request.param == "http":
+            component = tmp_path_factory.mktemp("served") / "counters.wasm"
+            cache = Config.load({}).cache_dir / "components"
+            build(counters / "counters.py", component, cache, target=Target.HTTP)
+            for name in called:
+                served = serve_wasmtime(component, {"SKYLARK_PROXY_URL": nodes[name].url})
+                called[name] = stack.enter_context(served).http
+
+        def run(node: str, function: str, counter: str, **query: str) -> httpx.Response:
+            return called[node].post(f"/functions/{function}", params=query, content=counter.encode())
+
+        yield run
+
+
+class TestChains:
+    """The next function of a chain sees what the ones before it have seen, however they are run."""
 
     @pytest.mark.parametrize("destination", ["edge", "sat"])
-    def test_a_counter_at_the_next_node(self, trio: Nodes, chain: str, destination: str) -> None:
+    def test_a_counter_at_the_next_node(self, trio: Nodes, step: Step, chain: str, destination: str) -> None:
         """A counter that one step increments at sat is seen by the next step at edge, which has an older copy."""
         counter = f"{chain}:cloud:counter"
         put(trio["cloud"], counter, "0")
         query: dict[str, str] = {"chain": chain}
         for number in range(1, 6):
             assert int(text(get(trio["edge"], counter))) == number - 1
-            made = self.step(trio["sat"], "bump", counter, **query, destination=destination)
+            made = step("sat", "bump", counter, **query, destination=destination)
             assert made.status_code == 200, made.text
             query = {"key": made.json()["key"]}
-            assert self.step(trio["edge"], "look", counter, **query).text == str(number)
+            assert step("edge", "look", counter, **query).text == str(number)
 
-    def test_while_the_owner_is_away(self, trio: Nodes, links: Relays, chain: str) -> None:
+    def test_after_a_step_that_does_not_look(self, trio: Nodes, links: Relays, step: Step, chain: str) -> None:
+        """A step that needs nothing of its predecessor is held to what the chain has seen, and passes it on."""
+        counter = f"{chain}:cloud:counter"
+        put(trio["cloud"], counter, "0")
+        assert text(get(trio["edge"], counter)) == "0"
+        links.between("edge", "cloud").cut()
+        key = step("sat", "bump", counter, chain=chain, destination="sat").json()["key"]
+        rested = step("sat", "rest", "", key=key, destination="edge").json()["key"]
+        assert held(trio["edge"], counter) == "0"
+        check_error(step("edge", "glance", counter, key=rested), 503, "unavailable")
+        links.between("edge", "cloud").heal()
+        assert step("edge", "glance", counter, key=rested).text == "1"
+
+    @pytest.mark.parametrize("named", ["{}:cloud:counter", "{}:counter"])
+    def test_a_deletion(self, trio: Nodes, links: Relays, step: Step, chain: str, named: str) -> None:
+        """What a step has deleted, by whichever key, no later step is given, although a copy is at its node."""
+        counter = f"{chain}:cloud:counter"
+        put(trio["cloud"], counter, "0")
+        assert text(get(trio["edge"], counter)) == "0"
+        put_copy(trio["sat"], counter, version(get(trio["cloud"], counter)))
+        links.between("edge", "cloud").cut()
+        key = step("sat", "drop", named.format(chain), chain=chain, destination="edge").json()["key"]
+        assert held(trio["edge"], counter) == "0"
+        check_error(step("edge", "look", counter, key=key), 503, "unavailable")
+        links.between("edge", "cloud").heal()
+        check_error(step("edge", "look", counter, key=key), 404, "not-found")
+
+    def test_while_the_owner_is_away(self, trio: Nodes, links: Relays, step: Step, chain: str) -> None:
         """The next step fails, and may be tried again, where only an older version of the counter can be had."""
         counter = f"{chain}:cloud:counter"
         put(trio["cloud"], counter, "0")
         assert text(get(trio["edge"], counter)) == "0"
         links.between("edge", "cloud").cut()
         assert held(trio["edge"], counter) == "0"
-        made = self.step(trio["sat"], "bump", counter, chain=chain, destination="edge")
+        made = step("sat", "bump", counter, chain=chain, destination="edge")
         key = StateKey.parse(made.json()["key"])
-        failed = self.step(trio["edge"], "look", counter, key=str(key))
+        failed = step("edge", "look", counter, key=str(key))
         assert check_error(failed, 503, "unavailable")["retryable"] is True
         links.between("edge", "cloud").heal()
-        assert self.step(trio["edge"], "look", counter, key=str(key)).text == "1"
+        assert step("edge", "look", counter, key=str(key)).text == "1"

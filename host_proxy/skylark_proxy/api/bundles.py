@@ -53,9 +53,9 @@ class BundlesApi:
     async def get(self, request: Request) -> Response:
         """A bundle: from here, the node that the key names, or the cloud. With `scope=local` from here only."""
         key, fields = parameters.key_in_path(request), parameters.names(request, "fields")
+        read, min_version = parameters.read(request), parameters.number(request, "min_version", 1, MAX_VERSION) or 0
         if parameters.local_only(request):
             return await self.local.run(self.peer.give, request)
-        read, min_version = parameters.read(request), parameters.number(request, "min_version", 1, MAX_VERSION) or 0
         if request.method == "HEAD":
             info, hops, stale = await self.local.run(self.propagation.head, key, read, min_version)
             return Response(headers=bundle_headers(info, hops, stale), media_type=bundle_http.MEDIA_TYPE)

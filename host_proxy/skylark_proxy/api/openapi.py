@@ -202,12 +202,7 @@ _READ = query(
 _MIN_VERSION = query("min_version", _VERSION_NUMBER, "The version that the reader has seen: it is given none older.")
 _OWNER = header(bundle_http.OWNER, NAME, "Between nodes: the node that decides the bundle's versions.")
 _SEEN_ONE = ":".join([NAME_PATTERN] * 3) + "=[0-9]{1,16}"
-_SEEN_TEXT: Json = {"type": "string", "pattern": f"^{_SEEN_ONE}(, ?{_SEEN_ONE}){{0,{MAX_SEEN - 1}}}$"}
-_SEEN = header(
-    bundle_http.SEEN,
-    _SEEN_TEXT,
-    "Versions of other bundles that the chain has seen, `KEY=VERSION`: who fetches this one is given none older.",
-)
+_SEEN_TEXT: Json = {"type": "string", "pattern": f"^{_SEEN_ONE}(,{_SEEN_ONE})*$"}
 
 _IF_CHANGED = header("If-None-Match", TEXT, "Versions that the caller has: 304 if it is one of them still.")
 
@@ -319,7 +314,8 @@ _PATHS: Json = {
         },
         "put": {
             "summary": "Stores a bundle: at the node that the key names, else where an election says.",
-            "description": _BETWEEN_NODES,
+            "description": f"`{bundle_http.SEEN}` has the versions of other bundles that the chain has seen, at most "
+            f"{MAX_SEEN}: `KEY=VERSION,…`. Who fetches this bundle is given none older. {_BETWEEN_NODES}",
             "parameters": [
                 _DESTINATION,
                 _POLICY,
@@ -328,7 +324,6 @@ _PATHS: Json = {
                 _REPLICATE,
                 _COPY_AT,
                 _SCOPE,
-                _SEEN,
                 header("If-Match", _VERSION, "Store only over this version."),
                 header("If-None-Match", {"const": "*"}, "Store only if there is no bundle."),
             ],

@@ -8,7 +8,6 @@ Most calls write the pages that the one before wrote, and none besides. A page b
 thread that writes. So where the thread's counters of faults have not moved since the call began, the pages are known.
 """
 
-import contextlib
 import ctypes
 import mmap
 import os
@@ -16,6 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from skylark_proxy.runtime import capi
+from skylark_proxy.runtime.immortal import make_immortal
 from skylark_proxy.runtime.private_pages import PAGE_BYTES, PrivatePages, Range, find_way
 
 _KEPT_BYTES = 16 << 20
@@ -34,23 +34,26 @@ class Image:
     Args:
         memory: The memory; its length is a multiple of WebAssembly's pages, and so of the system's.
         pages: How to find out what a call has written.
+        immortal: The addresses of objects to make immortal in the image.
     """
 
-    def __init__(self, memory: memoryview, pages: PrivatePages) -> None:
+    def __init__(self, memory: memoryview, pages: PrivatePages, immortal: bytes = b"") -> None:
         self.size = len(memory)
         self.pages = pages
         self.file = os.memfd_create("skylark-image", os.MFD_CLOEXEC)
         os.truncate(self.file, self.size)
         for start, end in _filled(memory):  # holes take no room
             os.pwrite(self.file, memory[start:end], start)
+        with mmap.mmap(self.file, self.size, mmap.MAP_SHARED) as mapping, memoryview(mapping) as view:
+            make_immortal(view, immortal)
         self._mapping = mmap.mmap(self.file, self.size, mmap.MAP_SHARED, mmap.PROT_READ)
         self.view = memoryview(self._mapping)
 
     @classmethod
-    def of(cls, memory: memoryview) -> "Image | None":
+    def of(cls, memory: memoryview, immortal: bytes = b"") -> "Image | None":
         """Make the image of a memory; None where the system cannot reset instances to it."""
         pages = find_way() if hasattr(os, "memfd_create") else None
-        return cls(memory, pages) if pages is not None else None
+        return cls(memory, pages, immortal) if pages is not None else None
 
     def map_at(self, address: int) -> None:
         """Put a private mapping in place of the beginning of an instance's memory.
@@ -73,7 +76,7 @@ def _filled(memory: memoryview) -> Iterator[Range]:
     """The ranges of pages that have anything but zeros."""
     begin, zeros = None, bytes(PAGE_BYTES)
     for at in range(0, len(memory), PAGE_BYTES):
-        if memory[at : at + PAGE_BYTES] != zeros:
+        if bytes(memory[at : at + PAGE_BYTES]) != zeros:  # views are compared number by number
             begin = at if begin is None else begin
         elif begin is not None:
             yield begin, at
@@ -162,13 +165,3 @@ def _faults() -> int:
     usage = _USAGE
     capi.getrusage(_RUSAGE_THREAD, usage.address)
     return int(usage.words[_MINOR_FAULTS] + usage.words[_MAJOR_FAULTS])
-
-
-@contextlib.contextmanager
-def closing(image: Image | None) -> Iterator[None]:
-    """Close an image, if there is one, in the end."""
-    try:
-        yield
-    finally:
-        if image is not None:
-            image.close()

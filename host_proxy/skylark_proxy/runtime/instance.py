@@ -213,11 +213,15 @@ class Instance:
             self._mapped.begin()
         self.guard.start(deadline_ms)
 
-    def pristine(self) -> Pristine:
-        """Return what the instance is now, for others to begin with. It must not be used any more."""
+    def pristine(self, immortal: bytes = b"") -> Pristine:
+        """Return what the instance is now, for others to begin with. It must not be used any more.
+
+        Args:
+            immortal: The addresses of objects to make immortal; see `immortal`.
+        """
         self._spare = [self._allocate_spare() for _ in range(_SPARE_BLOCKS)]
         values = tuple(self._value_of(one) for one in self._globals.values())
-        return Pristine(Image.of(self.memory.view[: self.size_bytes]), values, tuple(self._spare))
+        return Pristine(Image.of(self.memory.view[: self.size_bytes], immortal), values, tuple(self._spare))
 
     @property
     def size_bytes(self) -> int:

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 from wasmtime import WasmtimeError
 
+from skylark.functions import MARKED, NOTHING, SETTLE
 from skylark.wire import Buffer
 from skylark_proxy.errors import FunctionFailed, FunctionTimeout, InvalidArgument, TooLarge
 from skylark_proxy.runtime import interface
-from skylark_proxy.runtime.abi import BrokenAbi, NoRoom, TooMuch
+from skylark_proxy.runtime.abi import BrokenAbi, Memory, NoRoom, TooMuch
+from skylark_proxy.runtime.immortal import ADDRESS_BYTES, make_immortal
 from skylark_proxy.runtime.instance import Ended, Pristine
 from skylark_proxy.runtime.module import HostedModule
 from skylark_proxy.runtime.output import GuestOutput
@@ -120,11 +122,17 @@ class Sandbox:
         """Let the interpreter come to rest, without running a function; return what it then is.
 
         The sandbox must not be used any more.
+
+        Raises:
+            FunctionFailed: The component's SDK did not do what each invocation begins with.
         """
-        nothing = Invocation((), "", "", "")
-        for _ in range(_WARM_UP_CALLS):
-            self.invoke(nothing, _NoState())
-        return on_guest_stack(self._instance.pristine)
+        state = _Marking(self._instance.memory)
+        # The deadline is for functions: a short one must not keep the component from being loaded.
+        self._limits, limits = Limits(self._limits.memory_bytes), self._limits
+        for name in (SETTLE, *[NOTHING] * _WARM_UP_CALLS):
+            self.invoke(Invocation((name,), "", "", ""), state)
+        self._limits = limits
+        return on_guest_stack(lambda: self._instance.pristine(state.marked))
 
     @property
     def can_be_reset(self) -> bool:
@@ -222,14 +230,30 @@ def _members(invocation: Invocation) -> tuple[Any, ...]:
     )
 
 
-class _NoState:
-    """The state of invocations that run no function."""
+class _Marking:
+    """The state of a warm-up. What is stored are addresses of objects that are to be immortal.
+
+    Attributes:
+        marked: Those addresses.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self.marked: bytes = b""
+        self._memory = memory
 
     def fetch(self, key: str, fields: object, read: object, min_version: int, room: object) -> interface.Fetched:
         raise InvalidArgument("bundles", "call", "a call of a function")
 
-    def store(self, fields: object, placement: interface.Placement) -> interface.Stored:
-        raise InvalidArgument("bundles", "call", "a call of a function")
+    def store(self, fields: Mapping[str, Buffer], placement: interface.Placement) -> interface.Stored:
+        """Mark the first object at once, which shows the guest whether that works; all others in the image.
+
+        There no page has to be copied for it.
+        """
+        addresses = bytes(fields[MARKED])
+        if len(addresses) <= ADDRESS_BYTES:
+            make_immortal(self._memory.view, addresses)
+        self.marked += addresses
+        return interface.Stored("", 0)
 
     def delete(self, key: str) -> bool:
         raise InvalidArgument("bundles", "call", "a call of a function")

@@ -90,6 +90,25 @@ def fetches(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Response:
 
 
 @skylark.function
+def looks(bundle: skylark.Bundle, ctx: skylark.Context) -> dict[str, bytes]:
+    """Leave the versions of the bundles whose keys the body has."""
+    keys = bytes(ctx.request.body).decode().split()
+    return {"versions": json.dumps([ctx.state.fetch(key).version for key in keys]).encode()}
+
+
+@skylark.function(needs=[])
+def needs_nothing(bundle: skylark.Bundle, ctx: skylark.Context) -> dict[str, bytes]:
+    """Do not look at the predecessor's bundle."""
+    return {"nothing": b""}
+
+
+@skylark.function
+def deletes(bundle: skylark.Bundle, ctx: skylark.Context) -> dict[str, bytes]:
+    """Delete the bundle whose key the body has."""
+    return {"deleted": str(ctx.state.delete(bytes(ctx.request.body).decode())).encode()}
+
+
+@skylark.function
 def raises_from_state(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
     """Makes an error of its own of one that it got."""
     try:

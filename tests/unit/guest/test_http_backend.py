@@ -248,6 +248,17 @@ class TestSessions:
         assert [first.split()[0] for first, _, _ in player.requests] == ["HEAD", "PUT", "PUT"]
         assert player.requests[1][0].endswith("?destination=m HTTP/1.1")
 
+    def test_a_bundle_before_the_predecessor(self, player: Player, backend: HttpBackend) -> None:
+        """A function that needs nothing of its predecessor reads no older version of another bundle for that."""
+        backend.begin("c", "own", Terms(state_key="c:n:t"))
+        known = HEADERS + "Skylark-Seen: c:m:a=7\r\nContent-Length: 0\r\n\r\n"
+        player.answers = [f"HTTP/1.1 200 X\r\n{known}".encode(), self.owned("c:m:a", 8), self.owned("c:n:t", 5)]
+        backend.fetch("c:m:a", [])
+        backend.fetch("c:n:t", [])
+        assert [first.rpartition(" ")[0] for first, _, _ in player.requests] == [
+            "HEAD /bundles/c%3An%3At", "GET /bundles/c%3Am%3Aa?min_version=7", "GET /bundles/c%3An%3At",
+        ]  # fmt: skip
+
     def test_a_predecessor_that_cannot_be_had(self, player: Player, backend: HttpBackend) -> None:
         """A store of a function that does not need it does not fail for it."""
         backend.begin("c", "own", Terms(state_key="c:n:t"))

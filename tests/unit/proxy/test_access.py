@@ -203,6 +203,24 @@ class TestInvocations:
         headers = {"Authorization": f"Bearer {self.TOKEN}"}
         assert ask(guarded(), method, target, client=(client, 1), headers=headers)[0] == status
 
+    @pytest.mark.parametrize(
+        ("chains", "seen", "status"),
+        [
+            ("own", "c:n:t=5", 200),
+            ("own", "c:n:t=5, c:m:u=6", 200),
+            ("own", "d:n:t=5", 403),
+            ("own", "c:n:t=5,d:n:t=9007199254740991", 403),
+            ("own", "c:n:t=5, d:n:t=6", 403),
+            ("own", "", 403),
+            ("any", "c:n:t=5,d:n:t=6", 200),
+        ],
+    )
+    def test_what_an_invocation_may_have_seen(self, chains: str, seen: str, status: int) -> None:
+        """A function of another chain that made up a version would keep its readers from a bundle."""
+        token = Credential.make(KEY, "f", chains).token("c", "t", NOW_S)
+        headers = {"Authorization": f"Bearer {token}", "Skylark-Seen": seen}
+        assert ask(guarded(), "PUT", "/bundles/c:t2", headers=headers)[0] == status
+
     def test_one_that_is_wrong(self) -> None:
         """A wrong token is refused also from this node; functions are invoked with whatever they want to be told."""
         headers = {"Authorization": f"Bearer {self.TOKEN[:-1]}"}
