@@ -32,16 +32,21 @@ def report_json(report: Report, timings: dict[str, float] | None = None) -> dict
 def timings_ms(report: Report) -> dict[str, float]:
     """T(f), T(ex), T(dr) and T(dm) in milliseconds."""
     return {
-        "f": round(report.duration_ms, 3),
-        "ex": round(report.execution_ms, 3),
-        "dr": round(report.retrieval_ms, 3),
-        "dm": round(report.migration_ms, 3),
+        "f": _rounded(report.duration_ms),
+        "ex": _rounded(report.execution_ms),
+        "dr": _rounded(report.retrieval_ms),
+        "dm": _rounded(report.migration_ms),
     }
+
+
+def _rounded(time_ms: float) -> float:
+    """Round to microseconds; `round(time_ms, 3)` goes by way of text, and takes five times as long."""
+    return round(1000 * time_ms) / 1000
 
 
 def server_timing(timings: dict[str, float]) -> str:
     """The header `Server-Timing`."""
-    return ", ".join([f"{name};dur={value}" for name, value in timings.items()])
+    return ", ".join([f"{name};dur={value:.3f}" for name, value in timings.items()])
 
 
 def placement_json(placed: PlacedBundle) -> dict[str, Any]:

@@ -147,9 +147,13 @@ class Workers:
         with self._lock:
             if not self._has_room(tenant):
                 raise self._overloaded(tenant)
-            self._backlog.add(job)
-            if len(self._running) < self._eager or not self._held[tenant]:
-                self._hand_out()
+            eager = len(self._running) < self._eager or tenant not in self._held
+            if eager and not self._backlog and self._may_start(job):
+                self._give(job)
+            else:
+                self._backlog.add(job)
+                if eager:
+                    self._hand_out()
         return await job.answer
 
     def close(self, grace_s: float) -> None:
@@ -169,6 +173,8 @@ class Workers:
         """True if a further call of a tenant may wait. The lock is held."""
         if self._ended.is_set() or not (self.healthy or not self._lost_by[tenant]):
             return False
+        if not self._backlog:
+            return self._max_waiting > 0
         free = self._max_waiting - len(self._backlog)
         waiting = self._backlog.of(tenant)
         return free > 0 and (waiting < _SHARE * free or waiting == 0)
@@ -207,26 +213,28 @@ class Workers:
             self._start_thread(job)
 
     def _work(self, inbox: _Inbox) -> None:
-        job = self._next(inbox) if inbox.empty() else inbox.get()
-        while job is not None and self._carry_out(job):
-            job = None  # a worker that waits keeps nothing of its last call alive
-            job = self._next(inbox)
+        with self._lock:
+            goes_on = not inbox.empty() or self._wait(inbox)
+        while goes_on and (job := inbox.get()) is not None:
+            goes_on = self._carry_out(job, inbox)
+            del job  # a worker that waits keeps nothing of its last call alive
 
-    def _carry_out(self, job: Job[Any]) -> bool:
-        """Run a call and answer its caller; False if it was written off meanwhile, and this thread with it."""
+    def _carry_out(self, job: Job[Any], inbox: _Inbox) -> bool:
+        """Run a call and answer its caller; False if this thread is to end."""
         try:
             result, error = job.call(), None
         except BaseException as raised:
             result, error = None, raised
         with self._lock:
             self._release(self._held, job.tenant)
-            if job.lost:
+            if job.lost:  # and this thread with it
                 self._lost -= 1
                 self._release(self._lost_by, job.tenant)
                 return False
             self._running.discard(job)
+            goes_on = self._wait(inbox)
         _answer(job, result, error)
-        return True
+        return goes_on
 
     @staticmethod
     def _release(counter: Counter[str], tenant: str) -> None:
@@ -234,18 +242,17 @@ class Workers:
         if not counter[tenant]:
             del counter[tenant]
 
-    def _next(self, inbox: _Inbox) -> Job[Any] | None:
-        """The next job of a worker; None: it is to end."""
-        with self._lock:
-            if self._ended.is_set():
-                return None
-            if self._threads > self._count:
-                self._threads -= 1
-                return None
-            self._idle.append(inbox)
-            if len(self._running) < self._eager:
-                self._hand_out()  # to this worker, if there is a call that may start
-        return inbox.get()
+    def _wait(self, inbox: _Inbox) -> bool:
+        """Let a worker wait for its next call; False: it is to end. The lock is held."""
+        if self._ended.is_set():
+            return False
+        if self._threads > self._count:
+            self._threads -= 1
+            return False
+        self._idle.append(inbox)
+        if self._backlog and len(self._running) < self._eager:
+            self._hand_out()  # to this worker, if there is a call that may start
+        return True
 
     def _watch(self) -> None:
         """Lets jobs through that have waited, and writes off those that run or wait too long."""
