@@ -46,6 +46,7 @@ class Budget:
         self._max_waiting = max_waiting
         self._waiting = 0
         self._used_bytes = 0
+        self._booked_bytes = 0  # of these, what may yet be read: no memory is taken for it
         self._beyond: Share | None = None
         self._lock = threading.Lock()
 
@@ -62,22 +63,27 @@ class Budget:
         """The same; it is the one that `share_here` returns in this task or thread, and in threads of this task."""
         return _ShareHere(self)
 
-    def _take(self, share: "Share", size_bytes: int, beyond: bool = True) -> bool:
+    def _take(self, share: "Share", size_bytes: int, booked: bool = False) -> bool:
         with self._lock:
             if self._used_bytes + size_bytes > self.limit_bytes and share.size_bytes + size_bytes > _SMALL_BYTES:
-                if not beyond or self._beyond not in (None, share):
+                if booked or self._beyond not in (None, share):
                     return False
                 self._beyond = share
+            if booked:
+                share.booked_bytes += size_bytes
+                self._booked_bytes += size_bytes
             self._add(share, size_bytes)
             return True
 
     def _add(self, share: "Share", size_bytes: int) -> None:
         self._used_bytes += size_bytes
-        self._most_bytes = max(self._most_bytes, self._used_bytes)
+        self._most_bytes = max(self._most_bytes, self._used_bytes - self._booked_bytes)
         share.size_bytes += size_bytes
 
     def _hold(self, share: "Share", size_bytes: int) -> None:
         with self._lock:
+            self._booked_bytes -= share.booked_bytes
+            share.booked_bytes = 0
             self._add(share, size_bytes - share.size_bytes)
             if not size_bytes and self._beyond is share:
                 self._beyond = None
@@ -110,6 +116,7 @@ class Share:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self.size_bytes = 0
+        self.booked_bytes = 0
 
     def __enter__(self) -> "Share":
         return self
@@ -143,10 +150,6 @@ class Share:
                 self._budget.on_shortage()
                 time.sleep(_LOOK_EVERY_S)
 
-    def try_add(self, size_bytes: int) -> bool:
-        """Takes further bytes if they are free; False if they are not."""
-        return self._budget._take(self, size_bytes, beyond=False)
-
     def hold(self, size_bytes: int) -> None:
         """Holds so many bytes from now on, because they are there or are no more."""
         self._budget._hold(self, size_bytes)
@@ -168,7 +171,7 @@ class Share:
             read_bytes += size_bytes
 
         try:
-            if not self.try_add(most_bytes):
+            if not self._budget._take(self, most_bytes, booked=True):
                 self.add_blocking(size_of())
             yield note
         finally:
