@@ -14,7 +14,6 @@ from skylark.plan import Plan
 from skylark.session import MAX_VERSION, Session
 from skylark.wire import Buffer
 from skylark_proxy.budget import Budget
-from skylark_proxy.bulkheads import Bulkhead
 from skylark_proxy.errors import (
     Conflict,
     Forbidden,
@@ -303,12 +302,9 @@ class ChainState:
 class Invoker:
     """Invokes the functions of one node and remembers what the last 1,024 invocations did."""
 
-    def __init__(
-        self, functions: Functions, propagation: Propagation, workers: Workers, local: Bulkhead, budget: Budget
-    ) -> None:
+    def __init__(self, functions: Functions, propagation: Propagation, workers: Workers, budget: Budget) -> None:
         self.functions = functions
         self._budget = budget
-        self._local = local
         self._propagation = propagation
         self._workers = workers
         self._reports: OrderedDict[str, Report] = OrderedDict()
@@ -326,18 +322,17 @@ class Invoker:
             UnknownNode: The destination is not in the topology.
         """
         self._check_nodes(call)
-        if call.fuse and call.plan is None and call.state_key is not None and len(loaded.functions) > 1:
-            call = replace(call, plan=await self._local.run(self._plan_here, call.state_key))
-        if call.plan is not None and call.fuse:
-            call = replace(call, functions=self._fused(call.functions, call.plan, loaded.functions))
         report = self._begin(call)
         started = time.perf_counter()
         deadline_ms = loaded.manifest.limits.deadline_ms
+        limit_s = deadline_ms / 1000 + _GRACE_S
+        if _may_bring_plan(call, loaded):
+            limit_s += self._propagation.arrivals.max_wait_s
         try:
             outcome = await self._workers.run(
                 lambda: self._run(call, report, loaded),
-                deadline_ms / 1000 + _GRACE_S,
-                lambda: FunctionTimeout("+".join(call.functions), "deadline", f"it is blocked since {deadline_ms} ms"),
+                limit_s,
+                lambda: FunctionTimeout("+".join(report.functions), "deadline", f"it is blocked since {deadline_ms} ms"),
                 call.functions[0],
             )
         except SkylarkError as error:
@@ -392,7 +387,17 @@ class Invoker:
             self._reports.popitem(last=False)
         return report
 
+    def _planned(self, call: Call, loaded: Loaded) -> Call:
+        """Give a call the plan that its bundle brings, and those functions of the plan that run here with it."""
+        if call.state_key is not None and _may_bring_plan(call, loaded):
+            call = replace(call, plan=self._plan_here(call.state_key))
+        if call.plan is not None and call.fuse:
+            call = replace(call, functions=self._fused(call.functions, call.plan, loaded.functions))
+        return call
+
     def _run(self, call: Call, report: Report, loaded: Loaded) -> Outcome:
+        call = self._planned(call, loaded)
+        report.functions = call.functions
         invocation = Invocation(
             functions=call.functions,
             chain_id=report.chain_id,
@@ -412,6 +417,11 @@ class Invoker:
             raise
         finally:
             report.sandbox_ms = (time.perf_counter() - started) * 1000
+
+
+def _may_bring_plan(call: Call, loaded: Loaded) -> bool:
+    """True if the bundle of a call can say that further functions run with it."""
+    return call.fuse and call.plan is None and call.state_key is not None and len(loaded.functions) > 1
 
 
 def _is_what_failed(error: SkylarkError, failure: FunctionFailed) -> bool:

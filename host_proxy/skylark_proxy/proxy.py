@@ -104,7 +104,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
             _LOG.info("component %s: %s", path.name, ", ".join(names))
         workers = Workers(config.workers)
         stack.callback(workers.close, _GRACE_S)
-        invoker = Invoker(functions, propagation, workers, bulkheads.local, budget)
+        invoker = Invoker(functions, propagation, workers, budget)
         yield Proxy(config, topology, redis, room, outbox, propagation, invoker, workers, bulkheads, budget)
 
 
