@@ -325,14 +325,14 @@ class Invoker:
         report = self._begin(call)
         started = time.perf_counter()
         deadline_ms = loaded.manifest.limits.deadline_ms
-        limit_s = deadline_ms / 1000 + _GRACE_S
+        blocked, limit_s = f"it is blocked since {deadline_ms} ms", deadline_ms / 1000 + _GRACE_S
         if _may_bring_plan(call, loaded):
             limit_s += self._propagation.arrivals.max_wait_s
         try:
             outcome = await self._workers.run(
                 lambda: self._run(call, report, loaded),
                 limit_s,
-                lambda: FunctionTimeout("+".join(report.functions), "deadline", f"it is blocked since {deadline_ms} ms"),
+                lambda: FunctionTimeout("+".join(report.functions), "deadline", blocked),
                 call.functions[0],
             )
         except SkylarkError as error:

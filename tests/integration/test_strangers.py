@@ -90,24 +90,25 @@ class TestFunctions:
         settled(node, before)
 
     def test_a_guest_that_computes_holds_up_nobody(self, node: LiveNode) -> None:
-        """While guests compute, one after the other, of 1,000 short calls not ten wait for as long as one computes."""
+        """While guests compute, one after the other, not ten of 1,000 short calls take half as long as one of them."""
         ended = threading.Event()
+        _, long_s = timed(lambda: node.http.post("/functions/loop_for_ever"))
 
-        def compute() -> list[float]:
-            times_s = []
+        def compute() -> None:
             while not ended.is_set():
-                answer, time_s = timed(lambda: node.http.post("/functions/loop_for_ever"))
-                check_error(answer, 504, "function-timeout")
-                times_s.append(time_s)
-            return times_s
+                check_error(node.http.post("/functions/loop_for_ever"), 504, "function-timeout")
 
         with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=node.url) as client:
-            computing = pool.submit(compute)
+            computing, slow = pool.submit(compute), 0
             try:
-                short = sorted(timed(lambda: client.post("/functions/good"))[1] for _ in range(1000))
+                for _ in range(1000):
+                    answer, short_s = timed(lambda: client.post("/functions/good"))
+                    assert answer.status_code == 200
+                    slow += short_s > long_s / 2
+                    assert slow < 10
             finally:
                 ended.set()
-            assert short[989] < min(computing.result()) / 2
+            computing.result()
 
     def test_reports_keep_no_bundles(self, node: LiveNode, chain: str) -> None:
         """Reports of many invocations that fetch and leave two megabytes take no memory to speak of."""
