@@ -48,3 +48,14 @@ def test_a_command_is_loaded_alone() -> None:
     assert "skylark_proxy.cli.bench" not in done.stdout
     done = subprocess.run([sys.executable, "-m", "skylark_proxy", "serv"], capture_output=True, text=True, check=False)
     assert (done.returncode, "Did you mean 'serve'?" in done.stderr) == (2, True), done.stderr
+
+
+def test_the_start_of_a_node_imports_what_it_needs() -> None:
+    """Registries, the node-info service, the benchmarks and the flattener are imported where they are used."""
+    code = "import skylark_proxy.cli.serve, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+    assert "skylark_proxy.proxy" in imported
+    seldom = {"skylark_oci.registry", "skylark_oci.pull", "skylark_proxy.follow", "skylark_proxy.link_reports"}
+    seldom |= {"skylark_proxy.bench", "skylark_flatten.flatten", "componentize_py"}
+    assert not seldom & imported
