@@ -50,6 +50,8 @@ class GatheringBuffer(io.BufferedIOBase):
 
     def write_out(self) -> None:
         """Write all that waits."""
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, bytearray()
         done = 0
         while done < len(waiting):
@@ -93,9 +95,13 @@ def begin() -> None:
 
 def flush() -> None:
     """Write out all that was printed, also by a function that has put other streams in place of these."""
-    for stream in (*_GATHERING, sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # a function's own stream may raise what it likes
+    for stream in _GATHERING:
+        with contextlib.suppress(Exception):
             stream.flush()
+    for own in (sys.stdout, sys.stderr):
+        if not any(own is stream for stream in _GATHERING):
+            with contextlib.suppress(Exception):  # a function's own stream may raise what it likes
+                own.flush()
 
 
 _system_exit, _system_abort = os._exit, os.abort

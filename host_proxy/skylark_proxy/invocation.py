@@ -32,11 +32,11 @@ from skylark_proxy.runtime import (
     Chains,
     Fetched,
     Functions,
+    Into,
     Invocation,
     Loaded,
     Outcome,
     Placement,
-    Room,
     Stored,
     Workers,
     error_case,
@@ -198,7 +198,7 @@ class ChainState:
         self._session = Session(str(call.state_key) if call.state_key is not None else None)
         self.failed: SkylarkError | None = None
 
-    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, room: Room | None = None) -> Fetched:
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, into: Into | None = None) -> Fetched:
         """See `bundles.fetch` of the WIT."""
         with self._noting(key):
             return self._fetch(key, fields, read, min_version)

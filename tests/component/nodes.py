@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from skylark.wire import Buffer
 from skylark_proxy.errors import Conflict, NotFound
 from skylark_proxy.model import Read, StateKey
-from skylark_proxy.runtime import Fetched, Functions, Invocation, Manifest, Outcome, Placement, Room, Stored
+from skylark_proxy.runtime import Fetched, Functions, Into, Invocation, Manifest, Outcome, Placement, Stored
 
 NODE = "node-1"
 
@@ -30,15 +30,15 @@ class MemoryState:
         self.lands = False
         self._lock = threading.Lock()
 
-    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, room: Room) -> Fetched:
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, into: Into) -> Fetched:
         self._note("fetch", key, tuple(fields), read, min_version)
         if key not in self.bundles:
             raise NotFound("bundle", key, (NODE, "cloud"))
         version, held = self.bundles[key]
         wanted: dict[str, Buffer] = {name: held[name] for name in fields or held if name in held}
         if self.lands:
-            room(10)  # as if another bundle had been tried first
-            wanted = {name: _landed(value, room) for name, value in wanted.items()}
+            into("tried", 10)  # as if another bundle had been tried first
+            wanted = {name: _landed(into(name, len(value)), value) for name, value in wanted.items()}
         return Fetched(key, version, "origin-7", 2, wanted, self.age_ms, self.stale)
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored:
@@ -62,8 +62,7 @@ class MemoryState:
             raise self.failure
 
 
-def _landed(value: Buffer, room: Room) -> memoryview:
-    view = room(len(value))
+def _landed(view: memoryview, value: Buffer) -> memoryview:
     thread = threading.Thread(target=lambda: view.__setitem__(slice(None), value))
     thread.start()
     thread.join()

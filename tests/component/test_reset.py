@@ -150,6 +150,23 @@ def test_the_environment_is_that_of_the_manifest_in_each_call(run: Run, manifest
         assert [node.answer("environment") for _ in range(3)] == [repr([("A", "1"), ("B", "zwei")]).encode()] * 3
 
 
+IMMORTAL = """
+told = sys._is_immortal
+answer = skylark.Response(json.dumps([told(skylark.functions.REGISTRY), told(attack), told(object())]).encode())
+"""
+
+
+def test_what_a_component_begins_with_is_immortal(run: Run) -> None:
+    """The references of its objects are not counted, so a call writes few pages; those of its own objects are."""
+    with run("hostile", Manifest(ready=1)) as node:
+        assert json.loads(node.answer("attack", body=IMMORTAL)) == [True, True, False]
+        node.answer("good", body=b"x")
+        (sandbox,) = pool_of(node)._ready
+        mapped = sandbox._instance._mapped
+        assert mapped is not None
+        assert sum(part.stop - part.start for part in mapped._copied) < 2 << 20
+
+
 def pool_of(node: Node) -> SandboxPool:
     """The pool of the node's one component."""
     return next(iter(node.functions.all().values())).pool

@@ -2,7 +2,7 @@
 
 from skylark_proxy.runtime.engine import Engine
 from skylark_proxy.runtime.functions import Chains, Functions, Loaded, Manifest
-from skylark_proxy.runtime.interface import Fetched, Placement, Room, State, Stored, error_case
+from skylark_proxy.runtime.interface import Fetched, Into, Placement, State, Stored, error_case
 from skylark_proxy.runtime.sandbox import Invocation, Limits, Outcome, Response
 from skylark_proxy.runtime.workers import Workers
 
@@ -11,6 +11,7 @@ __all__ = [
     "Engine",
     "Fetched",
     "Functions",
+    "Into",
     "Invocation",
     "Limits",
     "Loaded",
@@ -18,7 +19,6 @@ __all__ = [
     "Outcome",
     "Placement",
     "Response",
-    "Room",
     "State",
     "Stored",
     "Workers",

@@ -25,7 +25,7 @@ _RUSAGE_THREAD = 1
 _MINOR_FAULTS, _MAJOR_FAULTS = 8, 9  # words of `struct rusage`, after two times of two words each
 _MAP_FAILED = (1 << 8 * ctypes.sizeof(ctypes.c_void_p)) - 1
 _MAP_FIXED = 0x10
-_MADV_DONTNEED = 4
+_MADV_DONTNEED, _MADV_NOHUGEPAGE = 4, 15
 
 
 class Image:
@@ -96,6 +96,9 @@ class MappedMemory:
 
     def __init__(self, image: Image, address: int, view: memoryview) -> None:
         image.map_at(address)
+        # The kernel would make huge pages of small ones by itself: private ones, which no fault tells of. Where it has
+        # no huge pages it refuses.
+        capi.madvise(address, len(view), _MADV_NOHUGEPAGE)
         self._image = image
         self._address = address
         self._view = view

@@ -58,17 +58,9 @@ def _import(parameters: Record, result: Variant, act: Callable[..., object]) -> 
     core = (*parameters.core, "i32")
 
     def function(instance: Instance, slots: Slots) -> None:
-        memory, given = instance.memory, arguments(slots, len(core))
-        answer: tuple[str, Any]
-        try:
-            lifted = parameters.lift(memory, given)
-            at = memory.check(next(given) & 0xFFFFFFFF, result.size, result.align)
-        except TooMuch as error:
-            refused = InvalidArgument(error.what, error.size, f"at most {error.limit}")
-            at = memory.check(slots[2 * (len(core) - 1)] & 0xFFFFFFFF, result.size, result.align)
-            answer = "err", interface.error_case(refused)
-        else:
-            answer = _answer(act, instance, lifted)
+        memory, given = instance.memory, list(arguments(slots, len(core)))
+        at = memory.check(given[-1] & 0xFFFFFFFF, result.size, result.align)
+        answer = _answer(instance, parameters, act, given)
         try:
             result.store(memory, at, answer)
         except NoRoom as error:
@@ -79,9 +71,12 @@ def _import(parameters: Record, result: Variant, act: Callable[..., object]) -> 
     return Import(core, function)
 
 
-def _answer(act: Callable[..., object], instance: Instance, lifted: tuple[Any, ...]) -> tuple[str, Any]:
+def _answer(instance: Instance, parameters: Record, act: Callable[..., object], given: list[int]) -> tuple[str, Any]:
+    """What a function of WIT returns: a case of its result, and the value."""
     try:
-        return "ok", act(instance, *lifted)
+        return "ok", act(instance, *parameters.lift(instance.memory, iter(given)))
+    except TooMuch as error:
+        return "err", interface.error_case(InvalidArgument(error.what, error.size, f"at most {error.limit}"))
     except SkylarkError as error:
         return "err", interface.error_case(error)
     except NoRoom as error:

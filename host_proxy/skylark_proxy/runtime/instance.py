@@ -140,7 +140,7 @@ class Instance:
         """Give memory back to the guest's allocator."""
         self._call_alone(self._functions["free"], (address,))
 
-    def land(self, size: int) -> memoryview:
+    def land(self, _name: str, size: int) -> memoryview:
         """Return new memory of the guest's, for any thread of the host to write to; see `Memory.land`."""
         if self._mapped is not None:
             self._mapped.distrust()
@@ -153,9 +153,18 @@ class Instance:
     def _allocate(self, size: int, align: int) -> int:
         if size <= _SPARE_BYTES and self._spare:
             return self._spare.pop()
-        if size >= _LARGE_BYTES:  # the bindings will make a copy, and end the guest where there is no room for it
-            self.free(self._new_block(size, 2 * size + _LARGE_BYTES, 1))
+        if size >= _LARGE_BYTES:
+            self._check_room(size)
         return self._new_block(size, size, align)
+
+    def _check_room(self, size: int) -> None:
+        """Check that there is room for a large block and for the copy of it that the guest's bindings make.
+
+        Where there is none they would end the guest.
+        """
+        wanted = 2 * size + _LARGE_BYTES
+        if wanted > self.memory.size - self.size_bytes:  # else there is, beyond what the guest has asked for yet
+            self.free(self._new_block(size, wanted, 1))
 
     def _new_block(self, wanted: int, size: int, align: int) -> int:
         """Return a new block of the guest's allocator. Address 0 says that it has no room."""

@@ -61,9 +61,12 @@ class Stored:
     version: int
 
 
-Room = Callable[[int], memoryview]
-"""Gives as many bytes of the guest's memory, for the contents of one field. A field of what was fetched that is such a
-view is where it belongs already; any other one is copied."""
+Into = Callable[[str, int], memoryview]
+"""Return memory of the guest's for the contents of a field, by its name and size in bytes. Any thread may write to it.
+
+A field of what was fetched that is such a view is where it belongs already; any other one is copied. What it raises
+(`NoRoom`) has to reach the caller of `State.fetch`.
+"""
 
 
 class State(Protocol):
@@ -73,7 +76,7 @@ class State(Protocol):
     copied.
     """
 
-    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, room: Room) -> Fetched: ...
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, into: Into) -> Fetched: ...
 
     def store(self, fields: Mapping[str, Buffer], placement: Placement) -> Stored: ...
 

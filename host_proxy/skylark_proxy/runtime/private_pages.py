@@ -29,16 +29,28 @@ class PrivatePages(Protocol):
         """Return the private pages between two addresses, both at the beginning of a page."""
 
 
-class PagemapScan:
+class _OwnPagemap:
+    """The file of this process. What a parent has opened before a fork is about the parent's memory."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._descriptor = os.open(_PAGEMAP, os.O_RDONLY | os.O_CLOEXEC)
+
+    @property
+    def _pagemap(self) -> int:
+        if self._process != os.getpid():
+            os.close(self._descriptor)
+            _OwnPagemap.__init__(self)
+        return self._descriptor
+
+
+class PagemapScan(_OwnPagemap):
     """By the call PAGEMAP_SCAN, which passes over what is not there without looking at each page."""
 
     _CALL = 0xC0606610
     _ARGUMENTS = struct.Struct("=12Q")
     _FILE, _PRESENT, _SWAPPED, _ZERO = 1 << 2, 1 << 3, 1 << 4, 1 << 5
     _REGIONS = 4096
-
-    def __init__(self) -> None:
-        self._pagemap = os.open(_PAGEMAP, os.O_RDONLY | os.O_CLOEXEC)
 
     def ranges(self, start: int, end: int) -> list[Range]:
         found: list[Range] = []
@@ -60,15 +72,12 @@ class PagemapScan:
         return self._ARGUMENTS.pack(self._ARGUMENTS.size, 0, start, end, 0, *room, shared, shared, there, self._PRESENT)
 
 
-class Pagemap:
+class Pagemap(_OwnPagemap):
     """By /proc/self/pagemap, which has a word for each page. It does not tell the page of zeros from a private one."""
 
     _WORD_BYTES = 8
     _CHUNK_PAGES = 1 << 16
     _PRESENT, _SWAPPED, _FILE = 1 << 63, 1 << 62, 1 << 61
-
-    def __init__(self) -> None:
-        self._pagemap = os.open(_PAGEMAP, os.O_RDONLY | os.O_CLOEXEC)
 
     def ranges(self, start: int, end: int) -> list[Range]:
         return list(_joined(self._pages(start // PAGE_BYTES, end // PAGE_BYTES)))

@@ -241,7 +241,7 @@ class _Marking:
         self.marked: bytes = b""
         self._memory = memory
 
-    def fetch(self, key: str, fields: object, read: object, min_version: int, room: object) -> interface.Fetched:
+    def fetch(self, key: str, fields: object, read: object, min_version: int, into: object) -> interface.Fetched:
         raise InvalidArgument("bundles", "call", "a call of a function")
 
     def store(self, fields: Mapping[str, Buffer], placement: interface.Placement) -> interface.Stored:

@@ -11,7 +11,7 @@ from hosted_modules import NOTHING, PAGES, hosted_module, tick, words
 from skylark.wire import Buffer
 from skylark_proxy.errors import FunctionFailed, FunctionTimeout, TooLarge
 from skylark_proxy.model import Read
-from skylark_proxy.runtime import Fetched, Invocation, Limits, Outcome, Placement, Room, Stored
+from skylark_proxy.runtime import Fetched, Into, Invocation, Limits, Outcome, Placement, Stored
 from skylark_proxy.runtime.module import HostedModule
 from skylark_proxy.runtime.sandbox import Sandbox, SandboxConfig
 
@@ -40,7 +40,7 @@ class State:
         self.kept: list[Buffer] = []
         self.fields: dict[str, bytes] = {"f": b"contents"}
 
-    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, room: Room) -> Fetched:
+    def fetch(self, key: str, fields: Sequence[str], read: Read, min_version: int, into: Into) -> Fetched:
         self.calls += 1
         return Fetched("c:n:t", 1, "origin", 0, self.fields)
 

@@ -2,9 +2,12 @@
 
 import ctypes
 import mmap
+import os
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -113,6 +116,20 @@ def test_much_memory_goes_back_to_the_kernel(guest: Guest, monkeypatch: pytest.M
     assert sum(end - begin for begin, end in kept) < 16 * WASM_PAGE or type(guest.image.pages) is private_pages.Pagemap
 
 
+def test_no_huge_pages_are_made_of_it(guest: Guest) -> None:
+    """The kernel makes no page private that nobody has written to."""
+    if not Path("/sys/kernel/mm/transparent_hugepage").is_dir():
+        pytest.skip("this kernel makes no huge pages")
+    start = ctypes.addressof(ctypes.c_char.from_buffer(guest.mapping))
+    flags, inside = set[str](), False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            inside = start <= int(found[1], 16) < start + MEMORY_BYTES
+        elif inside and line.startswith("VmFlags:"):
+            flags.add("nh" if " nh" in line else line)
+    assert flags == {"nh"}
+
+
 def test_the_image_is_shared(guest: Guest) -> None:
     """What one guest writes, another one with the same image does not see."""
     other = mmap.mmap(-1, MEMORY_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -127,6 +144,4 @@ def test_the_image_is_shared(guest: Guest) -> None:
 
 def test_holes_take_no_room(guest: Guest) -> None:
     """Zeros of the image are no pages of its file."""
-    import os
-
     assert os.fstat(guest.image.file).st_blocks * 512 <= IMAGE_BYTES // 2 + 64 * PAGE_BYTES

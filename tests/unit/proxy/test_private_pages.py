@@ -4,6 +4,8 @@ import contextlib
 import ctypes
 import mmap
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -62,6 +64,22 @@ def test_a_page_that_is_dropped_is_not_private(make: Callable[[], PrivatePages])
         mapped[0] = mapped[3 * PAGE_BYTES] = 1
         mapped.madvise(mmap.MADV_DONTNEED, 0, PAGE_BYTES)
         assert way.ranges(start, start + 4 * PAGE_BYTES) == [(start + 3 * PAGE_BYTES, start + 4 * PAGE_BYTES)]
+
+
+FORKED = """
+import os
+from skylark_proxy.runtime import private_pages
+ways = [make() for make in private_pages.WAYS if private_pages.works(make())]
+child = os.fork()
+if not child:
+    os._exit(0 if ways and all(map(private_pages.works, ways)) else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_child_looks_at_its_own_pages() -> None:
+    """What its parent opened before the fork would tell of the parent."""
+    assert subprocess.run([sys.executable, "-c", FORKED], check=False).returncode == 0
 
 
 class Silent:
