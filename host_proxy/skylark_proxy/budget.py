@@ -77,7 +77,8 @@ class Budget:
 
     def _add(self, share: "Share", size_bytes: int) -> None:
         self._used_bytes += size_bytes
-        self._most_bytes = max(self._most_bytes, self._used_bytes - self._booked_bytes)
+        if self._used_bytes - self._booked_bytes > self._most_bytes:
+            self._most_bytes = self._used_bytes - self._booked_bytes
         share.size_bytes += size_bytes
 
     def _hold(self, share: "Share", size_bytes: int) -> None:
@@ -124,16 +125,20 @@ class Share:
     def __exit__(self, *_raised: object) -> None:
         self.hold(0)
 
+    def take(self, size_bytes: int) -> bool:
+        """Takes further bytes if they are free; False if they are not."""
+        return self._budget._take(self, size_bytes)
+
     async def add(self, size_bytes: int) -> None:
         """Takes further bytes; to be called in the event loop.
 
         Raises:
             Overloaded: Others hold them for too long.
         """
-        if self._budget._take(self, size_bytes):
+        if self.take(size_bytes):
             return
         with self._budget._queueing() as end_s:
-            while not self._budget._take(self, size_bytes):
+            while not self.take(size_bytes):
                 if time.monotonic() > end_s:
                     raise self._budget._refusal()
                 self._budget.on_shortage()
@@ -141,10 +146,10 @@ class Share:
 
     def add_blocking(self, size_bytes: int) -> None:
         """Takes further bytes; to be called in a thread. Raises as `add`."""
-        if self._budget._take(self, size_bytes):
+        if self.take(size_bytes):
             return
         with elsewhere(), self._budget._queueing() as end_s:
-            while not self._budget._take(self, size_bytes):
+            while not self.take(size_bytes):
                 if time.monotonic() > end_s:
                     raise self._budget._refusal()
                 self._budget.on_shortage()
