@@ -630,6 +630,15 @@ def test_what_is_no_component_is_refused(
         stateful.functions.load(path)
 
 
+def test_a_limit_that_is_too_small_is_named(run: Run) -> None:
+    """A component that does not start within its memory is refused when it is loaded."""
+    with (
+        pytest.raises(InvalidArgument, match=f"^component: .*{MEGABYTE}"),
+        run("hostile", limited(FRESH, memory_bytes=MEGABYTE)),
+    ):
+        pass
+
+
 def test_a_function_has_one_component(stateful: Node, components: dict[str, Path]) -> None:
     """A second component with a function of the same name is refused."""
     with pytest.raises(InvalidArgument, match="one component with it"):

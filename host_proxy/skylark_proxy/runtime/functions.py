@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from skylark_oci.metadata import Metadata
-from skylark_proxy.errors import InvalidArgument, NotFound
+from skylark_proxy.errors import FunctionFailed, InvalidArgument, NotFound
 from skylark_proxy.runtime.engine import Engine
 from skylark_proxy.runtime.image import Image
 from skylark_proxy.runtime.interface import State
@@ -126,15 +126,18 @@ class Functions:
             undo.callback(module.close)
             first = Sandbox(module, config)
             undo.callback(first.close)
-            names = tuple(first.functions())
+            try:
+                names, pristine = tuple(first.functions()), first.warm_up()
+            except FunctionFailed as error:
+                expected = f"a component that starts within the limits of its manifest: {error.message}"
+                raise InvalidArgument("component", str(wasm), expected) from error
+            image = pristine.image
+            if image is not None:
+                undo.callback(image.close)
             for name in names:
                 if name in self._by_name:
                     other = self._by_name[name].path
                     raise InvalidArgument("function", name, f"one component with it; {other} has it too")
-            pristine = first.warm_up()
-            image = pristine.image
-            if image is not None:
-                undo.callback(image.close)
             pool = SandboxPool(
                 lambda: Sandbox(module, config, pristine if image is not None else None), manifest.ready, manifest.reuse
             )

@@ -19,6 +19,8 @@ from skylark_proxy.runtime.output import GuestOutput
 from skylark_proxy.runtime.stacks import on_guest_stack
 
 _WARM_UP_CALLS = 30
+_LOADING_MS = 30_000
+"""The time of each call when a component is loaded. The manifest's deadline is for functions, and may be short."""
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,11 +129,9 @@ class Sandbox:
             FunctionFailed: The component's SDK did not do what each invocation begins with.
         """
         state = _Marking(self._instance.memory)
-        # The deadline is for functions: a short one must not keep the component from being loaded.
-        self._limits, limits = Limits(self._limits.memory_bytes), self._limits
+        self._limits = Limits(self._limits.memory_bytes, _LOADING_MS)
         for name in (SETTLE, *[NOTHING] * _WARM_UP_CALLS):
             self.invoke(Invocation((name,), "", "", ""), state)
-        self._limits = limits
         return on_guest_stack(lambda: self._instance.pristine(state.marked))
 
     @property
@@ -153,7 +153,7 @@ class Sandbox:
 
     def _names(self) -> list[str]:
         instance = self._instance
-        instance.begin(self._limits.deadline_ms)
+        instance.begin(_LOADING_MS)
         at = instance.call("functions")
         try:
             names: list[str] = interface.NAMES.load(instance.memory, instance.memory.check(at, 8, 4))
