@@ -1,9 +1,10 @@
 """Parameters and bodies of requests, parsed once, with errors that name them."""
 
 from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from skylark.plan import Plan
 from skylark.session import MAX_VERSION
@@ -15,6 +16,7 @@ from skylark_proxy.name_lists import distinct_names
 
 _NODES_PARAMETERS = ("asker", "keeper", "copy_at", "below", "write")
 _NODES_HEADERS = (bundle_http.OWNER, bundle_http.VERSION, bundle_http.KNOWN)
+_QUERY = "skylark_query"
 _MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000
 
 
@@ -24,14 +26,25 @@ def text(request: Request, name: str) -> str | None:
     Raises:
         InvalidArgument: It is given more than once, or is empty.
     """
-    if not request.scope["query_string"]:
+    values = _query(request.scope).get(name)
+    if values is None:
         return None
-    values = request.query_params.getlist(name)
     if len(values) > 1:
         raise InvalidArgument(name, values, "one value")
-    if values and values[0] == "":
+    if values[0] == "":
         raise InvalidArgument(name, "", "a value, or no such parameter")
-    return values[0] if values else None
+    return values[0]
+
+
+def _query(scope: Scope) -> dict[str, list[str]]:
+    """The parameters of a query, read once for all that look at it."""
+    found: dict[str, list[str]] | None = scope.get(_QUERY)
+    if found is None:
+        found = scope[_QUERY] = {}
+        query: bytes = scope["query_string"]
+        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+            found.setdefault(name, []).append(value)
+    return found
 
 
 def name(request: Request, parameter: str) -> str | None:
