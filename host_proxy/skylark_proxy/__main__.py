@@ -1,6 +1,6 @@
 """`python -m skylark_proxy` is the command `skylark`."""
 
-from skylark_proxy.cli import main
+from skylark_proxy.cli.app import main
 
 if __name__ == "__main__":
     main()

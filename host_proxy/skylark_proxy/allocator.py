@@ -10,6 +10,7 @@ _ARENA_MAX = -8
 """`M_ARENA_MAX` of glibc's malloc.h."""
 _ARENAS = 2
 _SOON_S = 0.5
+_waiting = threading.Lock()
 
 
 def limit_arenas() -> None:
@@ -28,12 +29,15 @@ def give_back() -> None:
 
     Objects that refer to each other, as requests and their answers do, may hold the last of it: they are looked for.
     """
+    if not _waiting.acquire(blocking=False):
+        return  # it will be done for this one too
     timer = threading.Timer(_SOON_S, _give_back)
     timer.daemon = True
     timer.start()
 
 
 def _give_back() -> None:
+    _waiting.release()
     gc.collect()
     malloc_trim = _function("malloc_trim")
     if malloc_trim is not None:

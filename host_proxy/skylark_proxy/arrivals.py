@@ -29,7 +29,7 @@ class Arrivals:
         max_expected: int = 65_536,
         machine: Machine = REAL,
     ) -> None:
-        self._max_wait_s = max_wait_s
+        self.max_wait_s = max_wait_s
         self._max_waiting = max_waiting
         self._waiting = waiting
         self._max_expected = max_expected
@@ -47,7 +47,7 @@ class Arrivals:
                 self._sweep(now_s)
             if len(self._expected) >= self._max_expected and key.anywhere() not in self._expected:
                 return  # a fetch then goes back over the link for the bundle, and finds it
-            self._expected[key.anywhere()] = now_s + (self._max_wait_s if for_s is None else for_s)
+            self._expected[key.anywhere()] = now_s + (self.max_wait_s if for_s is None else for_s)
 
     def settle(self, key: StateKey) -> None:
         """Let those who wait for a bundle look again: it has arrived, or will not come."""
@@ -70,7 +70,7 @@ class Arrivals:
                 return False
             self._count += 1
             try:
-                end_s = min(until_s, self._machine.monotonic_s() + self._max_wait_s)
+                end_s = min(until_s, self._machine.monotonic_s() + self.max_wait_s)
                 while name in self._expected and (rest_s := end_s - self._machine.monotonic_s()) > 0:
                     self._changed.wait(rest_s)
             finally:

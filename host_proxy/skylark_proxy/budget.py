@@ -46,6 +46,7 @@ class Budget:
         self._max_waiting = max_waiting
         self._waiting = 0
         self._used_bytes = 0
+        self._booked_bytes = 0  # of these, what may yet be read: no memory is taken for it
         self._beyond: Share | None = None
         self._lock = threading.Lock()
 
@@ -54,41 +55,36 @@ class Budget:
         """What is held now."""
         return self._used_bytes
 
-    @contextlib.contextmanager
-    def share(self) -> Iterator["Share"]:
-        """A share of the bytes, empty at first. What it holds is given back in the end."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            share.hold(0)
+    def share(self) -> "Share":
+        """A share of the bytes, empty at first. What it holds is given back at the end of its `with`."""
+        return Share(self)
 
-    @contextlib.contextmanager
-    def share_here(self) -> Iterator["Share"]:
+    def share_here(self) -> "Share":
         """The same; it is the one that `share_here` returns in this task or thread, and in threads of this task."""
-        with self.share() as share:
-            token = _HERE.set(share)
-            try:
-                yield share
-            finally:
-                _HERE.reset(token)
+        return _ShareHere(self)
 
-    def _take(self, share: "Share", size_bytes: int, beyond: bool = True) -> bool:
+    def _take(self, share: "Share", size_bytes: int, booked: bool = False) -> bool:
         with self._lock:
             if self._used_bytes + size_bytes > self.limit_bytes and share.size_bytes + size_bytes > _SMALL_BYTES:
-                if not beyond or self._beyond not in (None, share):
+                if booked or self._beyond not in (None, share):
                     return False
                 self._beyond = share
+            if booked:
+                share.booked_bytes += size_bytes
+                self._booked_bytes += size_bytes
             self._add(share, size_bytes)
             return True
 
     def _add(self, share: "Share", size_bytes: int) -> None:
         self._used_bytes += size_bytes
-        self._most_bytes = max(self._most_bytes, self._used_bytes)
+        if self._used_bytes - self._booked_bytes > self._most_bytes:
+            self._most_bytes = self._used_bytes - self._booked_bytes
         share.size_bytes += size_bytes
 
     def _hold(self, share: "Share", size_bytes: int) -> None:
         with self._lock:
+            self._booked_bytes -= share.booked_bytes
+            share.booked_bytes = 0
             self._add(share, size_bytes - share.size_bytes)
             if not size_bytes and self._beyond is share:
                 self._beyond = None
@@ -121,6 +117,17 @@ class Share:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self.size_bytes = 0
+        self.booked_bytes = 0
+
+    def __enter__(self) -> "Share":
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.hold(0)
+
+    def take(self, size_bytes: int) -> bool:
+        """Takes further bytes if they are free; False if they are not."""
+        return self._budget._take(self, size_bytes)
 
     async def add(self, size_bytes: int) -> None:
         """Takes further bytes; to be called in the event loop.
@@ -128,10 +135,10 @@ class Share:
         Raises:
             Overloaded: Others hold them for too long.
         """
-        if self._budget._take(self, size_bytes):
+        if self.take(size_bytes):
             return
         with self._budget._queueing() as end_s:
-            while not self._budget._take(self, size_bytes):
+            while not self.take(size_bytes):
                 if time.monotonic() > end_s:
                     raise self._budget._refusal()
                 self._budget.on_shortage()
@@ -139,18 +146,14 @@ class Share:
 
     def add_blocking(self, size_bytes: int) -> None:
         """Takes further bytes; to be called in a thread. Raises as `add`."""
-        if self._budget._take(self, size_bytes):
+        if self.take(size_bytes):
             return
         with elsewhere(), self._budget._queueing() as end_s:
-            while not self._budget._take(self, size_bytes):
+            while not self.take(size_bytes):
                 if time.monotonic() > end_s:
                     raise self._budget._refusal()
                 self._budget.on_shortage()
                 time.sleep(_LOOK_EVERY_S)
-
-    def try_add(self, size_bytes: int) -> bool:
-        """Takes further bytes if they are free; False if they are not."""
-        return self._budget._take(self, size_bytes, beyond=False)
 
     def hold(self, size_bytes: int) -> None:
         """Holds so many bytes from now on, because they are there or are no more."""
@@ -173,11 +176,23 @@ class Share:
             read_bytes += size_bytes
 
         try:
-            if not self.try_add(most_bytes):
+            if not self._budget._take(self, most_bytes, booked=True):
                 self.add_blocking(size_of())
             yield note
         finally:
             self.hold(read_bytes)
+
+
+class _ShareHere(Share):
+    """A share that `share_here` returns."""
+
+    def __enter__(self) -> Share:
+        self._before = _HERE.set(self)
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        _HERE.reset(self._before)
+        self.hold(0)
 
 
 _HERE: ContextVar[Share | None] = ContextVar("share", default=None)

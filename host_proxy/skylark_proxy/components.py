@@ -6,9 +6,7 @@ from pathlib import Path
 
 from skylark_oci import PackageError, Reference
 from skylark_oci.errors import InvalidReference
-from skylark_oci.pull import fetch_component, resolve
 from skylark_oci.reference import SCHEME
-from skylark_oci.registry import Registry
 from skylark_oci.settings import RegistrySettings
 from skylark_proxy.errors import ConfigError, InvalidArgument, SkylarkError
 
@@ -66,6 +64,10 @@ def pulled_component(reference: Reference, cache_dir: Path, settings: RegistrySe
     Raises:
         ComponentNotPulled: It means no component, or could not be had.
     """
+    # Here: a node whose components are files need not wait for it.
+    from skylark_oci.pull import fetch_component, resolve
+    from skylark_oci.registry import Registry
+
     if reference.digest:
         cached = _cached(reference, cache_dir)
         if cached.is_file():

@@ -62,7 +62,8 @@ def flattened(
 
 
 def _flatten(component: bytes, name: str, cancelled: threading.Event, report: Report) -> bytes:
-    from skylark_flatten import FlattenError, flatten  # here: no other command has to wait for it
+    from skylark_flatten.errors import FlattenError  # here: no other command has to wait for it
+    from skylark_flatten.flatten import flatten
 
     def step(text: str) -> None:
         if cancelled.is_set():

@@ -2,17 +2,18 @@
 
 import contextlib
 import logging
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import replace
 
 from skylark.plan import Plan
 from skylark.session import MAX_VERSION, Session
 from skylark.wire import Buffer
 from skylark_proxy.budget import Budget
-from skylark_proxy.bulkheads import Bulkhead
 from skylark_proxy.errors import (
     Conflict,
     Forbidden,
@@ -22,6 +23,7 @@ from skylark_proxy.errors import (
     NotFound,
     SkylarkError,
 )
+from skylark_proxy.ids import new_id
 from skylark_proxy.model import Ack, BundleInfo, Policy, Read, StateKey, check_name
 from skylark_proxy.name_lists import distinct_names
 from skylark_proxy.placement import FetchedBundle, PlacedBundle, Write
@@ -32,6 +34,7 @@ from skylark_proxy.runtime import (
     Functions,
     Into,
     Invocation,
+    Loaded,
     Outcome,
     Placement,
     Stored,
@@ -47,8 +50,7 @@ _MESSAGE_CHARACTERS = 4096
 _GRACE_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What a caller asks for.
 
     Attributes:
@@ -300,18 +302,18 @@ class ChainState:
 class Invoker:
     """Invokes the functions of one node and remembers what the last 1,024 invocations did."""
 
-    def __init__(
-        self, functions: Functions, propagation: Propagation, workers: Workers, local: Bulkhead, budget: Budget
-    ) -> None:
+    def __init__(self, functions: Functions, propagation: Propagation, workers: Workers, budget: Budget) -> None:
         self.functions = functions
         self._budget = budget
-        self._local = local
         self._propagation = propagation
         self._workers = workers
         self._reports: OrderedDict[str, Report] = OrderedDict()
 
-    async def invoke(self, call: Call) -> tuple[Outcome, Report]:
+    async def invoke(self, call: Call, loaded: Loaded) -> tuple[Outcome, Report]:
         """Runs a call in a worker thread.
+
+        Args:
+            loaded: The component of its functions.
 
         Raises:
             NotFound: There is no such function here, or its predecessor's bundle is nowhere.
@@ -319,21 +321,18 @@ class Invoker:
             Overloaded: Too many calls wait already.
             UnknownNode: The destination is not in the topology.
         """
-        loaded = self.functions.component(call.functions)
-        for node in (call.destination, *(step.node for step in (call.plan.steps if call.plan else ()))):
-            if node is not None:
-                self._propagation.topology().node(node)
-        if call.fuse and call.plan is None and call.state_key is not None and len(loaded.functions) > 1:
-            call = replace(call, plan=await self._local.run(self._plan_here, call.state_key))
-        call = replace(call, functions=self._fused(call, loaded.functions))
+        self._check_nodes(call)
         report = self._begin(call)
         started = time.perf_counter()
         deadline_ms = loaded.manifest.limits.deadline_ms
+        blocked, limit_s = f"it is blocked since {deadline_ms} ms", deadline_ms / 1000 + _GRACE_S
+        if _may_bring_plan(call, loaded):
+            limit_s += self._propagation.arrivals.max_wait_s
         try:
             outcome = await self._workers.run(
-                lambda: self._run(call, report, loaded.manifest.chains),
-                deadline_ms / 1000 + _GRACE_S,
-                lambda: FunctionTimeout("+".join(call.functions), "deadline", f"it is blocked since {deadline_ms} ms"),
+                lambda: self._run(call, report, loaded),
+                limit_s,
+                lambda: FunctionTimeout("+".join(report.functions), "deadline", blocked),
                 call.functions[0],
             )
         except SkylarkError as error:
@@ -343,6 +342,12 @@ class Invoker:
         finally:
             report.duration_ms = (time.perf_counter() - started) * 1000
         return outcome, report
+
+    def _check_nodes(self, call: Call) -> None:
+        named = [call.destination, *(step.node for step in call.plan.steps)] if call.plan else [call.destination]
+        for node in named:
+            if node is not None:
+                self._propagation.topology().node(node)
 
     def report(self, task_id: str) -> Report:
         """What an invocation did.
@@ -355,14 +360,13 @@ class Invoker:
         except KeyError:
             raise NotFound("task", task_id) from None
 
-    def _fused(self, call: Call, together: Collection[str]) -> tuple[str, ...]:
-        """The functions of a call with those that the plan has follow them here, in the same component."""
-        functions = list(call.functions)
-        if call.plan is not None and call.fuse:
-            for step in call.plan.after(functions[-1]):
-                if step.node != self._propagation.node or step.function not in together:
-                    break
-                functions.append(step.function)
+    def _fused(self, called: tuple[str, ...], plan: Plan, together: Collection[str]) -> tuple[str, ...]:
+        """Extend the functions of a call with the next ones of its plan that run here, in the same component."""
+        functions = list(called)
+        for step in plan.after(functions[-1]):
+            if step.node != self._propagation.node or step.function not in together:
+                break
+            functions.append(step.function)
         return tuple(functions)
 
     def _plan_here(self, key: StateKey) -> Plan | None:
@@ -383,7 +387,17 @@ class Invoker:
             self._reports.popitem(last=False)
         return report
 
-    def _run(self, call: Call, report: Report, chains: Chains) -> Outcome:
+    def _planned(self, call: Call, loaded: Loaded) -> Call:
+        """Give a call the plan that its bundle brings, and those functions of the plan that run here with it."""
+        if call.state_key is not None and _may_bring_plan(call, loaded):
+            call = replace(call, plan=self._plan_here(call.state_key))
+        if call.plan is not None and call.fuse:
+            call = replace(call, functions=self._fused(call.functions, call.plan, loaded.functions))
+        return call
+
+    def _run(self, call: Call, report: Report, loaded: Loaded) -> Outcome:
+        call = self._planned(call, loaded)
+        report.functions = call.functions
         invocation = Invocation(
             functions=call.functions,
             chain_id=report.chain_id,
@@ -393,16 +407,21 @@ class Invoker:
             body=call.body,
             content_type=call.content_type,
         )
-        state = ChainState(self._propagation, call, report, chains, self._budget)
+        state = ChainState(self._propagation, call, report, loaded.manifest.chains, self._budget)
         started = time.perf_counter()
         try:
-            return self.functions.invoke(invocation, state)
+            return loaded.invoke(invocation, state)
         except FunctionFailed as failure:
             if state.failed is not None and _is_what_failed(state.failed, failure):
                 raise state.failed from failure
             raise
         finally:
             report.sandbox_ms = (time.perf_counter() - started) * 1000
+
+
+def _may_bring_plan(call: Call, loaded: Loaded) -> bool:
+    """True if the bundle of a call can say that further functions run with it."""
+    return call.fuse and call.plan is None and call.state_key is not None and len(loaded.functions) > 1
 
 
 def _is_what_failed(error: SkylarkError, failure: FunctionFailed) -> bool:
@@ -419,8 +438,3 @@ def _head_or_none(key: StateKey, head: Callable[[StateKey], BundleInfo]) -> Bund
     except SkylarkError as error:
         _LOG.info("the plan of %s is not known, nor what its chain has seen: %s", key, error)
         return None
-
-
-def new_id() -> str:
-    """A name for a chain or a task: 128 random bits in hexadecimal."""
-    return os.urandom(16).hex()

@@ -16,11 +16,9 @@ from skylark_proxy.components import component_files
 from skylark_proxy.config import Config
 from skylark_proxy.disk_room import DiskRoom
 from skylark_proxy.errors import ConfigError
-from skylark_proxy.follow import FollowedTopology
 from skylark_proxy.forwarder import Forwarder
 from skylark_proxy.invocation import Invoker
 from skylark_proxy.link_meter import LinkMeter
-from skylark_proxy.link_reports import LinkReporter
 from skylark_proxy.machine import REAL
 from skylark_proxy.memory_limit import memory_limit_bytes
 from skylark_proxy.model import Node, Tier
@@ -105,7 +103,7 @@ def open_proxy(config: Config, progress: Progress = _LOG.info) -> Iterator[Proxy
             _LOG.info("component %s: %s", path.name, ", ".join(names))
         workers = Workers(config.workers)
         stack.callback(workers.close, _GRACE_S)
-        invoker = Invoker(functions, propagation, workers, bulkheads.local, budget)
+        invoker = Invoker(functions, propagation, workers, budget)
         yield Proxy(config, topology, redis, room, outbox, propagation, invoker, workers, bulkheads, budget)
 
 
@@ -114,6 +112,8 @@ def _provider(config: Config, stack: contextlib.ExitStack, progress: Progress) -
     given = _given(config, local)
     if config.node_info_url is None:
         return given
+    from skylark_proxy.follow import FollowedTopology  # here: a node that follows nobody need not wait for it
+
     progress(f"asking {config.node_info_url} for the topology")
     followed = FollowedTopology(config.node_info_url, local, given, config.data_dir / _SAVED, config.tls)
     stack.callback(followed.close)
@@ -141,6 +141,8 @@ def _meter(config: Config, stack: contextlib.ExitStack, signer: Signer | None) -
         return None
     if config.node_info_url is None:
         raise ConfigError("SKYLARK_REPORT_LINKS", True, "SKYLARK_NODE_INFO_URL, the service to report to, beside it")
+    from skylark_proxy.link_reports import LinkReporter
+
     meter = LinkMeter()
     reporter = LinkReporter(config.node_info_url, config.node, meter, signer=signer, tls=config.tls)
     stack.callback(reporter.close)

@@ -66,7 +66,8 @@ class TlsFiles:
         for name, path, other in (("CERT", self.cert, "KEY"), ("KEY", self.key, "CERT")):
             if path is not None and None in (self.cert, self.key):
                 raise ConfigError(f"SKYLARK_TLS_{name}", str(path), f"SKYLARK_TLS_{other} beside it")
-        self._try("CA", self.ca, "a readable file with certificates in PEM", lambda: _believing(self.ca))
+        if self.ca is not None:
+            self._try("CA", self.ca, "a readable file with certificates in PEM", lambda: _believing(self.ca))
         expected = "a readable file with a certificate in PEM, whose key is in SKYLARK_TLS_KEY"
         self._try("CERT", self.cert, expected, lambda: _showing(self))
 
@@ -139,14 +140,17 @@ def node_names(certificate: Mapping[str, Any]) -> frozenset[str]:
 
 
 class _Reread:
-    """A context that is made anew when one of the files has changed. One that cannot be made changes nothing."""
+    """A context that is made anew when one of the files has changed. One that cannot be made changes nothing.
+
+    Without files it is made when it is first needed, since reading the system's authorities takes tens of milliseconds.
+    """
 
     def __init__(self, files: TlsFiles, make: Callable[[TlsFiles], ssl.SSLContext]) -> None:
         self._files = files
         self._make = make
         self._lock = Lock()
         self._stamp = self._tried = self._now()
-        self._context = make(files)
+        self._context = make(files) if files != TlsFiles() else None
 
     def current(self) -> ssl.SSLContext:
         """Return the context of the files as they are now, or were when they last fitted together."""
@@ -154,6 +158,8 @@ class _Reread:
             stamp = self._now()
             if stamp != self._stamp:
                 self._renew(stamp)
+            if self._context is None:
+                self._context = self._make(self._files)
             return self._context
 
     def _renew(self, stamp: _Stamp) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from continuum import TOPOLOGIES, LiveNode, Nodes, processes_of
 from servers import free_port, is_running, wait_for
-from skylark_proxy.cli import main
+from skylark_proxy.cli.app import main
 
 FOUR_NODES = str(TOPOLOGIES / "four-nodes.json")
 ELECT = ["--from", "sat1", "--to", "cloud1", "--size", "1000"]

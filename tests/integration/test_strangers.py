@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -41,6 +43,13 @@ def serves(node: LiveNode, chain: str) -> None:
     assert dict(node.client.get_bundle(key)[0]) == SMALL
     node.client.delete_bundle(key)
     assert node.client.request("GET", "/health/readiness").status == 200
+
+
+def timed(call: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
+    """The answer to a call, and how many seconds it took."""
+    started = time.perf_counter()
+    answer = call()
+    return answer, time.perf_counter() - started
 
 
 def settled(node: LiveNode, before: Usage, memory_bytes: int = 64 * MEGABYTE) -> None:
@@ -79,6 +88,27 @@ class TestFunctions:
         assert codes <= {"function-timeout", "overloaded", "too-many-requests"}
         assert node.client.request("GET", "/health/liveness").status == 200
         settled(node, before)
+
+    def test_a_guest_that_computes_holds_up_nobody(self, node: LiveNode) -> None:
+        """While guests compute, one after the other, not ten of 1,000 short calls take half as long as one of them."""
+        ended = threading.Event()
+        _, long_s = timed(lambda: node.http.post("/functions/loop_for_ever"))
+
+        def compute() -> None:
+            while not ended.is_set():
+                check_error(node.http.post("/functions/loop_for_ever"), 504, "function-timeout")
+
+        with ThreadPoolExecutor(1) as pool, httpx.Client(base_url=node.url) as client:
+            computing, slow = pool.submit(compute), 0
+            try:
+                for _ in range(1000):
+                    answer, short_s = timed(lambda: client.post("/functions/good"))
+                    assert answer.status_code == 200
+                    slow += short_s > long_s / 2
+                    assert slow < 10
+            finally:
+                ended.set()
+            computing.result()
 
     def test_reports_keep_no_bundles(self, node: LiveNode, chain: str) -> None:
         """Reports of many invocations that fetch and leave two megabytes take no memory to speak of."""

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skylark_proxy.api.answers import error_answer
-from skylark_proxy.api.callers import Client, Network, client_of, foreign_page, identity_of, known_host
+from skylark_proxy.api.callers import Client, Network, client_of, foreign_page, identity_of, known_host, sure_host
+from skylark_proxy.api.headers import headers_of
 from skylark_proxy.api.rights import Identity, RouteClass, acts, allowed, those_allowed
 from skylark_proxy.bundle_http import SEEN
 from skylark_proxy.errors import Forbidden, SkylarkError, Unauthorized
@@ -79,25 +80,28 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _Request.of(scope, self._route_of)
+        request = _Request(scope, self._route_of)
         send = self._telling(request, send)
-        nearest = scope["client"][0] if scope["client"] else None
-        client = client_of(nearest, request.headers, self._trust.trusted_proxies)
         try:
-            admitted = self._admit(request, client, receive)
+            admitted = self._admit(request, receive)
         except SkylarkError as error:
-            _LOG.warning("refused %s %r from %s: %s", request.method, request.path, client.shown, error)
+            _LOG.warning("refused %s %r from %s: %s", request.method, request.path, self._client(request).shown, error)
             await error_answer(error)(scope, receive, send)
             return
         await self._app(scope, admitted, send)
 
-    def _admit(self, request: "_Request", client: Client, receive: Receive) -> Receive:
+    def _client(self, request: "_Request") -> Client:
+        return client_of(request.nearest, request.headers, self._trust.trusted_proxies)
+
+    def _admit(self, request: "_Request", receive: Receive) -> Receive:
         """Raises: Forbidden, Unauthorized: See the class."""
         if request.signed and self._trust.verifier is not None:
             return self._verified(request, self._trust.verifier, receive)
         self._check_page(request)
-        if self._trust.guarded and not allowed(request.route, self._identity(request, client)):
-            raise self._refusal(request, client)
+        if self._trust.guarded:
+            client = self._client(request)
+            if not allowed(request.route, self._identity(request, client)):
+                raise self._refusal(request, client)
         return receive
 
     def _identity(self, request: "_Request", client: Client) -> Identity:
@@ -138,9 +142,10 @@ class Access:
 
     def _check_page(self, request: "_Request") -> None:
         """Keep out pages in browsers, of which a node's client is none."""
-        if not known_host(request.headers.get("host", ""), self._trust.hosts()):
+        host = request.headers.get("host", "")
+        if not (sure_host(host) or known_host(host, self._trust.hosts())):
             allowed_hosts = "an address, localhost, the node's name or one in SKYLARK_ALLOWED_HOSTS"
-            raise Forbidden(f"the Host {request.headers['host'][:100]!r}", allowed_hosts)
+            raise Forbidden(f"the Host {host[:100]!r}", allowed_hosts)
         page = foreign_page(request.headers)
         if page is not None and acts(request.route, request.method):
             raise Forbidden(f"{request.method} {request.path!r} from a page of another origin ({page})", "no such page")
@@ -173,33 +178,45 @@ class Access:
         return telling
 
 
-@dataclass(frozen=True, slots=True)
 class _Request:
-    """The parts of a request that decide about it."""
+    """The parts of a request that decide about it. Those that few requests need are read when they are asked for."""
 
-    method: str
-    path: str
-    target: str
-    headers: dict[str, str]
-    server: str | None
-    route: RouteClass
-    encrypted: bool
-    certified: frozenset[str]
-    """The names in the sender's certificate, which is one of the CA."""
+    __slots__ = ("_scope", "headers", "method", "path", "route")
 
-    @classmethod
-    def of(cls, scope: Scope, route_of: Callable[[str, str, str], RouteClass]) -> "_Request":
-        query = scope["query_string"].decode("latin-1")
-        return cls(
-            method=scope["method"],
-            path=scope["path"],
-            target=f"{scope['raw_path'].decode('latin-1')}?{query}",
-            headers=_headers(scope),
-            server=scope["server"][0] if scope["server"] else None,
-            route=route_of(scope["method"], scope["path"], query),
-            encrypted=scope.get("scheme") == "https",
-            certified=scope.get(CERTIFIED, frozenset()),
-        )
+    def __init__(self, scope: Scope, route_of: Callable[[str, str, str], RouteClass]) -> None:
+        self._scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers = headers_of(scope)
+        self.route = route_of(self.method, self.path, self._query)
+
+    @property
+    def _query(self) -> str:
+        query: bytes = self._scope["query_string"]
+        return query.decode("latin-1")
+
+    @property
+    def target(self) -> str:
+        return f"{self._scope['raw_path'].decode('latin-1')}?{self._query}"
+
+    @property
+    def nearest(self) -> str | None:
+        """The address at the other end of the connection; None: it is a unix socket."""
+        return self._scope["client"][0] if self._scope["client"] else None
+
+    @property
+    def server(self) -> str | None:
+        return self._scope["server"][0] if self._scope["server"] else None
+
+    @property
+    def encrypted(self) -> bool:
+        return self._scope.get("scheme") == "https"
+
+    @property
+    def certified(self) -> frozenset[str]:
+        """The names in the sender's certificate, which is one of the CA."""
+        names: frozenset[str] = self._scope.get(CERTIFIED, frozenset())
+        return names
 
     @property
     def signed(self) -> bool:
@@ -218,11 +235,3 @@ def _compared(receive: Receive, sha256: bytes) -> Receive:
         return message
 
     return compared
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in found else value
-    return found

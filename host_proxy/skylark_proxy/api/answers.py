@@ -44,8 +44,18 @@ def whole_answer(parts: Sequence[Buffer], status: int, headers: Mapping[str, str
     size_bytes = sum(map(len, parts))
     sized = {**headers, "Content-Length": str(size_bytes)}
     if size_bytes <= _CHUNK_BYTES:
-        return Response(b"".join(parts), status, sized)
+        return _Whole(b"".join(parts), status, sized)
     return StreamingResponse(_chunks(parts), status, sized)
+
+
+class _Whole(Response):
+    """An answer whose headers are all given; Starlette's own looks which of them are, and adds the others."""
+
+    def __init__(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        self.body = body
+        self.status_code = status
+        self.raw_headers = [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in headers.items()]
+        self.background = None
 
 
 async def _chunks(parts: Sequence[Buffer]) -> AsyncIterator[memoryview]:
@@ -62,7 +72,12 @@ async def on_skylark_error(_request: Request, error: Exception) -> Response:
 
 
 async def on_disconnect(_request: Request, _error: Exception) -> Response:
-    """Drop the request of a caller that went away before its body had arrived; nobody reads this answer."""
+    """Drop the request of a caller that went away before its body had arrived."""
+    return disconnected()
+
+
+def disconnected() -> Response:
+    """The answer to a caller that has gone away; nobody reads it."""
     return Response(status_code=408)
 
 

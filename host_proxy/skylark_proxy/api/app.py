@@ -15,7 +15,7 @@ from skylark_proxy.api.access import Access, Trust
 from skylark_proxy.api.answers import json_answer, on_defect, on_disconnect, on_http_error, on_skylark_error
 from skylark_proxy.api.bundles import BundlesApi
 from skylark_proxy.api.elections import ElectionsApi
-from skylark_proxy.api.functions import FunctionsApi
+from skylark_proxy.api.functions import CALLS, Calls, CallsFirst, FunctionsApi
 from skylark_proxy.api.health import HealthApi
 from skylark_proxy.api.hosts import KnownHosts
 from skylark_proxy.api.in_flight import HEALTH, InFlight
@@ -23,7 +23,7 @@ from skylark_proxy.api.openapi import description
 from skylark_proxy.api.peer import PeerApi
 from skylark_proxy.api.rights import route_of_proxy
 from skylark_proxy.api.state import StateApi
-from skylark_proxy.api.strict import strict
+from skylark_proxy.api.strict import Operation, strict
 from skylark_proxy.errors import SkylarkError
 from skylark_proxy.proxy import Proxy
 from skylark_proxy.signatures import Verifier
@@ -41,8 +41,10 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
 
     limit = proxy.config.max_bundle_bytes
     bulkheads = proxy.bulkheads
+    described = description()
+    calls = Calls(proxy.invoker, limit, Operation.of(described["paths"][CALLS]["post"]))
     routes = [
-        *FunctionsApi(proxy.invoker, limit).routes(),
+        *FunctionsApi(proxy.invoker).routes(),
         *BundlesApi(proxy.propagation, PeerApi(proxy.propagation), limit, bulkheads.local).routes(),
         *StateApi(SingleStates(proxy.propagation), limit, bulkheads.local).routes(),
         *ElectionsApi(proxy.propagation, proxy.topology, bulkheads.others).routes(),
@@ -57,10 +59,9 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         ClientDisconnect: on_disconnect,
         Exception: on_defect,
     }
-    middleware = _middleware(proxy)
     app = Starlette(
-        routes=strict(routes, description(), free=(HEALTH,)),
-        middleware=middleware,
+        routes=[*strict(routes, described, free=(HEALTH,)), Route(CALLS, calls, methods=["POST"])],
+        middleware=[*_middleware(proxy), Middleware(CallsFirst, calls=calls)],
         exception_handlers=handlers,
         lifespan=lifespan,
     )

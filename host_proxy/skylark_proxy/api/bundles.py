@@ -105,7 +105,7 @@ class BundlesApi:
         named = {bundle_http.OWNER: owned.node} if owned.node is not None else {}
         return Response(status_code=204, headers={bundle_http.DELETED: str(removed.version), **named})
 
-    async def _body(self, request: Request) -> bytearray:
+    async def _body(self, request: Request) -> bytes | bytearray:
         """The body of a write whose sender still waits: what it has given up need not be done."""
         body = await parameters.body(request, self.max_bundle_bytes, _MAX_INDEX_BYTES)
         if await request.is_disconnected():

@@ -100,10 +100,15 @@ def known_host(header: str, names: Collection[str]) -> bool:
     """
     if len(header) > _LONGEST_HOST:
         return False
-    host = _host(header)
-    if host in ("", "localhost") or parse_address(host.strip("[]")) is not None:
+    if sure_host(header):
         return True
+    host = _host(header)
     return host in names or any(name.startswith(".") and host.endswith(name) for name in names)
+
+
+def sure_host(header: str) -> bool:
+    """True if a header `Host` is one that cannot be rebound, whatever the node is called; see `known_host`."""
+    return len(header) <= _LONGEST_HOST and _is_sure(header)
 
 
 def parse_address(text: str) -> Address | None:
@@ -153,6 +158,12 @@ def _node(text: str) -> Address | None:
 
 def _within(address: Address, networks: Collection[Network]) -> bool:
     return any(address in network for network in networks)
+
+
+@lru_cache(maxsize=1024)
+def _is_sure(header: str) -> bool:
+    host = _host(header)
+    return host in ("", "localhost") or parse_address(host.strip("[]")) is not None
 
 
 @lru_cache(maxsize=1024)

@@ -1,17 +1,19 @@
 """CloudEvents as calls of the proxy. `skylark.cloudevents` reads them, and says how such a caller is answered."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from skylark import cloudevents, http_routes
 from skylark.cloudevents import STRUCTURED, media_type
 from skylark.http_answers import Refused
+from skylark.wire import Buffer
 from skylark_proxy.errors import InvalidArgument, InvalidKey, UnsupportedMediaType
 from skylark_proxy.invocation import Call
 from skylark_proxy.model import StateKey
 
 
-def unwrap(headers: Mapping[str, str], call: Call, body: bytearray) -> Call:
+def unwrap(headers: Mapping[str, str], call: Call, body: Buffer) -> Call:
     """The call with the event's data as body; where the request is no event, with the request's body.
 
     Raises:

@@ -11,8 +11,6 @@ from starlette.routing import Route
 from skylark_proxy.api import parameters
 from skylark_proxy.api.answers import json_answer
 from skylark_proxy.api.reports import topology_json
-from skylark_proxy.bench.election import NOTE, bench_election
-from skylark_proxy.bench.machine import describe
 from skylark_proxy.bulkheads import Bulkhead
 from skylark_proxy.errors import Overloaded
 from skylark_proxy.propagation import Propagation
@@ -87,6 +85,10 @@ class ElectionsApi:
         return json_answer(await self.others.run(self._measure, size_bytes))
 
     def _measure(self, size_bytes: int) -> dict[str, object]:
+        # Here: the start of a node need not wait for these.
+        from skylark_proxy.bench.election import NOTE, bench_election
+        from skylark_proxy.bench.machine import describe
+
         if not self._measuring.acquire(blocking=False):
             raise Overloaded("another benchmark runs on this node")
         try:

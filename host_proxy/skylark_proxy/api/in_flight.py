@@ -63,6 +63,9 @@ class InFlight:
 class _Place:
     """The place of one request: among the uploads first, if it has a body, then among those that are answered."""
 
+    __slots__ = ("_all", "_receive", "_runs", "_share", "_upload")
+    _receive: Receive
+
     def __init__(self, all_: InFlight, share: Share) -> None:
         self._all = all_
         self._share = share
@@ -82,21 +85,22 @@ class _Place:
         """
         task = asyncio.current_task()
         assert task is not None
-        uploads = self._all._uploads
-        upload = self._upload = uploads.begin(task)
+        self._upload = self._all._uploads.begin(task)
+        self._receive = receive
+        return self._received
 
-        async def received() -> Message:
-            if self._upload is None:
-                return await receive()
-            message = await uploads.next_of(upload, receive)
-            if message["type"] == "http.request":
-                await self._share.add(len(message.get("body", b"")))
-            if not message.get("more_body", False):
-                self._end_upload()
-                self.run()
-            return message
-
-        return received
+    async def _received(self) -> Message:
+        if self._upload is None:
+            return await self._receive()
+        message = await self._all._uploads.next_of(self._upload, self._receive)
+        if message["type"] == "http.request":
+            size_bytes = len(message.get("body", b""))
+            if not self._share.take(size_bytes):
+                await self._share.add(size_bytes)
+        if not message.get("more_body", False):
+            self._end_upload()
+            self.run()
+        return message
 
     def leave(self) -> None:
         """Gives the place back."""

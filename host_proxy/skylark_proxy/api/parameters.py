@@ -1,8 +1,10 @@
 """Parameters and bodies of requests, parsed once, with errors that name them."""
 
 from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope
 
 from skylark.plan import Plan
 from skylark.session import MAX_VERSION
@@ -14,6 +16,7 @@ from skylark_proxy.name_lists import distinct_names
 
 _NODES_PARAMETERS = ("asker", "keeper", "copy_at", "below", "write")
 _NODES_HEADERS = (bundle_http.OWNER, bundle_http.VERSION, bundle_http.KNOWN)
+_QUERY = "skylark_query"
 _MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000
 
 
@@ -23,14 +26,25 @@ def text(request: Request, name: str) -> str | None:
     Raises:
         InvalidArgument: It is given more than once, or is empty.
     """
-    if not request.scope["query_string"]:
+    values = _query(request.scope).get(name)
+    if values is None:
         return None
-    values = request.query_params.getlist(name)
     if len(values) > 1:
         raise InvalidArgument(name, values, "one value")
-    if values and values[0] == "":
+    if values[0] == "":
         raise InvalidArgument(name, "", "a value, or no such parameter")
-    return values[0] if values else None
+    return values[0]
+
+
+def _query(scope: Scope) -> dict[str, list[str]]:
+    """The parameters of a query, read once for all that look at it."""
+    found: dict[str, list[str]] | None = scope.get(_QUERY)
+    if found is None:
+        found = scope[_QUERY] = {}
+        query: bytes = scope["query_string"]
+        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+            found.setdefault(name, []).append(value)
+    return found
 
 
 def name(request: Request, parameter: str) -> str | None:
@@ -174,28 +188,40 @@ def header_number(request: Request, header: str, maximum: int) -> int | None:
     return None if value is None else _number(header, value, 0, maximum)
 
 
-async def body(request: Request, limit_bytes: int, frame_bytes: int = 0) -> bytearray:
-    """The whole body.
+async def body(request: Request, limit_bytes: int, frame_bytes: int = 0) -> bytes | bytearray:
+    """The whole body of a request; see `read_body`."""
+    return await read_body(request.headers, request.receive, limit_bytes, frame_bytes)
+
+
+async def read_body(
+    headers: Mapping[str, str], receive: Receive, limit_bytes: int, frame_bytes: int = 0
+) -> bytes | bytearray:
+    """The whole body, without a copy where it comes in one piece.
 
     Args:
         frame_bytes: What may come on top of the limit, for what is around the contents that the limit is for.
 
     Raises:
         TooLarge: It exceeds the limit; what comes after is not read.
+        ClientDisconnect: The client went away before it was whole.
     """
-    data = bytearray()
-    _check_length(request, limit_bytes, frame_bytes)
-    async for chunk in request.stream():
-        if len(data) + len(chunk) > limit_bytes + frame_bytes:
-            raise TooLarge("body", len(data) + len(chunk), limit_bytes)
-        data += chunk
-    return data
-
-
-def _check_length(request: Request, limit_bytes: int, frame_bytes: int = 0) -> None:
-    length = request.headers.get("content-length")
+    length = headers.get("content-length")
     if length is not None and int(length) > limit_bytes + frame_bytes:
         raise TooLarge("body", int(length), limit_bytes)
+    data: bytes | bytearray = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        if len(data) + len(piece) > limit_bytes + frame_bytes:
+            raise TooLarge("body", len(data) + len(piece), limit_bytes)
+        if not data:
+            data = piece if not more else bytearray(piece)
+        else:
+            data += piece
+    return data
 
 
 def _number(parameter: str, value: str, minimum: int, maximum: int) -> int:

@@ -8,8 +8,12 @@ from skylark_proxy.placement import PlacedBundle
 from skylark_proxy.topology_source import TopologySource
 
 
-def report_json(report: Report) -> dict[str, Any]:
-    """A report; the names of its timings are those of design and tables: f, ex, dr, dm."""
+def report_json(report: Report, timings: dict[str, float] | None = None) -> dict[str, Any]:
+    """A report; the names of its timings are those of design and tables: f, ex, dr, dm.
+
+    Args:
+        timings: Its timings, where they are known already.
+    """
     return {
         "functions": list(report.functions),
         "node": report.node,
@@ -17,7 +21,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "task_id": report.task_id,
         "key": str(report.key) if report.key else None,
         "started_ms": report.started_ms,
-        "timings_ms": timings_ms(report),
+        "timings_ms": timings or timings_ms(report),
         "fetches": [_fetch_json(fetched) for fetched in report.fetches],
         "placements": [placement_json(placed) for placed in report.placements],
         "left_out": report.left_out,
@@ -28,16 +32,21 @@ def report_json(report: Report) -> dict[str, Any]:
 def timings_ms(report: Report) -> dict[str, float]:
     """T(f), T(ex), T(dr) and T(dm) in milliseconds."""
     return {
-        "f": round(report.duration_ms, 3),
-        "ex": round(report.execution_ms, 3),
-        "dr": round(report.retrieval_ms, 3),
-        "dm": round(report.migration_ms, 3),
+        "f": _rounded(report.duration_ms),
+        "ex": _rounded(report.execution_ms),
+        "dr": _rounded(report.retrieval_ms),
+        "dm": _rounded(report.migration_ms),
     }
 
 
-def server_timing(report: Report) -> str:
+def _rounded(time_ms: float) -> float:
+    """Round to microseconds; `round(time_ms, 3)` goes by way of text, and takes five times as long."""
+    return round(1000 * time_ms) / 1000
+
+
+def server_timing(timings: dict[str, float]) -> str:
     """The header `Server-Timing`."""
-    return ", ".join(f"{name};dur={value}" for name, value in timings_ms(report).items())
+    return ", ".join([f"{name};dur={value:.3f}" for name, value in timings.items()])
 
 
 def placement_json(placed: PlacedBundle) -> dict[str, Any]:

@@ -44,22 +44,21 @@ class Operation:
             frozenset(one["name"].lower() for one in declared if one["in"] == "header"),
         )
 
-    def check(self, request: Request) -> None:
-        """Check a request before anything is done for it.
+    def check(self, method: str, path: str, query: bytes, headers: Mapping[str, str]) -> None:
+        """Check a request before anything is done for it. The names of headers are in lower case.
 
         Raises:
             InvalidArgument: It has a parameter or a condition that is not known here; the error names it, and the
                 parameter that it may have meant.
         """
-        query = request.scope["query_string"]
         if query:
             self._check_query(query.decode("latin-1"))
         for header in _CONDITIONS:
-            if header in request.headers and header not in self.headers:
-                if request.method in _SAFE and header in _IGNORABLE:
+            if header in headers and header not in self.headers:
+                if method in _SAFE and header in _IGNORABLE:
                     continue
-                expected = f"no such header: {request.method} {request.url.path[:_SHOWN]} does not look at it"
-                raise InvalidArgument(header.title(), request.headers[header][:_SHOWN], expected)
+                expected = f"no such header: {method} {path[:_SHOWN]} does not look at it"
+                raise InvalidArgument(header.title(), headers[header][:_SHOWN], expected)
 
     def _check_query(self, query: str) -> None:
         for part in query.split("&"):
@@ -85,7 +84,8 @@ def _checked(route: Route, item: Json) -> Route:
     call: Endpoint = route.endpoint
 
     async def endpoint(request: Request) -> Response:
-        operations[request.method].check(request)
+        scope = request.scope
+        operations[request.method].check(request.method, scope["path"], scope["query_string"], request.headers)
         return _if_changed(request, await call(request))
 
     methods: Any = route.methods

@@ -13,7 +13,7 @@ _STALLED_S = 1.0
 """After so long without a byte an upload may have to give way."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Upload:
     """A body on its way. `since_s` is when its client began to keep us waiting; None: it does not."""
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +39,23 @@ class Server:
     def resident_bytes(self) -> int:
         """What its processes hold resident, shared libraries included (proc(5), statm)."""
         pages = 0
+        for process, _ in self._processes():
+            with contextlib.suppress(OSError, IndexError):
+                pages += int((process / "statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def processor_s(self) -> float:
+        """The processor time that its processes have used, those that have ended left out (proc(5), stat)."""
+        ticks = sum(int(stat[11]) + int(stat[12]) for _, stat in self._processes())
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _processes(self) -> Iterator[tuple[Path, list[str]]]:
+        """Its processes, and of each what `stat` says after its name."""
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError, IndexError):
-                if int((process / "stat").read_text().rpartition(")")[2].split()[3]) == self.session:
-                    pages += int((process / "statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+                stat = (process / "stat").read_text().rpartition(")")[2].split()
+                if int(stat[3]) == self.session:
+                    yield process, stat
 
 
 def free_address() -> str:
@@ -55,7 +67,11 @@ def free_address() -> str:
 def proxy(folder: Path, component: Path, config: Config) -> Iterator[Server]:
     """The proxy of a node that hosts a component."""
     topology = with_free_ports(Topology.build([Node("bench", "127.0.0.1", Tier.CLOUD)], [], epoch=1))
-    settings = {"SKYLARK_CACHE_DIR": str(config.cache_dir), "SKYLARK_LOG_LEVEL": "warning"}
+    settings = {
+        "SKYLARK_CACHE_DIR": str(config.cache_dir),
+        "SKYLARK_LOG_LEVEL": "warning",
+        "SKYLARK_REDIS_FSYNC": "everysec",
+    }
     with run_continuum(topology, component, folder, settings) as nodes:
         yield Server(nodes["bench"].url, nodes["bench"].process.pid)
 
@@ -75,15 +91,33 @@ def bare(folder: Path) -> Iterator[Server]:
         process.wait()
 
 
+def start_ms(folder: Path, component: Path, config: Config, path: str) -> float:
+    """Start a node of its own with a component, Redis included; return how long it took until it answered."""
+    folder.mkdir()
+    host, _, port = (address := free_address()).rpartition(":")
+    where = ["--host", host, "--port", port, "--node", "bench", "--data-dir", str(folder / "data")]
+    command = [sys.executable, "-m", "skylark_proxy", "serve", str(component), *where]
+    with program(folder, command, address, path, {"SKYLARK_CACHE_DIR": str(config.cache_dir)}) as server:
+        assert server.start_ms is not None
+        return server.start_ms
+
+
 @contextlib.contextmanager
-def program(folder: Path, command: Sequence[str], address: str, path: str) -> Iterator[Server]:
+def program(
+    folder: Path, command: Sequence[str], address: str, path: str, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """A program that serves at an address. It is started directly: a launcher before it would be measured with it."""
     log = folder / "server.log"
     with log.open("wb") as file:
         begun = time.perf_counter()
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                env=os.environ | (settings or {}),
             )
         except OSError as error:
             raise SkylarkError(f"{command[0]} cannot be run: {error.strerror}") from error

@@ -1,5 +1,1 @@
-"""The command `skylark`."""
-
-from skylark_proxy.cli.app import main
-
-__all__ = ["main"]
+"""The command `skylark`; see `app`."""

@@ -4,78 +4,85 @@ import contextlib
 import os
 import sys
 import traceback
+from importlib import import_module
 
 import typer
-from rich.console import Console
-from typer import rich_utils
 
-from skylark_oci import PackageError
-from skylark_proxy.cli import (
-    bench,
-    build,
-    bundle,
-    certs,
-    demo,
-    deploy,
-    elect,
-    experiment,
-    inspect,
-    invoke,
-    manifests,
-    node_info,
-    objectives,
-    package,
-    pull,
-    push,
-    run,
-    serve,
-    testbed,
-    token,
-)
+from skylark_oci.errors import PackageError
 from skylark_proxy.cli.options import messages
 from skylark_proxy.errors import SkylarkError
 
-app = typer.Typer(
-    name="skylark",
-    help="Python functions whose state travels with them: across cloud, edge and satellites.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
-app.command("build")(build.build_command)
-app.command("package")(package.package_command)
-app.command("push")(push.push_command)
-app.command("pull")(pull.pull_command)
-app.command("inspect")(inspect.inspect_command)
-app.command("serve")(serve.serve_command)
-app.command("node-info")(node_info.node_info_command)
-app.command("run")(run.run_command)
-app.command("invoke")(invoke.invoke_command)
-app.command("objectives")(objectives.objectives_command)
-app.command("certs")(certs.certs_command)
-app.command("token")(token.token_command)
-app.command("elect")(elect.elect_command)
-app.add_typer(bundle.app, name="bundle")
-app.command("manifests")(manifests.manifests_command)
-app.command("deploy")(deploy.deploy_command)
-app.command("undeploy")(deploy.undeploy_command)
-app.command("demo")(demo.demo_command)
-app.add_typer(testbed.app, name="testbed")
-app.add_typer(bench.app, name="bench")
-app.add_typer(experiment.app, name="experiment")
+_COMMANDS = {
+    "build": "build_command",
+    "package": "package_command",
+    "push": "push_command",
+    "pull": "pull_command",
+    "inspect": "inspect_command",
+    "serve": "serve_command",
+    "node-info": "node_info_command",
+    "run": "run_command",
+    "invoke": "invoke_command",
+    "objectives": "objectives_command",
+    "certs": "certs_command",
+    "token": "token_command",
+    "elect": "elect_command",
+    "bundle": "app",
+    "manifests": "manifests_command",
+    "deploy": "deploy_command",
+    "undeploy": "undeploy_command",
+    "demo": "demo_command",
+    "testbed": "app",
+    "bench": "app",
+    "experiment": "app",
+}
+"""What each command is called in its module, in the order of the help."""
+
+_MODULES = {"undeploy": "deploy"}
+"""The modules of commands that do not stand in one of their own name."""
 
 _FAILED = 1
 _HELP_COLUMNS = 80
-# On a narrower terminal the tables of `--help` would cut off the names of variables and defaults.
-rich_utils.MAX_WIDTH = max(_HELP_COLUMNS, Console().width)
+
+
+def command_line(wanted: str | None = None) -> typer.Typer:
+    """Return the command line with the command that is wanted, or with all of them if there is no such command.
+
+    Importing the other commands takes longer than many a command itself.
+    """
+    app = typer.Typer(
+        name="skylark",
+        help="Python functions whose state travels with them: across cloud, edge and satellites.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+    )
+    app.callback()(lambda: None)  # without it, a single command would be the whole command line
+    for name in [wanted] if wanted in _COMMANDS else _COMMANDS:
+        module = import_module(f"skylark_proxy.cli.{_MODULES.get(name, name).replace('-', '_')}")
+        command = getattr(module, _COMMANDS[name])
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _widen_help() -> None:
+    """Let the tables of `--help` be whole on a narrow terminal too, where they would cut off variables and defaults."""
+    if "--help" in sys.argv or len(sys.argv) == 1:
+        from rich.console import Console
+        from typer import rich_utils
+
+        rich_utils.MAX_WIDTH = max(_HELP_COLUMNS, Console().width)
 
 
 def main() -> None:
     """Run the command. An error is one sentence on stderr and status 1, Ctrl-C is status 130."""
     try:
         try:
-            app()
+            _widen_help()
+            command_line(sys.argv[1] if len(sys.argv) > 1 else None)()
         finally:
             sys.stdout.flush()  # here, where a full disk can still be told
     except BrokenPipeError:  # whoever reads has enough; there is nothing to say

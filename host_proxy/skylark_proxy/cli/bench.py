@@ -93,20 +93,29 @@ def invoke_command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Invocations a second through HTTP, in fresh and reused sandboxes, against a bare Starlette handler."""
+    """Invocations through HTTP, in fresh and reused sandboxes, against a bare Starlette handler.
+
+    Redis writes to disk every second. Start: from `skylark serve` to its first answer, its own Redis included, with a
+    component that is compiled. Memory: what a sandbox that is kept has of its own.
+    """
     with _progress() as progress:
         results = bench_invoke(Config.load(), rounds, seconds, connections, progress, url or ())
     if as_json:
         rows = [asdict(result) for result in results]
         print_json({"machine": describe(), "connections": connections, "rounds": rounds, "results": rows})
         return
-    table = Table("", "requests/s", "p50 ms", "p99 ms", "ratio", title=f"invocations over {connections} connections")
+    columns = ("requests/s", "p50 ms", "p99 ms", "p99 ÷ p50", "ratio", "CPU ms", "start ms", "memory MB")
+    table = Table("", *columns, title=f"invocations over {connections} connections")
     for result in results:
         figures = (
             f"{result.requests_per_s:,.0f}",
             f"{result.p50_ms:.2f}",
             f"{result.p99_ms:.2f}",
+            f"{result.p99_ms / result.p50_ms:.1f}",
             f"{result.ratio:.3f}",
+            _or_dash(result.processor_ms, 1, ".3f"),
+            _or_dash(result.start_ms, 1, ",.0f"),
+            _or_dash(result.sandbox_bytes, 1e6, ".2f"),
         )
         table.add_row(result.name, *figures)
     _print(table, rounds)
@@ -215,6 +224,11 @@ def package_command(
         theirs = "-" if result.skopeo_s is None else f"{result.skopeo_s:.3f}"
         table.add_row(result.operation, f"{result.size_bytes:,}", f"{result.skylark_s:.3f}", theirs)
     _print(table, rounds)
+
+
+def _or_dash(value: float | None, unit: float, form: str) -> str:
+    """A figure in its unit, or a dash where there is none."""
+    return "-" if value is None else format(value / unit, form)
 
 
 def _print(table: Table, rounds: int) -> None:

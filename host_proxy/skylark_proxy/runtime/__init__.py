@@ -1,7 +1,7 @@
 """Runs functions in sandboxes. wasmtime's types stay in here."""
 
 from skylark_proxy.runtime.engine import Engine
-from skylark_proxy.runtime.functions import Chains, Functions, Manifest
+from skylark_proxy.runtime.functions import Chains, Functions, Loaded, Manifest
 from skylark_proxy.runtime.interface import Fetched, Into, Placement, State, Stored, error_case
 from skylark_proxy.runtime.sandbox import Invocation, Limits, Outcome, Response
 from skylark_proxy.runtime.workers import Workers
@@ -14,6 +14,7 @@ __all__ = [
     "Into",
     "Invocation",
     "Limits",
+    "Loaded",
     "Manifest",
     "Outcome",
     "Placement",

@@ -76,7 +76,10 @@ class Engine:
         return module
 
     def _compile(self, wasm: Path, content: bytes) -> Module:
-        from skylark_flatten import FlattenError, World, flatten  # here: nobody waits for it whose modules are cached
+        # Here: nobody waits for these whose modules are cached.
+        from skylark_flatten.errors import FlattenError
+        from skylark_flatten.flatten import flatten
+        from skylark_flatten.plan import World
 
         try:
             return Module(self.wasmtime, flatten(content, world=World.HOSTED).module)

@@ -86,6 +86,11 @@ class Loaded:
     module: HostedModule
     image: Image | None
 
+    def invoke(self, invocation: Invocation, state: State) -> Outcome:
+        """Runs an invocation in this thread; see `Sandbox.invoke` for what it raises."""
+        with self.pool.sandbox() as sandbox:
+            return sandbox.invoke(invocation, state)
+
     def close(self) -> None:
         """Frees its sandboxes, and what they are made of."""
         self.pool.close()
@@ -162,8 +167,7 @@ class Functions:
 
     def invoke(self, invocation: Invocation, state: State) -> Outcome:
         """Runs an invocation in this thread; see `Sandbox.invoke` for what it raises."""
-        with self.component(invocation.functions).pool.sandbox() as sandbox:
-            return sandbox.invoke(invocation, state)
+        return self.component(invocation.functions).invoke(invocation, state)
 
     def close(self) -> None:
         """Frees all sandboxes."""

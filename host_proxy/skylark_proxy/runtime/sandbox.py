@@ -35,8 +35,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline_ms: int = 30_000
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True):
     """One execution: `functions` run one after the other and share the sandbox and the bundle `state_key`."""
 
     functions: tuple[str, ...]

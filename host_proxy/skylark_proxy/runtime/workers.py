@@ -1,5 +1,9 @@
 """The threads that run guests: never the event loop, and never for ever.
 
+A no-op that begins on the event loop's thread is answered in four fifths of the time where one client calls, and saves
+nothing where eight do: then one thread reads and writes requests while another runs a guest. A guest that turns out to
+be long would have to be moved to a thread, with a stack of its own; so each begins in one.
+
 A guest that computes is ended by its guard, and one that waits for a clock by `waits`. One that is blocked in a call to
 the host cannot be ended from outside: its caller gets an answer in time, its thread is written off and replaced, and
 ends when the call does.
@@ -16,7 +20,7 @@ import os
 import queue
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -32,7 +36,7 @@ _SHARE = 3
 """How many threads or places a function may hold for each one that is free."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Job(Generic[T]):
     """A call for a worker. It waits or runs since `since_s`; `late` makes the error for a caller whose call does not
     return within `limit_s`. `tenant` is the function that it counts for."""
@@ -116,8 +120,8 @@ class Workers:
         self._backlog = Backlog()
         self._idle: list[_Inbox] = []
         self._running: set[Job[Any]] = set()
-        self._held: Counter[str] = Counter()  # by tenant, the calls that run and those that are written off
-        self._lost_by: Counter[str] = Counter()
+        self._held: dict[str, int] = {}  # by tenant, the calls that run and those that are written off
+        self._lost_by: dict[str, int] = {}
         self._lock = threading.Lock()
         self._lost = 0
         self._threads = 0  # without those that are written off
@@ -147,9 +151,13 @@ class Workers:
         with self._lock:
             if not self._has_room(tenant):
                 raise self._overloaded(tenant)
-            self._backlog.add(job)
-            if len(self._running) < self._eager or not self._held[tenant]:
-                self._hand_out()
+            eager = len(self._running) < self._eager or tenant not in self._held
+            if eager and not self._backlog and self._may_start(job):
+                self._give(job)
+            else:
+                self._backlog.add(job)
+                if eager:
+                    self._hand_out()
         return await job.answer
 
     def close(self, grace_s: float) -> None:
@@ -167,8 +175,10 @@ class Workers:
 
     def _has_room(self, tenant: str) -> bool:
         """True if a further call of a tenant may wait. The lock is held."""
-        if self._ended.is_set() or not (self.healthy or not self._lost_by[tenant]):
+        if self._ended.is_set() or not (self.healthy or tenant not in self._lost_by):
             return False
+        if not self._backlog:
+            return self._max_waiting > 0
         free = self._max_waiting - len(self._backlog)
         waiting = self._backlog.of(tenant)
         return free > 0 and (waiting < _SHARE * free or waiting == 0)
@@ -188,7 +198,7 @@ class Workers:
 
     def _may_start(self, job: Job[Any]) -> bool:
         """True if the function of a call gets a thread now, one that is free or one of its own. The lock is held."""
-        held, free = self._held[job.tenant], self._count - len(self._running)
+        held, free = self._held.get(job.tenant, 0), self._count - len(self._running)
         return held == 0 or (bool(self._idle) and held < _SHARE * free)
 
     def _hand_out(self) -> None:
@@ -200,52 +210,54 @@ class Workers:
     def _give(self, job: Job[Any]) -> None:
         job.since_s = time.monotonic()
         self._running.add(job)
-        self._held[job.tenant] += 1
+        self._held[job.tenant] = self._held.get(job.tenant, 0) + 1
         if self._idle:
             self._idle.pop().put(job)
         else:
             self._start_thread(job)
 
     def _work(self, inbox: _Inbox) -> None:
-        job = self._next(inbox) if inbox.empty() else inbox.get()
-        while job is not None and self._carry_out(job):
-            job = None  # a worker that waits keeps nothing of its last call alive
-            job = self._next(inbox)
+        with self._lock:
+            goes_on = not inbox.empty() or self._wait(inbox)
+        while goes_on and (job := inbox.get()) is not None:
+            goes_on = self._carry_out(job, inbox)
+            del job  # a worker that waits keeps nothing of its last call alive
 
-    def _carry_out(self, job: Job[Any]) -> bool:
-        """Run a call and answer its caller; False if it was written off meanwhile, and this thread with it."""
+    def _carry_out(self, job: Job[Any], inbox: _Inbox) -> bool:
+        """Run a call and answer its caller; False if this thread is to end."""
         try:
             result, error = job.call(), None
         except BaseException as raised:
             result, error = None, raised
         with self._lock:
             self._release(self._held, job.tenant)
-            if job.lost:
+            if job.lost:  # and this thread with it
                 self._lost -= 1
                 self._release(self._lost_by, job.tenant)
                 return False
             self._running.discard(job)
+            goes_on = self._wait(inbox)
         _answer(job, result, error)
-        return True
+        return goes_on
 
     @staticmethod
-    def _release(counter: Counter[str], tenant: str) -> None:
-        counter[tenant] -= 1
-        if not counter[tenant]:
-            del counter[tenant]
+    def _release(counts: dict[str, int], tenant: str) -> None:
+        if counts[tenant] > 1:
+            counts[tenant] -= 1
+        else:
+            del counts[tenant]
 
-    def _next(self, inbox: _Inbox) -> Job[Any] | None:
-        """The next job of a worker; None: it is to end."""
-        with self._lock:
-            if self._ended.is_set():
-                return None
-            if self._threads > self._count:
-                self._threads -= 1
-                return None
-            self._idle.append(inbox)
-            if len(self._running) < self._eager:
-                self._hand_out()  # to this worker, if there is a call that may start
-        return inbox.get()
+    def _wait(self, inbox: _Inbox) -> bool:
+        """Let a worker wait for its next call; False: it is to end. The lock is held."""
+        if self._ended.is_set():
+            return False
+        if self._threads > self._count:
+            self._threads -= 1
+            return False
+        self._idle.append(inbox)
+        if self._backlog and len(self._running) < self._eager:
+            self._hand_out()  # to this worker, if there is a call that may start
+        return True
 
     def _watch(self) -> None:
         """Lets jobs through that have waited, and writes off those that run or wait too long."""
@@ -273,7 +285,7 @@ class Workers:
         job.lost = True
         self._running.discard(job)
         self._lost += 1
-        self._lost_by[job.tenant] += 1
+        self._lost_by[job.tenant] = self._lost_by.get(job.tenant, 0) + 1
         self._threads -= 1
         if self._threads < self._count:
             self._start_thread()

@@ -19,7 +19,7 @@ from PIL import Image
 
 from skylark_oci import pull
 from skylark_oci.images import Form
-from skylark_proxy.cli import main
+from skylark_proxy.cli.app import main
 from skylark_proxy.client import ProxyClient
 
 KEY = "chain:node:task"

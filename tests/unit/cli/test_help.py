@@ -1,5 +1,7 @@
 """`--help` of every command is whole on a terminal of 80 columns."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -7,9 +9,9 @@ import typer
 from typer import rich_utils
 from typer.core import TyperGroup
 
-from skylark_proxy.cli.app import app
+from skylark_proxy.cli.app import command_line
 
-SKYLARK = typer.main.get_command(app)
+SKYLARK = typer.main.get_command(command_line())
 
 
 def commands(command: object, *path: str) -> Iterator[tuple[str, ...]]:
@@ -33,3 +35,27 @@ def test_help_is_whole(
     assert (ended.value.code, "…" in shown) == (0, False), shown
     assert "Usage: skylark" in shown
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_command_is_loaded_alone() -> None:
+    """The other commands, which take long to import, are not; one that is mistyped is looked for among all."""
+    code = "import sys; from skylark_proxy.cli.app import main; sys.argv[1:] = ['serve', '--max-latency-ms', 'x']\n"
+    code += (
+        "try: main()\nexcept SystemExit: print([one for one in sys.modules if one.startswith('skylark_proxy.cli.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "skylark_proxy.cli.serve" in done.stdout
+    assert "skylark_proxy.cli.bench" not in done.stdout
+    done = subprocess.run([sys.executable, "-m", "skylark_proxy", "serv"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Did you mean 'serve'?" in done.stderr) == (2, True), done.stderr
+
+
+def test_the_start_of_a_node_imports_what_it_needs() -> None:
+    """Registries, the node-info service, the benchmarks and the flattener are imported where they are used."""
+    code = "import skylark_proxy.cli.serve, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(done.stdout.split())
+    assert "skylark_proxy.proxy" in imported
+    seldom = {"skylark_oci.registry", "skylark_oci.pull", "skylark_proxy.follow", "skylark_proxy.link_reports"}
+    seldom |= {"skylark_proxy.bench", "skylark_flatten.flatten", "componentize_py"}
+    assert not seldom & imported

@@ -17,7 +17,8 @@ from skylark_proxy.bench.invoke import InvokeResult
 from skylark_proxy.bench.package import PackageResult
 from skylark_proxy.bench.state import StateResult
 from skylark_proxy.bench.targets import LoadResult, TargetResult
-from skylark_proxy.cli import bench, demo, experiment, inspect, main, testbed_check
+from skylark_proxy.cli import bench, demo, experiment, inspect, testbed_check
+from skylark_proxy.cli.app import main
 from skylark_proxy.cli.options import results
 from skylark_proxy.client import ProxyClient
 from skylark_testbed.check import Check

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from wasmtime import Engine, ExitTrap, Linker, Module, Store, WasiConfig
 
 from flat_components import PROGRAM
-from skylark_flatten import FlattenError, flatten
 from skylark_flatten.__main__ import main
 from skylark_flatten.binary import CUSTOM, sections
 from skylark_flatten.constants import evaluate
+from skylark_flatten.errors import FlattenError
+from skylark_flatten.flatten import flatten
 from skylark_flatten.instructions import split
 from skylark_flatten.module import Kind, read_module
 from wasm_files import COMPONENT, MODULE, OTHER_WORLD, wasm_file

@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 from wasmtime import Engine, Func, Global, Instance, Linker, Memory, Module, Store, WasiConfig
 
 from flat_components import HOSTED, PROGRAM
-from skylark_flatten import SOFT_SIZE, Flattened, FlattenError, World, flatten
+from skylark_flatten.errors import FlattenError
+from skylark_flatten.flatten import Flattened, flatten
+from skylark_flatten.link import SOFT_SIZE
 from skylark_flatten.module import Kind, read_module
+from skylark_flatten.plan import World
 from wasm_files import COMPONENT, wasm_file
 
 

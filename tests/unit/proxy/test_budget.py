@@ -137,6 +137,17 @@ class TestReading:
             assert budget.used_bytes == MEGABYTE
             note(MEGABYTE)
 
+    def test_what_might_have_been_read_is_not_much(self) -> None:
+        """Memory is given back after much was read, alone or beside others, and not after much was only booked."""
+        told = list[int]()
+        budget = Budget(1 << 30, on_relief=lambda: told.append(budget.used_bytes))
+        for sizes in ([5], [5, 6], [5, 100 * MEGABYTE]):
+            with contextlib.ExitStack() as reading:
+                for size_bytes in sizes:
+                    share = reading.enter_context(budget.share())
+                    reading.enter_context(share.reading(128 * MEGABYTE, lambda: 0))(size_bytes)
+            assert len(told) == (max(sizes) > MEGABYTE)
+
     def test_what_could_not_be_read_is_not_held(self) -> None:
         """An error leaves the share as it was."""
         budget = Budget(10 * MEGABYTE)

@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,23 @@ class TestWhomAClientBelieves:
         """A host in the certificate of a node does not make it another node."""
         server = ServerContext(files_of(tmp_path, hosts=("cloud", "sat1.lan")))
         assert "is of sat1, not of" in reason(server, ClientContext(TlsFiles(ca=tmp_path / CA_CERT)), node)
+
+    def test_the_authorities_of_the_system(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without files the system's authorities are believed; they are read for the first connection, and once."""
+        read, make = list[object](), ssl.create_default_context
+
+        def noting(*purpose: ssl.Purpose, **files: Any) -> ssl.SSLContext:
+            read.append(purpose)
+            return make(*purpose, **files)
+
+        server = ServerContext(files_of(tmp_path))
+        monkeypatch.setattr(ssl, "create_default_context", noting)
+        TlsFiles().check()
+        client = ClientContext(TlsFiles())
+        assert not read
+        for _ in range(2):
+            assert "its certificate is not accepted" in reason(server, client)
+        assert len(read) == 1
 
     def test_another_authority(self, tmp_path: Path) -> None:
         """A certificate of an authority that is not the given one is refused, whatever it names."""

@@ -29,3 +29,17 @@ def measure_state(bundle: skylark.Bundle, ctx: skylark.Context) -> skylark.Respo
     if fetched != data:
         raise ValueError("what was fetched is not what was stored")
     return skylark.Response(json.dumps({"store_s": stores, "fetch_s": fetches}).encode(), "application/json")
+
+
+@skylark.function
+def renew(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    """Fetches the bundle that it is given, and stores the same again under its key."""
+    ctx.state.store({"data": bundle["data"]}, key=bundle.key)
+
+
+@skylark.function
+def compute(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    """Computes for as many seconds as the body says, and waits for nothing."""
+    end_s = time.monotonic() + float(bytes(ctx.request.body))
+    while time.monotonic() < end_s:
+        sum(range(10_000))

@@ -18,6 +18,7 @@ def test_what_is_missing_is_said() -> None:
 def test_the_command_starts_without_them() -> None:
     """Nothing of the extra is imported until it is used."""
     blocked = "sys.modules.update(simpy=None, matplotlib=None, jinja2=None)"
-    code = f"import sys; {blocked}; from skylark_proxy.cli.app import app; import skylark_testbed.experiments.report"
+    starting = "from skylark_proxy.cli.app import command_line; command_line()"
+    code = f"import sys; {blocked}; {starting}; import skylark_testbed.experiments.report"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
