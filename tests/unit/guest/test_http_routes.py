@@ -141,7 +141,7 @@ def ours(query: str) -> object:
 def theirs(query: str) -> object:
     scope = {"type": "http", "method": "POST", "headers": [], "query_string": query.encode(), "path": "/"}
     try:
-        KNOWN_TO_THE_PROXY.check(Request(scope))
+        KNOWN_TO_THE_PROXY.check("POST", "/", query.encode(), {})
         call = proxy_functions._call(Request(scope), ("first",))
     except SkylarkError as error:
         return error.code, error.message, vars(error)
