@@ -130,7 +130,7 @@ COMMANDS = {
     "testbed slow": ["A", "B", "--latency-ms", "--bandwidth-mbps", "--folder"],
     "testbed fault": ["cut", "heal"],
     "testbed check": ["FILE", "--json"],
-    "bench": ["state", "invoke", "election", "fusion", "package", "targets"],
+    "bench": ["state", "store", "invoke", "election", "fusion", "package", "targets"],
     "node-info": [
         "--provider", "--topology", "--node", "--host", "--port", "--max-latency-ms", "--min-bandwidth-mbps",
         "--interval-s", "--seed", "--density",

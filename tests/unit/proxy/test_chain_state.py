@@ -12,7 +12,7 @@ from skylark_proxy.model import BundleInfo, Metadata, Read, StateKey
 from skylark_proxy.placement import FetchedBundle, PlacedBundle, Write
 from skylark_proxy.propagation import Propagation
 from skylark_proxy.runtime import Placement
-from skylark_proxy.store import Removed
+from skylark_proxy.store import Into, Removed
 
 BEFORE = "c:n:before"
 
@@ -33,7 +33,10 @@ class Played:
         self.heads: list[str] = []
         self.writes: list[Write] = []
 
-    def fetch(self, key: StateKey, _fields: Collection[str], read: Read, min_version: int) -> FetchedBundle:
+    def fetch(
+        self, key: StateKey, _fields: Collection[str], read: Read, min_version: int, *, into: Into | None
+    ) -> FetchedBundle:
+        assert into is None  # nobody has said where to
         self.fetches.append((str(key), read, min_version))
         self._fail()
         return FetchedBundle(self._info(key), {}, 0, 1.0, self.stale)
