@@ -44,6 +44,7 @@ def sleep_an_hour(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
 
 @skylark.function
 def block_in_select(bundle: skylark.Bundle, ctx: skylark.Context) -> None:
+    print("blocks now", flush=True)
     select.select([], [], [], float(bytes(ctx.request.body)))
 
 
