@@ -16,7 +16,7 @@ from skylark_proxy.api.answers import json_answer, on_defect, on_disconnect, on_
 from skylark_proxy.api.bundles import BundlesApi
 from skylark_proxy.api.elections import ElectionsApi
 from skylark_proxy.api.functions import CALLS, Calls, CallsFirst, FunctionsApi
-from skylark_proxy.api.health import HealthApi
+from skylark_proxy.api.health import HealthApi, Probe
 from skylark_proxy.api.hosts import KnownHosts
 from skylark_proxy.api.in_flight import HEALTH, InFlight
 from skylark_proxy.api.openapi import description
@@ -49,7 +49,11 @@ def create_app(proxy: Proxy, on_started: Callable[[], None] | None = None) -> St
         *StateApi(SingleStates(proxy.propagation), limit, bulkheads.local).routes(),
         *ElectionsApi(proxy.propagation, proxy.topology, bulkheads.others).routes(),
         *HealthApi(
-            proxy.config.node, proxy.redis, proxy.workers, proxy.topology, bulkheads.health, proxy.room
+            proxy.config.node,
+            Probe(proxy.redis.check_writable, bulkheads.health),
+            proxy.workers,
+            proxy.topology,
+            proxy.room,
         ).routes(),
         Route("/openapi.json", _openapi, methods=["GET"]),
     ]
