@@ -609,7 +609,7 @@ class TestForwarder:
             with forwarding_to(peers, store, outbox):
                 wait_for(lambda: len(peers.tried) >= 4 + 4, "it was tried")
                 pauses = [after - before for (_, before), (_, after) in itertools.pairwise(peers.tried)]
-                assert sum(pause < 0.08 for pause in pauses) <= 3, pauses  # at first, each thread tries
+                assert sum(pause < 0.04 for pause in pauses) <= 3, pauses  # at first, each thread tries
                 is_away.clear()
                 wait_for(settled(store, outbox), "nothing is left")
 
