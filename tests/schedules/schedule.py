@@ -27,9 +27,6 @@ T = TypeVar("T")
 
 NAMES = tuple(node.name for node in NODES)
 CLOUD = next(node.name for node in NODES if node.tier is Tier.CLOUD)
-TTL_S = 20.0
-"""The longest time to live of a bundle that has one."""
-
 LARGE_BYTES = 70_000
 """More than what is forwarded without an announcement."""
 
@@ -195,8 +192,10 @@ class Schedule:
         for node in self.nodes.values():
             node.redis_away = False
             node.fails = 0.0
-            node.jump(1000.0)  # what was to expire does, also where a clock had jumped
             self._restart(node)
+        self._wait_until_quiet()
+        for node in self.nodes.values():  # nothing is under way any more that would begin to live here later
+            node.jump(1000.0)  # what was to expire does, also where a clock had jumped
         self._wait_until_quiet()
         for key in self.checker.acknowledged_keys():
             content, version = self._final(key, key.node or "", Read.OWNER)
@@ -219,8 +218,7 @@ class Schedule:
 
     def _wait_until_quiet(self) -> None:
         """Wait until nobody has anything to tell; no request may be under way any more by then."""
-        # The time to live of a copy that comes late begins then.
-        self.scheduler.sleep(LONGEST_DELAY_S + TIMEOUT_S + TTL_S)
+        self.scheduler.sleep(LONGEST_DELAY_S + TIMEOUT_S)
         end_s = self.scheduler.now_s + _LONGEST_UNREST_S
         nodes = self.nodes.values()
         while any(len(node.outbox) for node in nodes) or any(any(node.inside.behind()) for node in nodes):
@@ -284,7 +282,7 @@ class Client:
             destination=self._random.choice(NAMES),
             ack=self._random.choice(list(Ack)),
             replicate=self._random.random() < 0.3,
-            ttl_ms=int(1000 * TTL_S) if self._random.random() < 0.05 else None,
+            ttl_ms=20_000 if self._random.random() < 0.05 else None,
         )
         now = self._schedule.scheduler
         began_s = now.now_s
