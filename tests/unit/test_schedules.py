@@ -75,7 +75,7 @@ DEFECTS: dict[str, tuple[type, str, Callable[..., object], str]] = {
         "given up and put elsewhere is there",
     ),
     "nobody is told": (Outbox, "add", lambda *_, **__: None, "still something to tell"),
-    "ledgers are not read again": (Store, "behind", lambda _: iter(()), "and its owner has"),
+    "ledgers are not read again": (Store, "behind", lambda _: iter(()), "and its owner has|was promised a copy"),
     "old copies stay": (Store, "forget", lambda _, __, version, **___: Removed(True, version), "and its owner has"),
     "nobody knows who keeps copies": (Store, "note_cache", lambda *_: (), "and its owner has"),
 }
