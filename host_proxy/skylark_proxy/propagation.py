@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from skylark.state import Staleness
 from skylark.wire import Buffer
 from skylark_proxy import bundle_http
 from skylark_proxy.arrivals import Arrivals
@@ -49,7 +50,7 @@ Found = tuple[BundleInfo, Mapping[str, Buffer]]
 _LOG = logging.getLogger(__name__)
 _MAX_REBASES = 8
 
-UNREACHABLE, LOST = "owner-unreachable", "owner-lost-it"
+UNREACHABLE, LOST = Staleness.OWNER_UNREACHABLE.value, Staleness.OWNER_LOST_IT.value
 """Why a copy may be stale: its owner cannot be asked, or does not have the bundle any more and has not deleted it."""
 
 
@@ -450,7 +451,7 @@ class Propagation:
 
         version = self._rebased(owned, attempt)
         if key.node is not None:
-            self._drop_older_copy(owned, version)
+            self._drop_older_copy(owned, version, deleted=False)
         return version
 
     def _put_here(self, write: Write, sealed: Sealed, later: Sequence[str], supplied: str | None) -> int:
@@ -489,10 +490,8 @@ class Propagation:
         if promised:
             self._outbox.check_room()
         try:
-            committed = commit(promised)
-        except StoreUnavailable:
-            self._forwarder.look_again()
-            raise
+            with self._noticing():
+                committed = commit(promised)
         finally:
             self.arrivals.settle(key)
         self._tell_holders(key, committed.behind, committed.info.size_bytes, supplied)
@@ -516,10 +515,10 @@ class Propagation:
             else:
                 self._outbox.add(key, [holder.node], size_bytes if holder.is_promised else 0)
 
-    def _drop_older_copy(self, owned: StateKey, version: int) -> None:
-        """Drop the copy here of a bundle that was just written through this node, so that no reader here gets it."""
+    def _drop_older_copy(self, owned: StateKey, version: int, *, deleted: bool) -> None:
+        """Drop the copy here of a bundle that this node just had written or deleted, so that no reader here gets it."""
         try:
-            self.store.forget(owned, version, deleted=False)
+            self.store.forget(owned, version, deleted=deleted)
         except StoreUnavailable as error:  # who reads here has seen the new version, and is not given this one
             _LOG.info("the copy of %s before version %d stays: %s", owned, version, error)
 
@@ -585,7 +584,8 @@ class Propagation:
             removed = self._rebased(owned, lambda known: self.delete_here(owned, expected_version, known))
         else:
             removed = self._delete_at(owned, expected_version)
-            self._forget_here(owned, removed)
+            if removed.version:
+                self._drop_older_copy(owned, removed.version, deleted=True)
         if removed.version:
             self.seen.note(owned, removed.version)
         return owned, removed
@@ -621,13 +621,6 @@ class Propagation:
             owned,
             lambda known: self._peers.delete(peer, owned, expected_version=expected_version, known_version=known),
         )
-
-    def _forget_here(self, owned: StateKey, removed: Removed) -> None:
-        if removed.version:
-            try:
-                self.store.forget(owned, removed.version, deleted=True)
-            except StoreUnavailable as error:
-                _LOG.info("the copy of %s, which is deleted, stays: %s", owned, error)
 
     # What other nodes ask of this one.
 

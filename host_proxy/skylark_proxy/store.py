@@ -494,8 +494,7 @@ class Store:
         if fields is None:
             values = _pairs(reply)
         else:
-            names = (_VERSION, _META, *(name.encode() for name in dict.fromkeys(fields)))
-            values = {name: value for name, value in zip(names, reply, strict=True) if value is not None}
+            values = {name: value for name, value in zip(_names(fields), reply, strict=True) if value is not None}
         version, meta = values.get(_VERSION), values.get(_META)
         if version is None or meta is None:
             return None
@@ -516,11 +515,7 @@ class Store:
         self, at: StateKey, keys: Sequence[StateKey], fields: Collection[str] | None, into: Into | None = None
     ) -> Replies:
         """Read fields of bundles that are on the same server."""
-        names = (
-            None
-            if fields is None
-            else (_VERSION, _META, *(check_name("fields", name).encode() for name in dict.fromkeys(fields)))
-        )
+        names = _names(fields) if fields is not None else None
         commands = [_reading(key, names) for key in keys]
         return self._wire.exchange(_bundle_key(at), commands, repeatable=True, place=_place(names, into or _new_memory))
 
@@ -553,6 +548,11 @@ class Store:
             for command in commands
         ]
         return self._wire.exchange(key, sources, repeatable=False)
+
+
+def _names(fields: Collection[str]) -> tuple[bytes, ...]:
+    """Return what is read of a bundle where only these fields are wanted."""
+    return _VERSION, _META, *(check_name("fields", name).encode() for name in dict.fromkeys(fields))
 
 
 def _reading(key: StateKey, names: Sequence[bytes] | None) -> Command:

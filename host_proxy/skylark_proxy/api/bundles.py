@@ -20,7 +20,6 @@ from skylark_proxy.model import BundleInfo, check_name, check_write_id, parse_pl
 from skylark_proxy.placement import Write
 from skylark_proxy.propagation import Propagation
 
-_MAX_TIME_MS = 1 << 53
 _MAX_INDEX_BYTES = 1 << 20
 _MAX_CRC32 = 0xFFFFFFFF
 
@@ -74,7 +73,7 @@ class BundlesApi:
             ttl_ms=parameters.ttl_ms(request),
             expected_version=parameters.expected_version(request),
             origin=_name(request, bundle_http.ORIGIN),
-            created_ms=parameters.header_number(request, bundle_http.CREATED_MS, _MAX_TIME_MS),
+            created_ms=parameters.header_number(request, bundle_http.CREATED_MS, parameters.MAX_TIME_MS),
             ack=parameters.ack(request),
             replicate=parameters.truth(request, "replicate"),
             write=_write_id(request),

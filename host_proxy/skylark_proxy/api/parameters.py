@@ -1,6 +1,8 @@
 """Parameters and bodies of requests, parsed once, with errors that name them."""
 
 from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
@@ -14,9 +16,14 @@ from skylark_proxy.errors import InvalidArgument, TooLarge
 from skylark_proxy.model import Ack, Policy, Read, StateKey, check_name, parse_plan
 from skylark_proxy.name_lists import distinct_names
 
+Choice = TypeVar("Choice", bound=StrEnum)
+
 _NODES_PARAMETERS = ("asker", "keeper", "copy_at", "below", "write")
 _NODES_HEADERS = (bundle_http.OWNER, bundle_http.VERSION, bundle_http.KNOWN)
 _QUERY = "skylark_query"
+MAX_TIME_MS = 1 << 53
+"""The highest time, or age, in milliseconds: up to here the numbers of JSON are exact."""
+
 _MAX_TTL_MS = 10 * 365 * 24 * 3600 * 1000
 
 
@@ -92,18 +99,12 @@ def policy(request: Request) -> Policy | None:
 
 def ack(request: Request) -> Ack | None:
     """`ack`: when a store is acknowledged."""
-    value = text(request, "ack")
-    if value is not None and value not in list(Ack):
-        raise InvalidArgument("ack", value, f"one of {', '.join(Ack)}")
-    return Ack(value) if value is not None else None
+    return _choice(request, "ack", Ack)
 
 
 def read(request: Request) -> Read:
     """`read`: what a fetch may be content with."""
-    value = text(request, "read")
-    if value is not None and value not in list(Read):
-        raise InvalidArgument("read", value, f"one of {', '.join(Read)}")
-    return Read(value) if value is not None else Read.NEAREST
+    return _choice(request, "read", Read) or Read.NEAREST
 
 
 def below(request: Request) -> str | None:
@@ -222,6 +223,13 @@ async def read_body(
         else:
             data += piece
     return data
+
+
+def _choice(request: Request, parameter: str, kind: type[Choice]) -> Choice | None:
+    value = text(request, parameter)
+    if value is not None and value not in list(kind):
+        raise InvalidArgument(parameter, value, f"one of {', '.join(kind)}")
+    return kind(value) if value is not None else None
 
 
 def _number(parameter: str, value: str, minimum: int, maximum: int) -> int:

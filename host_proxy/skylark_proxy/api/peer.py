@@ -21,7 +21,6 @@ from skylark_proxy.peers import ON_ITS_WAY, UNCHANGED
 from skylark_proxy.placement import FetchedBundle
 from skylark_proxy.propagation import OnItsWay, Propagation, Terms, Unchanged, check_held
 
-_MAX_TIME_MS = 1 << 53
 _MAX_ANNOUNCED_MS = 600_000
 
 
@@ -58,7 +57,7 @@ class PeerApi:
         supplied, replicate = parameters.name(request, "copy_at"), parameters.truth(request, "replicate") or False
         meta, fields = bundle_http.parse_meta(request.headers), bundle_fields(body)
         bundle_http.verify(meta.crc32, fields)
-        age_ms = parameters.header_number(request, bundle_http.AGE_MS, _MAX_TIME_MS)
+        age_ms = parameters.header_number(request, bundle_http.AGE_MS, parameters.MAX_TIME_MS)
         sealed = Sealed(fields, meta, parameters.ttl_ms(request), age_ms)
         if version is not None:
             self.propagation.put_copy_here(key, sealed, version, supplied=supplied, replicate=replicate)

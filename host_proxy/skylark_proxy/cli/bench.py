@@ -28,20 +28,19 @@ from skylark_testbed.fusion import SIZES_BYTES as STATE_SIZES
 app = typer.Typer(help="Measures the hot path, each with its comparison in the same run.", no_args_is_help=True)
 
 Rounds = Annotated[int, typer.Option(help="How often each is measured; medians are printed.", min=1, max=100)]
+Fsync = Annotated[str, typer.Option(help="When Redis has a write on disk: everysec, or always (before each answer).")]
+Sizes = Annotated[list[int] | None, typer.Option(help="A bundle's size in bytes; may be given again.", min=1)]
 
 
 @app.command("state")
 def state_command(
     rounds: Rounds = 5,
-    fsync: Annotated[
-        str, typer.Option(help="When Redis has a write on disk: everysec, or always (before each answer).")
-    ] = "everysec",
-    size: Annotated[list[int] | None, typer.Option(help="A bundle's size in bytes; may be given again.", min=1)] = None,
+    fsync: Fsync = "everysec",
+    size: Sizes = None,
     as_json: Json = False,
 ) -> None:
     """Fetch and store of a bundle by a hosted function, against HGETALL and HSET by redis-py in plain CPython."""
-    if fsync not in ("everysec", "always"):
-        raise InvalidArgument("--fsync", fsync, "everysec or always")
+    _check_fsync(fsync)
     with _progress() as progress:
         results = bench_state(Config.load(redis_fsync=fsync), rounds, progress, tuple(size or SIZES_BYTES))
     if as_json:
@@ -58,15 +57,12 @@ def state_command(
 @app.command("store")
 def store_command(
     rounds: Rounds = 5,
-    fsync: Annotated[
-        str, typer.Option(help="When Redis has a write on disk: everysec, or always (before each answer).")
-    ] = "everysec",
-    size: Annotated[list[int] | None, typer.Option(help="A bundle's size in bytes; may be given again.", min=1)] = None,
+    fsync: Fsync = "everysec",
+    size: Sizes = None,
     as_json: Json = False,
 ) -> None:
     """Fetch and store of a bundle by the node itself, without a function, against HGETALL and HSET by redis-py."""
-    if fsync not in ("everysec", "always"):
-        raise InvalidArgument("--fsync", fsync, "everysec or always")
+    _check_fsync(fsync)
     with _progress() as progress:
         results = bench_store(Config.load(redis_fsync=fsync), rounds, progress, tuple(size or SIZES_BYTES))
     if as_json:
@@ -224,6 +220,11 @@ def package_command(
         theirs = "-" if result.skopeo_s is None else f"{result.skopeo_s:.3f}"
         table.add_row(result.operation, f"{result.size_bytes:,}", f"{result.skylark_s:.3f}", theirs)
     _print(table, rounds)
+
+
+def _check_fsync(fsync: str) -> None:
+    if fsync not in ("everysec", "always"):
+        raise InvalidArgument("--fsync", fsync, "everysec or always")
 
 
 def _or_dash(value: float | None, unit: float, form: str) -> str:
